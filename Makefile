@@ -1,0 +1,55 @@
+# Every command of the project. A fresh machine needs Python 3.11+ and make; the rest goes into .venv.
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
+  $(shell $(name) -c 'import sys; print(sys.executable if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
+PIP = .venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up env test lint schema reset install clean
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
+
+demo: .venv/run ## a picture from a prompt, on this machine (PROMPT="…" MODEL=…)
+	@.venv/bin/python -m scripts.demo
+
+up: .venv/run ## the local stack in the foreground, until Ctrl-C
+	@.venv/bin/python -m scripts.up
+
+env: .venv/run ## the local stack's address and keys as KEY=value
+	@.venv/bin/python -m scripts.up env
+
+test: .venv/test ## the whole test suite (ARGS="-k name")
+	@.venv/bin/python -m pytest $(ARGS)
+
+lint: .venv/lint ## formatting, types, layering, SQL
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/basedpyright
+	@.venv/bin/lint-imports --no-cache
+	@.venv/bin/sqlfluff lint sql --processes 0
+
+schema: .venv/run ## apply sql/ to a database (DB=postgresql://…)
+	@.venv/bin/python -m scripts.schema "$(DB)"
+
+reset: .venv/run ## wipe the local stack's data
+	@.venv/bin/python -m scripts.reset
+
+install: .venv/test .venv/lint ## everything a developer needs, without running anything
+
+clean: ## remove .venv; the data stays
+	@rm -rf .venv
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=…" >&2; exit 1; }
+	@"$(PYTHON)" -m venv .venv || { rm -rf .venv; \
+	  echo "$(PYTHON) cannot make a virtual environment: install its venv package (Debian: python3-venv)" >&2; exit 1; }
+
+.venv/run: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing into .venv …" && $(PIP) --editable . && touch $@
+
+.venv/test: .venv/run
+	@echo "Installing the test tools into .venv …" && $(PIP) --editable '.[test]' && touch $@
+
+.venv/lint: .venv/test
+	@echo "Installing the lint tools into .venv …" && $(PIP) --editable '.[test,lint]' && touch $@

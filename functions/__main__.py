@@ -1,0 +1,34 @@
+"""``python -m functions``: the gateway on EDGE_HOST:EDGE_PORT, checked before anything is opened."""
+
+import sys
+
+import uvicorn
+
+from functions._shared.settings import Settings, SettingsError
+from functions.gateway import create_app, is_loopback
+
+
+def main() -> int:
+    try:
+        settings = Settings.from_env()
+        if settings.uses_local_keys and not is_loopback(settings.edge_host):
+            raise SettingsError(
+                f"EDGE_HOST {settings.edge_host} would serve the network with keys that everybody knows: "
+                "set SUPABASE_JWT_SECRET and the keys signed with it"
+            )
+    except SettingsError as error:
+        print(f"Cannot start: {error}", file=sys.stderr)
+        return 1
+    # Our log set-up, not uvicorn's; the access log would hold what apps put into query strings.
+    uvicorn.run(
+        create_app(settings),
+        host=settings.edge_host,
+        port=settings.edge_port,
+        log_config=None,
+        access_log=False,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

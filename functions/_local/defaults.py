@@ -1,0 +1,50 @@
+"""What the local stack runs on when nothing is set: the very keys that ``supabase start`` uses on every laptop."""
+
+from collections.abc import Mapping
+
+from jose import jwt
+
+from functions._shared.settings import LOCAL_JWT_SECRET
+
+KEYS_EXPIRE = 1983812996
+"""In the claims of Supabase's own local keys; with the same claims ours are equal to the letter."""
+PUBLISHABLE_KEY = "sb_publishable_ACJWlzQHlZjBrEguHvfOxg_3BJgxAaH"
+SECRET_KEY = "sb_secret_N7UND0UgjKTVK-Uodkm0Hg_xSvEMPvz"  # noqa: S105 - public, as the one above
+SANDBOX_TOKEN = "r8_sandbox"  # noqa: S105 - the sandbox's own
+
+
+def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """``environ`` with everything absent filled in for one machine. What is set stays as it is."""
+    given = {name: value for name, value in environ.items() if value != ""}
+    api_port, db_port = given.get("EDGE_PORT", "54321"), given.get("EDGE_DB_PORT", "54322")
+    secret = given.get("SUPABASE_JWT_SECRET", LOCAL_JWT_SECRET)
+    values = {
+        "LOCAL_STACK": "true",
+        "ALLOW_ANON": "true",
+        "SUPABASE_URL": f"http://127.0.0.1:{api_port}",
+        "SUPABASE_DB_URL": f"postgresql://postgres:postgres@127.0.0.1:{db_port}/postgres",
+        "SUPABASE_JWT_SECRET": secret,
+        "SUPABASE_ANON_KEY": sign_key(secret, "anon"),
+        "SUPABASE_SERVICE_ROLE_KEY": sign_key(secret, "service_role"),
+    }
+    if secret == LOCAL_JWT_SECRET:
+        values["SUPABASE_PUBLISHABLE_KEYS"] = f'{{"default": "{PUBLISHABLE_KEY}"}}'
+        values["SUPABASE_SECRET_KEYS"] = f'{{"default": "{SECRET_KEY}"}}'
+    if uses_sandbox(given):
+        values["REPLICATE_API_TOKEN"] = SANDBOX_TOKEN
+        values["REPLICATE_API_URL"] = (
+            f"http://127.0.0.1:{given.get('EDGE_SANDBOX_PORT', '54330')}/v1"
+        )
+    return {**values, **given}
+
+
+def uses_sandbox(environ: Mapping[str, str]) -> bool:
+    """Whether the sandbox draws the pictures: wherever no Replicate token is set."""
+    return not (environ.get("REPLICATE_API_TOKEN") or environ.get("REPLICATE_API_KEY"))
+
+
+def sign_key(secret: str, role: str) -> str:
+    """A long-lived key for ``role``, as the platform makes them: no user, no audience."""
+    return jwt.encode(
+        {"iss": "supabase-demo", "role": role, "exp": KEYS_EXPIRE}, secret, algorithm="HS256"
+    )

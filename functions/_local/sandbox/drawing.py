@@ -1,0 +1,283 @@
+"""The sandbox's pictures: hills under a low sun, with the prompt written on the sky.
+
+The size and every colour and line are decided once, in a ``Scene``; Pillow and SVG are two
+ways to render it.
+"""
+
+import colorsys
+import functools
+import html
+import io
+import math
+import random
+import re
+import textwrap
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from PIL import Image, ImageDraw, ImageFont
+
+Colour = tuple[int, int, int]
+Point = tuple[float, float]
+
+SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
+_MEGAPIXEL = 1024 * 1024
+_LONGEST_PROMPT = 600  # characters that are looked at; what does not fit is cut with an ellipsis
+_WHITE: Colour = (255, 255, 255)
+
+# Megapixels by the word a model uses, whichever key it stands in.
+_MEGAPIXELS_BY_WORD: Mapping[str, float] = {
+    "0.25": 0.25,
+    "1": 1,
+    "0.5 MP": 0.5,
+    "1 MP": 1,
+    "2 MP": 2,
+    "4 MP": 4,
+    "1K": 1,
+    "2K": 4,
+    "4K": 16,
+    "small": 0.25,
+    "regular": 1,
+    "big": 2,
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture in pixels, y down. ``lines`` is the wrapped prompt, never empty lines."""
+
+    width: int
+    height: int
+    sky: tuple[Colour, Colour, Colour]  # top, middle, horizon
+    sun: tuple[float, float, float]  # centre x, centre y, radius
+    sun_colour: Colour
+    hills: list[tuple[Colour, list[Point]]]  # far to near; each a closed shape
+    lines: list[str]
+    text_size: int
+    footer: str
+    footer_size: int
+
+    @property
+    def first_baseline(self) -> float:
+        """The text block is centred on the upper part of the sky, clear of the sun."""
+        return self.height * 0.31 - (len(self.lines) - 1) / 2 * self.leading + self.text_size * 0.35
+
+    @property
+    def leading(self) -> float:
+        """Baseline to baseline."""
+        return self.text_size * 1.25
+
+
+def picture_size(read: Mapping[str, Any]) -> tuple[int, int]:
+    """Return (width, height) in pixels for the input keys a model reads, defaults filled in.
+
+    - ``width`` and ``height`` count where the model has no ratio and no size word, or where
+      ``aspect_ratio`` or ``size`` is "custom"; 1024 stands in for a missing one.
+    - A fixed size such as "1536x1024" counts as written: in ``resolution`` it beats the ratio
+      (ideogram), in ``size`` a ratio beats it (recraft).
+    - A ratio is spread over an area, both sides rounded to a multiple of 16. The area is 1 MP
+      (1024 * 1024), or what ``megapixels``, ``resolution``, ``size`` or ``image_size`` say:
+      1K, 2K and 4K are the areas of a square with sides of 1024, 2048 and 4096; of
+      seedream-3's words small is 0.25 MP and big 2 MP.
+    - "match_input_image" is a square, as without an input: pictures sent in are not opened.
+    Sides outside 64 to 4096 are brought to the nearer end: some schemas set no bounds.
+    """
+    ratio, size, resolution = (str(read.get(k)) for k in ("aspect_ratio", "size", "resolution"))
+    ratio_sides = _two_numbers(r"(\d+):(\d+)", ratio)
+    fixed = _two_numbers(r"(\d+)x(\d+)", resolution)
+    if fixed is None and ratio_sides is None:
+        fixed = _two_numbers(r"(\d+)x(\d+)", size)
+    pixels_alone = "width" in read and not read.keys() & {"aspect_ratio", "size"}
+    if pixels_alone or "custom" in (ratio, size):
+        sides = (int(read.get("width", 1024)), int(read.get("height", 1024)))
+    elif fixed:
+        sides = fixed
+    else:
+        words = [str(read.get(key)) for key in ("resolution", "size", "megapixels", "image_size")]
+        known = [_MEGAPIXELS_BY_WORD[word] for word in words if word in _MEGAPIXELS_BY_WORD]
+        area = _MEGAPIXEL * (known[0] if known else 1)
+        across, down = ratio_sides or (1, 1)
+        exact = (math.sqrt(area * across / down), math.sqrt(area * down / across))
+        sides = (round(exact[0] / 16) * 16, round(exact[1] / 16) * 16)
+    width, height = (min(max(side, SMALLEST_SIDE), LARGEST_SIDE) for side in sides)
+    return width, height
+
+
+def draw(
+    *, prompt: str, model: str, seed: int, width: int, height: int, image_format: str
+) -> bytes:
+    """Return the file: the same bytes for the same arguments.
+
+    ``image_format`` is webp, png, jpg, jpeg or svg; the sides are pixels. CPU work only: call
+    it in a worker thread (about 50 ms for a megapixel).
+    """
+    scene = _compose(prompt, model, seed, width, height)
+    if image_format == "svg":
+        return _to_svg(scene).encode()
+    picture, file = _to_image(scene), io.BytesIO()
+    if image_format == "webp":
+        picture.save(file, "WEBP", quality=80, method=0)
+    elif image_format == "png":
+        picture.save(file, "PNG", compress_level=1)
+    else:
+        picture.save(file, "JPEG", quality=88)
+    return file.getvalue()
+
+
+def _two_numbers(pattern: str, text: str) -> tuple[int, int] | None:
+    found = re.fullmatch(pattern, text)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _compose(prompt: str, model: str, seed: int, width: int, height: int) -> Scene:
+    # The prompt has no part in the colours: a series with one seed shares a palette.
+    chance = random.Random(f"{model} {seed}")  # noqa: S311 - a picture, not a secret
+    hue = chance.random()
+    side = min(width, height)
+    lines, text_size = _fit_text(prompt, width * 0.84, height * 0.44, side)
+    footer, footer_size = f"sandbox · {model}", max(8, round(side * 0.024))
+    if _font(footer_size).getlength(footer) > width:
+        footer = "sandbox"
+    return Scene(
+        width=width,
+        height=height,
+        sky=(
+            _colour(hue, 0.72, 0.30),
+            _colour(hue + 0.05, 0.60, 0.58),
+            _colour(hue + 0.13, 0.42, 0.97),
+        ),
+        sun=(
+            width * chance.uniform(0.18, 0.82),
+            height * chance.uniform(0.66, 0.71),
+            side * chance.uniform(0.09, 0.14),
+        ),
+        sun_colour=_colour(hue + 0.16, 0.16, 1.0),
+        hills=[_hill(chance, hue, depth, width, height) for depth in (0.0, 0.33, 0.66, 1.0)],
+        lines=lines,
+        text_size=text_size,
+        footer=footer,
+        footer_size=footer_size,
+    )
+
+
+def _hill(
+    chance: random.Random, hue: float, depth: float, width: int, height: int
+) -> tuple[Colour, list[Point]]:
+    """Shape one ridge; ``depth`` 0 is the far, pale one and 1 the near, dark one."""
+    base = height * (0.71 + 0.17 * depth)
+    waves = [
+        (height * 0.05 / n, n * chance.uniform(0.7, 1.3), chance.uniform(0, math.tau))
+        for n in (1, 2, 4)
+    ]
+
+    def ridge(x: float) -> float:
+        angle = math.tau * x / max(width, height)
+        return base + sum(high * math.sin(often * angle + at) for high, often, at in waves)
+
+    xs = [width * step / 96 for step in range(97)]
+    shape = [(0.0, float(height)), *((x, ridge(x)) for x in xs), (float(width), float(height))]
+    return _colour(hue + 0.07 - 0.07 * depth, 0.48 + 0.27 * depth, 0.72 - 0.54 * depth), shape
+
+
+def _colour(hue: float, saturation: float, value: float) -> Colour:
+    red, green, blue = colorsys.hsv_to_rgb(hue % 1, saturation, value)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+@functools.lru_cache(maxsize=64)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # With a size it is always the scalable font; the declared type allows for the call without.
+    return cast("ImageFont.FreeTypeFont", ImageFont.load_default(size=size))
+
+
+def _fit_text(prompt: str, width: float, height: float, side: int) -> tuple[list[str], int]:
+    """Wrap the prompt in the largest type that shows all of it, or cut it in the smallest."""
+    shown = prompt if len(prompt) <= _LONGEST_PROMPT else f"{prompt[:_LONGEST_PROMPT]}…"
+    text = " ".join("".join(c if c.isprintable() else " " for c in shown).split())
+    smallest = max(8, round(side * 0.03))
+    for size in range(round(side * 0.085), smallest, -max(1, side // 200)):
+        lines = _wrap(text, size, width, height)
+        if "".join(lines).count("…") == text.count("…"):
+            return lines, size
+    return _wrap(text, smallest, width, height), smallest
+
+
+def _wrap(text: str, size: int, width: float, height: float) -> list[str]:
+    """Break ``text`` into lines no wider than ``width``; an ellipsis ends what does not fit."""
+    rows = max(1, int(height / (size * 1.25)))
+    columns = max(1, int(width / (_font(size).getlength("nature ") / 7)))
+    while True:
+        lines = textwrap.wrap(text, columns, max_lines=rows, placeholder="…")
+        widest = max((_font(size).getlength(_plain(line)) for line in lines), default=0)
+        if widest <= width or columns == 1:
+            return lines
+        columns -= 1
+
+
+def _plain(text: str) -> str:
+    """Take off what the built-in font lacks: accents, and dashes longer than a hyphen."""
+    letters = unicodedata.normalize("NFKD", text.replace("…", "\0"))
+    bare = "".join(c for c in letters if not unicodedata.combining(c)).replace("\0", "…")
+    return bare.translate({0x2013: "-", 0x2014: "-", 0x2011: "-", 0x2212: "-"})
+
+
+def _to_image(scene: Scene) -> Image.Image:
+    sky = Image.new("RGB", (1, 3))
+    sky.putdata(scene.sky)
+    # Pillow draws shapes without smoothing: draw them large, then average. Above two megapixels
+    # the steps are too small to see, and the large picture would not be small in memory.
+    scale = 2 if scene.width * scene.height <= 2 * _MEGAPIXEL else 1
+    large = (scene.width * scale, scene.height * scale)
+    picture = sky.resize(large, Image.Resampling.BICUBIC)
+    pen = ImageDraw.Draw(picture, "RGBA")
+    x, y, radius = (measure * scale for measure in scene.sun)
+    for share, alpha in ((2.6, 22), (1.8, 34), (1.0, 255)):
+        reach = radius * share
+        pen.ellipse((x - reach, y - reach, x + reach, y + reach), (*scene.sun_colour, alpha))
+    for colour, shape in scene.hills:
+        pen.polygon([(x * scale, y * scale) for x, y in shape], colour)
+    picture = picture.reduce(scale)
+
+    pen = ImageDraw.Draw(picture, "RGBA")
+    drop = max(1, scene.text_size // 24)
+    for offset, ink in ((drop, (0, 0, 0, 110)), (0, (*_WHITE, 255))):
+        for row, line in enumerate(scene.lines):
+            at = (scene.width / 2 + offset, scene.first_baseline + row * scene.leading + offset)
+            pen.text(at, _plain(line), ink, _font(scene.text_size), anchor="ms")
+    at = (scene.width / 2, scene.height * 0.965)
+    pen.text(at, scene.footer, (*_WHITE, 190), _font(scene.footer_size), anchor="ms")
+    return picture
+
+
+def _to_svg(scene: Scene) -> str:
+    x, y, radius = scene.sun
+    middle = scene.width / 2
+    font = 'font-family="Helvetica, Arial, sans-serif" text-anchor="middle" fill="#fff"'
+    stops = "".join(
+        f'<stop offset="{share}" stop-color="rgb{colour}"/>'
+        for share, colour in zip((0, 0.5, 1), scene.sky, strict=True)
+    )
+    suns = "".join(
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius * share:.1f}" '
+        f'fill="rgb{scene.sun_colour}" fill-opacity="{alpha}"/>'
+        for share, alpha in ((2.6, 0.09), (1.8, 0.13), (1.0, 1))
+    )
+    hills = "".join(
+        f'<polygon fill="rgb{colour}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in shape)}"/>'
+        for colour, shape in scene.hills
+    )
+    text = "".join(
+        f'<text x="{middle}" y="{scene.first_baseline + row * scene.leading:.1f}" '
+        f'font-size="{scene.text_size}" {font}>{html.escape(line)}</text>'
+        for row, line in enumerate(scene.lines)
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{scene.width}" height="{scene.height}" '
+        f'viewBox="0 0 {scene.width} {scene.height}">'
+        f'<linearGradient id="sky" x2="0" y2="1">{stops}</linearGradient>'
+        f'<rect width="100%" height="100%" fill="url(#sky)"/>{suns}{hills}{text}'
+        f'<text x="{middle}" y="{scene.height * 0.965:.1f}" font-size="{scene.footer_size}" '
+        f'{font} fill-opacity="0.75">{html.escape(scene.footer)}</text></svg>\n'
+    )

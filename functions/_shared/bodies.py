@@ -1,0 +1,69 @@
+"""Request body → checked model, or an InvalidRequest that names the field."""
+
+import json
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from functions._shared.errors import InvalidRequest, PayloadTooLarge
+
+MAX_BODY_BYTES = 1024 * 1024
+REQUIRED = {"prompt": "Prompt is required", "model_id": "Model ID is required"}
+"""Texts that clients know."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def read_body(request: Request, model: type[M]) -> M:
+    """The request's body as ``model``. Raises InvalidRequest, PayloadTooLarge."""
+    return validate(model, await read_object(request))
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """The body as a JSON object, whatever its content type says; no body is ``{}``."""
+    raw = await _read_bounded(request)
+    if not raw.strip():
+        return {}
+    try:
+        body = json.loads(raw, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise InvalidRequest("The body is not valid JSON") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest("The body must be a JSON object")
+    return body
+
+
+def validate(model: type[M], data: object) -> M:
+    """``data`` as ``model``; raises InvalidRequest with one sentence for each field at fault."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False)
+        raise InvalidRequest("; ".join(_in_words(problem) for problem in problems)) from None
+
+
+def _in_words(problem: Any) -> str:
+    field = ".".join(str(part) for part in problem["loc"]) or "body"
+    absent = problem["type"] in {"missing", "blank"} or problem["input"] is None
+    return REQUIRED[field] if absent and field in REQUIRED else f"{field}: {problem['msg']}"
+
+
+async def _read_bounded(request: Request) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
+        raise _too_large()
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > MAX_BODY_BYTES:
+            raise _too_large()
+    return bytes(raw)
+
+
+def _too_large() -> PayloadTooLarge:
+    return PayloadTooLarge(f"The body is larger than {MAX_BODY_BYTES // 1024} KiB")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,135 @@
+"""Every expected failure, and the one place where it becomes HTTP.
+
+FunctionError              500
+├── GenerationFailed       500   no picture came of it; says whether trying again may help
+├── InvalidRequest         400   the caller can mend it by changing the request
+├── Unauthorized           401   no token, or one we do not accept
+├── Forbidden              403   a good token that may not do this
+├── NotFound               404   no such thing, or not the caller's: we do not say which
+├── MethodNotAllowed       405
+├── Conflict               409   the thing is in no state for this
+├── PayloadTooLarge        413
+└── Unavailable            503   the database does not answer; trying again will help
+LeaseLost is not one of them: only workers meet it, and they stop quietly.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+import psycopg_pool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 5
+
+
+class FunctionError(Exception):
+    """``str(error)`` is safe to show. ``code`` is for programs."""
+
+    status = 500
+    code = "INTERNAL_ERROR"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code or self.code
+
+
+class InvalidRequest(FunctionError):
+    status, code = 400, "INVALID_REQUEST"
+
+
+class Unauthorized(FunctionError):
+    status, code = 401, "UNAUTHORIZED_INVALID_JWT_FORMAT"
+
+
+class Forbidden(FunctionError):
+    status, code = 403, "FORBIDDEN"
+
+
+class NotFound(FunctionError):
+    status, code = 404, "NOT_FOUND"
+
+
+class MethodNotAllowed(FunctionError):
+    status, code = 405, "METHOD_NOT_ALLOWED"
+
+
+class Conflict(FunctionError):
+    status, code = 409, "CONFLICT"
+
+
+class PayloadTooLarge(FunctionError):
+    status, code = 413, "PAYLOAD_TOO_LARGE"
+
+
+class Unavailable(FunctionError):
+    status, code = 503, "UNAVAILABLE"
+
+
+class GenerationFailed(FunctionError):
+    """``retry``: whether another attempt may end better. ``retry_after_s``: the provider's own delay in seconds."""
+
+    status, code = 500, "GENERATION_FAILED"
+
+    def __init__(
+        self, message: str, *, retry: bool = True, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.retry = retry
+        self.retry_after_s = retry_after_s
+
+
+class LeaseLost(Exception):
+    """Another worker has the job, or a person has finished it: this attempt may write nothing more."""
+
+
+LEASE_LOST_SQLSTATE = "PT409"
+"""Raised by the fenced functions of sql/. PostgREST turns PTnnn into that HTTP status too."""
+
+
+def error_response(error: FunctionError) -> JSONResponse:
+    """``error`` for people, ``code`` for programs; ``message`` and ``msg`` are where other client readers look."""
+    text = str(error)
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if error.status == 503 else None
+    body = {"success": False, "error": text, "message": text, "msg": text, "code": error.code}
+    return JSONResponse(body, status_code=error.status, headers=headers)
+
+
+async def on_function_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, FunctionError)
+    return error_response(error)
+
+
+async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        return error_response(MethodNotAllowed(f"Method {request.method} is not allowed here"))
+    return error_response(NotFound("Not found"))
+
+
+async def on_database_down(request: Request, error: Exception) -> JSONResponse:
+    log.warning("database not reachable: %s", type(error).__name__)
+    return error_response(
+        Unavailable("The database is not reachable at the moment, please try again")
+    )
+
+
+async def on_bug(request: Request, error: Exception) -> JSONResponse:
+    # The text of an unexpected error may hold anything, a key included: it is for the log, not the caller.
+    log.error("unexpected error in %s", request.url.path, exc_info=error)
+    return error_response(FunctionError("Internal error"))
+
+
+EXCEPTION_HANDLERS: Mapping[Any, Any] = {
+    FunctionError: on_function_error,
+    HTTPException: on_http_exception,
+    psycopg.OperationalError: on_database_down,
+    psycopg_pool.PoolTimeout: on_database_down,
+    Exception: on_bug,
+}
+"""For every Starlette app of the project."""

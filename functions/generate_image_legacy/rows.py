@@ -1,0 +1,60 @@
+"""The one row a legacy generation may have: claimed, given its prediction, completed or failed."""
+
+from typing import Any, cast
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from functions._shared.errors import Conflict, NotFound
+from functions._shared.resources import Pool
+
+
+async def begin(pool: Pool, generation_id: UUID, user_id: UUID) -> None:
+    """Take the user's waiting row. Raises NotFound for none of theirs, Conflict for one begun or finished."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "with begun as ("
+            " update public.image_generations set status = 'processing', updated_at = now()"
+            " where id = %(id)s and user_id = %(user)s and status in ('pending', 'failed') returning 1)"
+            " select (select count(*) from begun) as begun, count(*) as known"
+            " from public.image_generations where id = %(id)s and user_id = %(user)s",
+            {"id": generation_id, "user": user_id},
+        )
+        row = cast(dict[str, int], await cursor.fetchone())
+    if not row["known"]:
+        raise NotFound("Generation not found")
+    if not row["begun"]:
+        raise Conflict("This generation has been started already")
+
+
+async def keep_prediction(pool: Pool, generation_id: UUID, prediction_id: str | None) -> None:
+    async with pool.connection() as connection:
+        await connection.execute(
+            "update public.image_generations set replicate_prediction_id = %s, updated_at = now() where id = %s",
+            (prediction_id, generation_id),
+        )
+
+
+async def complete(
+    pool: Pool, generation_id: UUID, image: dict[str, Any], seconds: int
+) -> dict[str, Any]:
+    """Write the images row and complete the generation in one transaction; returns the images row."""
+    async with pool.connection() as connection, connection.transaction():
+        await connection.execute(
+            "update public.image_generations set generation_time_seconds = %s where id = %s",
+            (seconds, generation_id),
+        )
+        cursor = await connection.execute(
+            "select to_jsonb(public.store_image(%s, %s)) as image", (generation_id, Jsonb(image))
+        )
+        row = cast(dict[str, dict[str, Any]], await cursor.fetchone())
+        return row["image"]
+
+
+async def fail(pool: Pool, generation_id: UUID, error: str) -> None:
+    async with pool.connection() as connection:
+        await connection.execute(
+            "update public.image_generations set status = 'failed', error_message = %s, updated_at = now()"
+            " where id = %s and status = 'processing'",
+            (error, generation_id),
+        )

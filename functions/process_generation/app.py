@@ -1,0 +1,29 @@
+"""Route process-generation."""
+
+from dataclasses import asdict
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from functions._shared.bodies import read_body
+from functions._shared.errors import EXCEPTION_HANDLERS
+from functions._shared.generation_request import GenerationRequest
+from functions._shared.resources import resources_of
+from functions.process_generation.generation import process_generation
+
+
+async def handle(request: Request) -> JSONResponse:
+    """Answer when the picture is made: 200, 400 for a request no model takes, 500 when the provider failed."""
+    resources = resources_of(request)
+    resources.auth.service(request, "process-generation")
+    body = await read_body(request, GenerationRequest)
+    result = await process_generation(body, resources)
+    return JSONResponse({"success": True, **asdict(result)})
+
+
+app = Starlette(
+    routes=[Route("/process-generation", handle, methods=["POST"])],
+    exception_handlers=EXCEPTION_HANDLERS,
+)

@@ -1,0 +1,164 @@
+"""The image models: what each is called, what its input may hold, which values we choose for it.
+
+The facts (JSON Schema of the input, version, aliases) are the files in ``schemas/``; the table
+adds what no schema says. A new model is a new file and a new row.
+"""
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from typing import Any
+
+from functions._shared.errors import InvalidRequest
+from functions.process_generation.json_schema import Schema, allows, narrowed, read_schema
+
+STORED_FORMATS = ("webp", "png", "jpeg", "svg")
+"""As images.format names them, best first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageModel:
+    """One model. ``schema`` is plain (see ``read_schema``) and names only what is of use to us."""
+
+    replicate_id: str
+    name: str
+    """As people write it; ``models.name``."""
+    schema: Schema = field(default_factory=dict)
+    version: str | None = None
+    """The hash to send for a community model; None for an official one, which is called by name."""
+    aliases: tuple[str, ...] = ()
+    output_format: str = "png"
+    """webp, png, jpeg or svg: what the model makes unless told otherwise."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Provider key → the value to send when the request sets none."""
+    overlay: Mapping[str, Schema] = field(default_factory=dict)
+    """Property → limits that the provider enforces and its schema does not state."""
+    unusable: frozenset[str] = frozenset()
+    """Properties without effect, or that need a partner we never have."""
+    random_seed: bool = False
+    """Without a seed this model repeats one picture, so it is always sent one."""
+
+
+# A prompt that the model rewrites first gives another picture each time, even for one seed.
+_NO_REWRITING = {
+    "prompt_upsampling": False,
+    "magic_prompt_option": "Off",
+    "enhance_prompt": False,
+    "prompt_optimizer": False,
+}
+_BY_8 = {side: {"multipleOf": 8} for side in ("width", "height")}
+_BY_16 = {side: {"multipleOf": 16} for side in ("width", "height")}
+_BY_32 = {side: {"multipleOf": 32} for side in ("width", "height")}
+# Bounds unstated: those common to its siblings.
+_FLUX_2_DEV = {s: {"minimum": 256, "maximum": 1440, "multipleOf": 32} for s in ("width", "height")}
+_NEEDS_MASK = frozenset({"image", "mask"})  # both or neither
+_NO_EFFECT = frozenset({"negative_prompt", "num_outputs", "safety_tolerance", "model_version"})
+
+
+def _fit(model: ImageModel, schema: Schema) -> ImageModel:
+    """``model`` with this input schema, narrowed by its overlay, and the defaults that it takes."""
+    properties = {k: v for k, v in schema["properties"].items() if k not in model.unusable}
+    for name in model.overlay.keys() & properties.keys():
+        properties[name] = narrowed(properties[name], model.overlay[name])
+    defaults = {
+        key: value
+        for key, value in {**_NO_REWRITING, **model.defaults}.items()
+        if key in properties and allows(properties[key], value)
+    }
+    return replace(model, schema={**schema, "properties": properties}, defaults=defaults)
+
+
+def _row(replicate_id: str, name: str, **chosen: Any) -> ImageModel:
+    facts = _FACTS[replicate_id]
+    row = ImageModel(
+        replicate_id=replicate_id,
+        name=name,
+        version=None if facts["official"] else facts["version"],
+        aliases=tuple(facts["aliases"]),
+        output_format=stored_format(facts["output"]["format_default"]),
+        **chosen,
+    )
+    return _fit(row, facts["input"])
+
+
+def stored_format(output_format: str) -> str:
+    """A provider's word for a format → ours: ``jpg`` is ``jpeg``."""
+    word = output_format.lower()
+    return "jpeg" if word == "jpg" else word
+
+
+_FILES = resources.files("functions.process_generation").joinpath("schemas").iterdir()
+_FACTS: Mapping[str, Any] = {
+    facts["model"]: facts
+    for facts in (json.loads(f.read_text("utf-8")) for f in _FILES if f.name.endswith(".json"))
+}
+
+_ROWS = (
+    _row("black-forest-labs/flux-schnell", "FLUX Schnell"),
+    _row("black-forest-labs/flux-dev", "FLUX Dev"),
+    # Sources disagree on its default guidance.
+    _row("black-forest-labs/flux-krea-dev", "FLUX Krea Dev", defaults={"guidance": 4.5}),
+    _row("black-forest-labs/flux-1.1-pro", "FLUX 1.1 Pro", overlay=_BY_32),
+    _row("stability-ai/sdxl", "SDXL", overlay=_BY_8, defaults={"apply_watermark": False}),
+    _row("bytedance/sdxl-lightning-4step", "SDXL Lightning", overlay=_BY_8, random_seed=True),
+    _row("stability-ai/stable-diffusion-3.5-large", "Stable Diffusion 3.5 Large"),
+    _row("ideogram-ai/ideogram-v3-turbo", "Ideogram V3 Turbo", unusable=_NEEDS_MASK),
+    _row("google/imagen-4-fast", "Imagen 4 Fast"),
+    _row("recraft-ai/recraft-v3", "Recraft V3"),
+    _row("recraft-ai/recraft-v3-svg", "Recraft V3 SVG"),
+    _row("bytedance/seedream-3", "Seedream 3"),
+    _row("bytedance/seedream-4", "Seedream 4"),
+    _row("qwen/qwen-image", "Qwen Image"),
+    _row("black-forest-labs/flux-1.1-pro-ultra", "FLUX 1.1 Pro Ultra"),
+    _row("black-forest-labs/flux-kontext-pro", "FLUX Kontext Pro"),
+    _row("black-forest-labs/flux-2-pro", "FLUX 2 Pro", overlay=_BY_32),
+    _row("black-forest-labs/flux-2-dev", "FLUX 2 Dev", overlay=_FLUX_2_DEV),
+    _row("stability-ai/stable-diffusion-3.5-medium", "Stable Diffusion 3.5 Medium"),
+    _row("ideogram-ai/ideogram-v3-balanced", "Ideogram V3 Balanced", unusable=_NEEDS_MASK),
+    _row("ideogram-ai/ideogram-v3-quality", "Ideogram V3 Quality", unusable=_NEEDS_MASK),
+    _row("google/imagen-4", "Imagen 4"),
+    _row("google/imagen-4-ultra", "Imagen 4 Ultra"),
+    _row("google/nano-banana", "Nano Banana"),
+    _row("google/nano-banana-2", "Nano Banana 2"),
+    _row("google/nano-banana-pro", "Nano Banana Pro"),
+    _row("bytedance/seedream-4.5", "Seedream 4.5"),
+    _row("openai/gpt-image-1", "GPT Image 1"),
+    _row("openai/gpt-image-1.5", "GPT Image 1.5"),
+    _row("prunaai/z-image-turbo", "Z-Image Turbo", overlay=_BY_16, unusable=_NO_EFFECT),
+    _row("minimax/image-01", "MiniMax Image 01"),
+)
+CATALOG: Mapping[str, ImageModel] = {row.replicate_id: row for row in _ROWS}
+_SPELLINGS = {word.casefold(): row for row in _ROWS for word in (row.replicate_id, *row.aliases)}
+
+
+def find_model(model_id: str) -> ImageModel | None:
+    """The model of that id or alias, in any case."""
+    return _SPELLINGS.get(model_id.strip().casefold())
+
+
+def nearest_models(model_id: str) -> list[str]:
+    """Up to three ids that ``model_id`` may have meant, likeliest first."""
+    word = model_id.strip().casefold()
+    near = difflib.get_close_matches(word, _SPELLINGS, n=6, cutoff=0.4)
+    near += difflib.get_close_matches(word.rpartition("/")[2], _SPELLINGS, n=6, cutoff=0.4)
+    return list(dict.fromkeys(_SPELLINGS[spelling].replicate_id for spelling in near))[:3]
+
+
+def model_from_schema(replicate_id: str, schema: object) -> ImageModel:
+    """A model by a schema from outside: a bare Input schema or a document that holds one.
+
+    What the catalogue knows of that id still applies. Raises InvalidRequest for no JSON Schema.
+    """
+    try:
+        plain = read_schema(schema)
+    except ValueError as error:
+        raise InvalidRequest(f"schema: {error}") from None
+    word = stored_format(str(plain["properties"].get("output_format", {}).get("default")))
+    unknown = ImageModel(
+        replicate_id=replicate_id,
+        name=replicate_id.rpartition("/")[2],
+        output_format=word if word in STORED_FORMATS else "png",
+    )
+    return _fit(find_model(replicate_id) or unknown, plain)

@@ -1,0 +1,170 @@
+"""How a model spells a size: width and height, a ratio, a list of sizes, a count of pixels."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from functions.process_generation.json_schema import Schema, bounds, nearest_number, types_of
+
+T = TypeVar("T")
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+DEFAULT_SIZE: Size = (1024, 1024)
+SIZE_KEYS = ("aspect_ratio", "size", "image_size", "resolution", "megapixels")
+"""Properties whose words mean a size; each word is told by its shape, not by its property."""
+COMMON_RATIOS = ("1:1", "16:9", "9:16", "4:3", "3:4")
+"""What an aspect_ratio that lists nothing can be trusted to know."""
+SAME_SHAPE = 0.01
+"""Natural logarithm of a ratio by which no eye can tell two shapes apart."""
+
+_RATIO = re.compile(r"(?<!\d)(\d{1,4}(?:\.\d{1,4})?) ?: ?(\d{1,4}(?:\.\d{1,4})?)(?![\d:])")
+_PIXELS = re.compile(r"(\d{2,5}) ?[x×*] ?(\d{2,5})(?!\d)", re.IGNORECASE)
+_AREA = re.compile(r"(\d{1,5}(?:\.\d{1,3})?) ?(k|mp|px)?")
+_AREA_WORDS = {"small": 512**2, "regular": 1024**2, "big": 2048**2}
+
+
+def choose_size(
+    fields: Mapping[str, Schema], asked: Size | None, *, source: bool
+) -> tuple[dict[str, Any], bool]:
+    """The input that comes nearest to ``asked``, and whether the picture has exactly that size.
+
+    Without a size asked: the ratio of the source picture if the model offers that, else a square.
+    """
+    if asked is None:
+        return _unasked(fields, source=source), True
+    custom = _custom_word(fields)
+    if custom and all(
+        low <= side <= high for side, (low, high) in zip(asked, _spans(fields), strict=True)
+    ):
+        return _sides(fields, asked, custom)
+    listed, exact = _listed(fields, asked)
+    if (custom and listed) or not {"width", "height"} <= fields.keys():
+        return listed, exact
+    sides, fits = _sides(fields, asked, custom)
+    if not sides:
+        return listed, exact
+    # Beside a ratio that is set by default, width and height may count for nothing: send both.
+    shape = _shape(fields.get("aspect_ratio", {}).get("default"))
+    return ({**listed, **sides}, False) if shape and shape != asked[0] / asked[1] else (sides, fits)
+
+
+def _unasked(fields: Mapping[str, Schema], *, source: bool) -> dict[str, Any]:
+    if source and "match_input_image" in fields.get("aspect_ratio", {}).get("enum", ()):
+        return {"aspect_ratio": "match_input_image"}
+    if any(_shape(fields.get(key, {}).get("default")) == 1 for key in SIZE_KEYS):
+        return {}
+    squares = [
+        (key, word)
+        for key in SIZE_KEYS
+        for word in fields.get(key, {}).get("enum", ())
+        if _shape(word) == 1 and (_pixels(word) or DEFAULT_SIZE) == DEFAULT_SIZE
+    ]
+    return dict(squares[:1])
+
+
+def _custom_word(fields: Mapping[str, Schema]) -> dict[str, Any]:
+    """The word that makes a model read width and height, under its property; or nothing."""
+    if not {"width", "height"} <= fields.keys():
+        return {}
+    words = ((key, word) for key in SIZE_KEYS for word in fields.get(key, {}).get("enum", ()))
+    return dict([(key, word) for key, word in words if str(word).casefold() == "custom"][:1])
+
+
+def _spans(fields: Mapping[str, Schema]) -> tuple[tuple[float, float], tuple[float, float]]:
+    return bounds(fields["width"]), bounds(fields["height"])
+
+
+def _sides(
+    fields: Mapping[str, Schema], asked: Size, custom: Mapping[str, Any]
+) -> tuple[dict[str, Any], bool]:
+    """Width and height: scaled into their bounds, with the ratio kept as far as those allow."""
+    spans = _spans(fields)
+    if any(low > high or high < 1 for low, high in spans):
+        return {}, False
+    shrink = min(1.0, *(high / side for side, (_, high) in zip(asked, spans, strict=True)))
+    grow = max(1.0, *(low / (side * shrink) for side, (low, _) in zip(asked, spans, strict=True)))
+    width, height = (
+        nearest_number(side * shrink * grow, fields[key])
+        for key, side in zip(("width", "height"), asked, strict=True)
+    )
+    if width is None or height is None:
+        return {}, False
+    return {**custom, "width": width, "height": height}, (width, height) == asked
+
+
+def _listed(fields: Mapping[str, Schema], asked: Size) -> tuple[dict[str, Any], bool]:
+    """The nearest words of the enumerations: a size, or else a ratio with a count of pixels."""
+    shape, area = asked[0] / asked[1], asked[0] * asked[1]
+    sizes = [
+        (_apart(size[0] / size[1], shape), _apart(size[0] * size[1], area), key, word)
+        for key, word, size in _offers(fields, _pixels)
+    ]
+    ratios = [(_apart(ratio, shape), key, word) for key, word, ratio in _offers(fields, _ratio)]
+    size = min(sizes, key=lambda option: option[:2], default=None)
+    ratio = min(ratios, key=lambda option: option[0], default=None)
+    if size and (ratio is None or size[0] <= ratio[0] + SAME_SHAPE):
+        return {size[2]: size[3]}, size[:2] == (0, 0)
+    sent = {ratio[1]: ratio[2]} if ratio else {}
+    known = ratio is not None and ratio[0] == 0
+    areas = set()
+    for key in SIZE_KEYS:
+        if key in fields and key not in sent:
+            words = [
+                (_apart(pixels, area), word)
+                for _, word, pixels in _offers({key: fields[key]}, _area)
+            ]
+            if words:
+                distance, sent[key] = min(words, key=lambda option: option[0])
+                areas.add(distance)
+    return sent, known and areas == {0}
+
+
+def _offers(
+    fields: Mapping[str, Schema], meaning: Callable[[Any], T | None]
+) -> list[tuple[str, Any, T]]:
+    """(property, word, meaning) for the first property that has words with such a meaning."""
+    for key in SIZE_KEYS:
+        field = fields.get(key, {})
+        free = key == "aspect_ratio" and "string" in types_of(field)
+        words = field.get("enum", COMMON_RATIOS if free else ())
+        if found := [(key, word, meant) for word in words if (meant := meaning(word)) is not None]:
+            return found
+    return []
+
+
+def _pixels(word: Any) -> Size | None:
+    match = _PIXELS.search(word) if isinstance(word, str) else None
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
+    return size if all(size) else None
+
+
+def _ratio(word: Any) -> float | None:
+    match = _RATIO.search(word) if isinstance(word, str) and not _pixels(word) else None
+    width, height = (float(match[1]), float(match[2])) if match else (0, 0)
+    return width / height if width and height else None
+
+
+def _shape(word: Any) -> float | None:
+    """Width by height, of a ratio or of a size."""
+    size = _pixels(word)
+    return size[0] / size[1] if size else _ratio(word)
+
+
+def _area(word: Any) -> float | None:
+    """Pixels: ``1K`` is 1024 squared, ``1`` a megapixel, ``512`` a side."""
+    text = str(word).casefold()
+    if text in _AREA_WORDS:
+        return _AREA_WORDS[text]
+    match = _AREA.fullmatch(text)
+    if not match or not float(match[1]):
+        return None
+    number = float(match[1])
+    unit = match[2] or ("px" if number >= 64 else "mp")
+    return {"k": (number * 1024) ** 2, "mp": number * 1024**2, "px": number**2}[unit]
+
+
+def _apart(one: float, other: float) -> float:
+    """How far two ratios or two areas are from each other: twice is as far as half."""
+    return abs(math.log(one / other))

@@ -1,0 +1,47 @@
+"""Route process-jobs."""
+
+from pydantic import BaseModel, ConfigDict
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from functions._shared.bodies import read_body
+from functions._shared.errors import EXCEPTION_HANDLERS
+from functions._shared.resources import resources_of
+from functions.process_jobs.worker import Worker
+
+
+class ProcessJobsRequest(BaseModel):
+    """``wait`` false: wake the worker and answer at once, as a cron call's five seconds want it."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    wait: bool = True
+
+
+async def handle(request: Request) -> JSONResponse:
+    """Claim a batch and answer when it is done, unless told not to wait."""
+    resources = resources_of(request)
+    resources.auth.service(request, "process-jobs")
+    body = await read_body(request, ProcessJobsRequest)
+    worker: Worker = request.state.worker
+    processed, errors = 0, 0
+    if body.wait:
+        processed, errors = await worker.run_once(resources.settings.max_parallel_jobs)
+    else:
+        worker.wake()
+    return JSONResponse(
+        {
+            "success": True,
+            "processed": processed,
+            "errors": errors,
+            "message": f"Processed {processed} job(s) with {errors} error(s)",
+        }
+    )
+
+
+app = Starlette(
+    routes=[Route("/process-jobs", handle, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])],
+    exception_handlers=EXCEPTION_HANDLERS,
+)

@@ -1,0 +1,91 @@
+"""The queue from Python: one function per SQL function of sql/2*.sql, and no other SQL."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from functions._shared.errors import LEASE_LOST_SQLSTATE, LeaseLost
+from functions._shared.resources import Pool
+
+LEASE_S = 10
+"""How long a worker may be silent before its jobs go to another; it renews each at a third of it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A claimed job. ``lease_token`` is the fencing token that every write about it carries."""
+
+    id: UUID
+    job_type: str
+    payload: dict[str, Any]
+    attempt_number: int
+    max_attempts: int
+    lease_token: int
+
+
+@asynccontextmanager
+async def fenced() -> AsyncIterator[None]:
+    """Turn the refusal of a stale fencing token into LeaseLost."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if error.sqlstate == LEASE_LOST_SQLSTATE:
+            raise LeaseLost(str(error.diag.message_primary)) from None
+        raise
+
+
+async def claim(pool: Pool, limit: int, worker_id: str) -> list[Job]:
+    """Up to ``limit`` jobs, now ours under a lease of LEASE_S."""
+    async with (
+        pool.connection() as connection,
+        connection.cursor(row_factory=class_row(Job)) as cursor,
+    ):
+        await cursor.execute(
+            "select * from public.claim_jobs(%s, %s, make_interval(secs => %s))",
+            (limit, worker_id, LEASE_S),
+        )
+        return await cursor.fetchall()
+
+
+async def complete(pool: Pool, job: Job, result: dict[str, Any]) -> None:
+    """End a job well. Raises LeaseLost."""
+    async with fenced(), pool.connection() as connection:
+        await connection.execute(
+            "select public.complete_job(%s, p_result => %s, p_lease_token => %s)",
+            (job.id, Jsonb(result), job.lease_token),
+        )
+
+
+async def fail(
+    pool: Pool, job: Job, error: str, *, retry: bool, retry_after_s: float | None = None
+) -> None:
+    """End an attempt badly: back into the queue while ``retry`` and attempts remain. Raises LeaseLost."""
+    async with fenced(), pool.connection() as connection:
+        await connection.execute(
+            "select public.complete_job(%s, p_error => %s, p_lease_token => %s, p_retry => %s,"
+            " p_retry_after => make_interval(secs => %s))",
+            (job.id, error, job.lease_token, retry, retry_after_s),
+        )
+
+
+async def extend(pool: Pool, jobs: Iterable[Job]) -> set[UUID]:
+    """Renew the leases of ``jobs`` in one statement; returns the ids that are still ours."""
+    held = list(jobs)
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "select public.extend_leases(%s, %s, make_interval(secs => %s)) as id",
+            ([job.id for job in held], [job.lease_token for job in held], LEASE_S),
+        )
+        return {row["id"] for row in await cursor.fetchall()}
+
+
+async def release(pool: Pool, job: Job) -> None:
+    """Give an interrupted job back; its attempt does not count."""
+    async with pool.connection() as connection:
+        await connection.execute("select public.release_job(%s, %s)", (job.id, job.lease_token))

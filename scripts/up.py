@@ -1,0 +1,79 @@
+"""``make up``: the local stack in the foreground until Ctrl-C or SIGTERM. ``make env``: its settings as KEY=value."""
+
+import shlex
+import signal
+import sys
+from types import FrameType
+
+from functions._local.defaults import local_environment, uses_sandbox
+from functions._shared.settings import Settings, SettingsError, read_environment
+from scripts.postgres import StartError
+from scripts.stack import local_stack
+
+NAMES = {
+    "API_URL": "API URL",
+    "DB_URL": "DB URL",
+    "ANON_KEY": "anon key",
+    "SERVICE_ROLE_KEY": "service_role key",
+    "JWT_SECRET": "JWT secret",
+}
+
+
+def status(settings: Settings) -> dict[str, str]:
+    """The stack's address and keys, under the names of ``supabase status -o env``."""
+    anon = settings.supabase_anon_key
+    return {
+        "API_URL": f"http://127.0.0.1:{settings.edge_port}",
+        "DB_URL": settings.supabase_db_url.get_secret_value(),
+        "ANON_KEY": anon.get_secret_value() if anon else "",
+        "SERVICE_ROLE_KEY": settings.supabase_service_role_key.get_secret_value(),
+        "JWT_SECRET": settings.supabase_jwt_secret.get_secret_value(),
+    }
+
+
+def stop_once(number: int, frame: FrameType | None) -> None:
+    """End as by Ctrl-C, once: what comes while everything is being stopped must not leave half of it running."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def catch_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop_once)
+
+
+def up() -> int:
+    catch_signals()
+    environ = read_environment()
+    try:
+        with local_stack(environ) as settings:
+            for name, value in status(settings).items():
+                print(f"{NAMES[name]:>16}: {value}")
+            print(
+                f"{'pictures':>16}: {'the sandbox draws them' if uses_sandbox(environ) else 'Replicate'}"
+            )
+            print("Ready. Ctrl-C stops it; the data stays.", flush=True)
+            while True:
+                signal.pause()
+    except StartError as error:
+        print(f"Cannot start: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.")
+        return 0
+
+
+def env() -> int:
+    try:
+        settings = Settings.from_env(local_environment(read_environment()))
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for name, value in status(settings).items():
+        print(f"{name}={shlex.quote(value)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(env() if sys.argv[1:] == ["env"] else up())

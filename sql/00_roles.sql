@@ -1,0 +1,83 @@
+-- Roles, the auth schema and the extensions that a Supabase project brings along, where they are absent.
+-- On a real Supabase every one of them exists and nothing here touches it.
+
+do $$
+declare
+    v_role record;
+begin
+    for v_role in
+        select wanted.name, wanted.options
+        from (values
+            ('anon', 'nologin noinherit'),
+            ('authenticated', 'nologin noinherit'),
+            ('service_role', 'nologin noinherit bypassrls')
+        ) as wanted (name, options)
+        where not exists (select 1 from pg_catalog.pg_roles where rolname = wanted.name)
+    loop
+        begin
+            execute format('create role %I %s', v_role.name, v_role.options);
+        exception when duplicate_object or unique_violation then
+            null; -- roles belong to the cluster: another database of it was set up at the same moment
+        end;
+    end loop;
+end;
+$$;
+
+grant usage on schema public to anon, authenticated, service_role;
+
+do $do$
+begin
+    if exists (select 1 from pg_catalog.pg_namespace where nspname = 'auth') then
+        return;
+    end if;
+
+    create schema auth;
+    comment on schema auth is 'Stand-in for Supabase Auth''s schema: who is calling, as policies ask it.';
+
+    create table auth.users (
+        id uuid primary key default gen_random_uuid(),
+        email text unique,
+        created_at timestamptz not null default now()
+    );
+    comment on table auth.users is 'Known users. Nothing of ours refers to it: a valid token is enough.';
+
+    create function auth.jwt() returns jsonb language sql stable set search_path = ''
+    as $$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $$;
+    comment on function auth.jwt() is 'The claims of the request''s token, or null.';
+
+    create function auth.uid() returns uuid language sql stable set search_path = ''
+    as $$
+        select coalesce(
+            nullif(current_setting('request.jwt.claim.sub', true), ''), auth.jwt() ->> 'sub'
+        )::uuid
+    $$;
+    comment on function auth.uid() is 'The signed-in user''s id, or null.';
+
+    create function auth.role() returns text language sql stable set search_path = ''
+    as $$
+        select coalesce(
+            nullif(current_setting('request.jwt.claim.role', true), ''), auth.jwt() ->> 'role'
+        )
+    $$;
+    comment on function auth.role() is 'The role the request''s token claims, or null.';
+
+    grant usage on schema auth to anon, authenticated, service_role;
+end;
+$do$;
+
+-- pg_cron can be made in one database of a cluster only, and only where it is preloaded.
+do $$
+declare
+    v_extension text;
+begin
+    foreach v_extension in array array['pg_cron', 'pg_net'] loop
+        if exists (select 1 from pg_catalog.pg_available_extensions where name = v_extension) then
+            begin
+                execute format('create extension if not exists %I', v_extension);
+            exception when others then
+                raise notice 'extension % is installed but cannot be used here: %', v_extension, sqlerrm;
+            end;
+        end if;
+    end loop;
+end;
+$$;

@@ -1,0 +1,110 @@
+-- image_generations, images, models: what clients read.
+-- No foreign key to auth.users: a valid token is enough, wherever its user is kept.
+
+create table if not exists public.image_generations (
+    id uuid primary key default gen_random_uuid(),
+    user_id uuid not null,
+    prompt text not null,
+    negative_prompt text,
+    model text,
+    style text,
+    width int,
+    height int,
+    steps int,
+    guidance_scale numeric,
+    status text not null default 'pending',
+    error_message text,
+    generation_time_seconds int,
+    replicate_prediction_id text,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    completed_at timestamptz,
+    constraint image_generations_status_check check (
+        status in ('pending', 'queued', 'processing', 'downloading', 'completed', 'failed', 'cancelled')
+    )
+);
+
+create index if not exists image_generations_user_idx on public.image_generations (user_id, created_at desc);
+
+comment on table public.image_generations is 'One row a picture asked for; its status is what clients watch.';
+comment on column public.image_generations.model is 'models.name, else the part of model_id after the slash.';
+comment on column public.image_generations.status is
+'pending, queued, processing, downloading, completed; failed or cancelled from any of them. Never backwards.';
+comment on column public.image_generations.error_message is 'Why it failed, for people. Set only with status failed.';
+comment on column public.image_generations.generation_time_seconds is 'Whole seconds the provider took.';
+comment on column public.image_generations.replicate_prediction_id is
+'The paid prediction. Kept before it is waited for, so that the next worker adopts it instead of paying again.';
+
+create table if not exists public.images (
+    id uuid primary key default gen_random_uuid(),
+    generation_id uuid references public.image_generations (id) on delete cascade,
+    user_id uuid not null,
+    filename text not null,
+    storage_path text not null,
+    public_url text not null,
+    file_size int,
+    width int,
+    height int,
+    format text,
+    prompt text,
+    negative_prompt text,
+    model text,
+    created_at timestamptz not null default now()
+);
+
+-- Not unique: PostgREST would then embed one object where clients read images[0].
+create index if not exists images_generation_idx on public.images (generation_id);
+create index if not exists images_user_idx on public.images (user_id, created_at desc);
+
+comment on table public.images is 'One row a stored picture.';
+comment on column public.images.filename is '<generation_id>.<format>';
+comment on column public.images.storage_path is '<user_id>/<filename> in the bucket.';
+comment on column public.images.file_size is 'Bytes.';
+comment on column public.images.format is 'webp, png, jpeg or svg, told from the bytes.';
+
+create table if not exists public.models (
+    id uuid primary key default gen_random_uuid(),
+    replicate_id text not null unique,
+    name text not null,
+    default_width int,
+    default_height int,
+    default_steps int,
+    default_guidance_scale numeric,
+    is_active boolean not null default true,
+    created_at timestamptz not null default now()
+);
+
+comment on table public.models is 'Models that clients may offer, with the defaults a generation row records.';
+comment on column public.models.replicate_id is 'owner/name, as in a request''s model_id.';
+
+insert into public.models (
+    replicate_id, name, default_width, default_height, default_steps, default_guidance_scale
+)
+select
+    seed.replicate_id,
+    seed.name,
+    1024 as default_width,
+    1024 as default_height,
+    seed.steps,
+    seed.guidance
+from (
+    values
+    ('black-forest-labs/flux-schnell', 'FLUX Schnell', 4, null),
+    ('black-forest-labs/flux-dev', 'FLUX Dev', 28, 3),
+    ('black-forest-labs/flux-krea-dev', 'FLUX Krea Dev', 28, 4.5),
+    ('black-forest-labs/flux-1.1-pro', 'FLUX 1.1 Pro', null, null),
+    ('stability-ai/sdxl', 'SDXL', 50, 7.5),
+    ('bytedance/sdxl-lightning-4step', 'SDXL Lightning', 4, 0),
+    ('stability-ai/stable-diffusion-3.5-large', 'Stable Diffusion 3.5 Large', null, 5),
+    ('ideogram-ai/ideogram-v3-turbo', 'Ideogram V3 Turbo', null, null),
+    ('google/imagen-4-fast', 'Imagen 4 Fast', null, null),
+    ('recraft-ai/recraft-v3', 'Recraft V3', null, null),
+    ('recraft-ai/recraft-v3-svg', 'Recraft V3 SVG', null, null),
+    ('bytedance/seedream-3', 'Seedream 3', null, 2.5),
+    ('bytedance/seedream-4', 'Seedream 4', null, null),
+    ('qwen/qwen-image', 'Qwen Image', 30, 3)
+) as seed (replicate_id, name, steps, guidance)
+where not exists (
+    select 1 from public.models
+    where models.replicate_id = seed.replicate_id
+);

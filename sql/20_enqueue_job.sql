@@ -1,0 +1,58 @@
+-- enqueue_job: put a job into the queue, as part of the caller's transaction.
+-- Called by   operators, start_generation, finish_generate_image
+-- Promises    the job appears when the caller commits, or not at all
+
+create or replace function public.enqueue_job(
+    p_job_type text,
+    p_payload jsonb,
+    p_priority int default 0,
+    p_max_attempts int default 3,
+    p_scheduled_at timestamptz default null,
+    p_created_by uuid default null
+) returns uuid
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_id uuid;
+begin
+    if coalesce(btrim(p_job_type), '') = '' then
+        raise exception using errcode = 'PT400', message = 'p_job_type must not be empty';
+    end if;
+    if p_payload is null or jsonb_typeof(p_payload) <> 'object' then
+        raise exception using errcode = 'PT400', message = 'p_payload must be a JSON object';
+    end if;
+    if p_max_attempts is null or p_max_attempts < 1 then
+        raise exception using errcode = 'PT400', message = 'p_max_attempts must be 1 or more';
+    end if;
+    insert into public.job_queue (job_type, payload, priority, max_attempts, scheduled_at, created_by)
+    values (
+        p_job_type, p_payload, coalesce(p_priority, 0), p_max_attempts,
+        coalesce(p_scheduled_at, clock_timestamp()), p_created_by
+    )
+    returning id into v_id;
+    return v_id;
+end;
+$$;
+
+comment on function public.enqueue_job(text, jsonb, int, int, timestamptz, uuid) is
+'Queue a job and return its id. Higher priority runs first; p_scheduled_at delays it.';
+
+-- The field variant, called by position. Its arguments have no names, so that a call by name is never ambiguous.
+create or replace function public.enqueue_job(text, jsonb, int, timestamptz, int) returns uuid
+language sql
+set search_path = ''
+as $$
+    select public.enqueue_job($1, $2, p_priority => $3, p_max_attempts => $5, p_scheduled_at => $4);
+$$;
+
+comment on function public.enqueue_job(text, jsonb, int, timestamptz, int) is
+'enqueue_job(job_type, payload, priority, scheduled_at, max_attempts), by position.';
+
+revoke execute on function public.enqueue_job(text, jsonb, int, int, timestamptz, uuid)
+from public, anon, authenticated;
+grant execute on function public.enqueue_job(text, jsonb, int, int, timestamptz, uuid) to service_role;
+revoke execute on function public.enqueue_job(text, jsonb, int, timestamptz, int) from public,
+anon,
+authenticated;
+grant execute on function public.enqueue_job(text, jsonb, int, timestamptz, int) to service_role;

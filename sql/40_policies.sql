@@ -1,0 +1,39 @@
+-- Who sees and writes which rows. service_role bypasses row level security; users see their own rows.
+
+alter table public.image_generations enable row level security;
+alter table public.images enable row level security;
+alter table public.models enable row level security;
+alter table public.job_queue enable row level security;
+
+-- Supabase once granted everything on new tables to its API roles; now it grants nothing. Say it, either way.
+revoke all on public.image_generations, public.images, public.models, public.job_queue
+from public, anon, authenticated;
+grant select, insert, update, delete
+on public.image_generations, public.images, public.models, public.job_queue to service_role;
+grant select on public.image_generations, public.images, public.job_queue to authenticated;
+grant select on public.models to anon, authenticated;
+-- Clients of generate-image insert the row themselves and then send its id.
+grant insert (
+    id, user_id, prompt, negative_prompt, model, style, width, height, steps, guidance_scale, status
+)
+on public.image_generations to authenticated;
+
+drop policy if exists image_generations_select_own on public.image_generations;
+create policy image_generations_select_own on public.image_generations
+for select to authenticated using (user_id = (select auth.uid()));
+
+drop policy if exists image_generations_insert_own on public.image_generations;
+create policy image_generations_insert_own on public.image_generations
+for insert to authenticated with check (user_id = (select auth.uid()) and status = 'pending');
+
+drop policy if exists images_select_own on public.images;
+create policy images_select_own on public.images
+for select to authenticated using (user_id = (select auth.uid()));
+
+drop policy if exists models_select_all on public.models;
+create policy models_select_all on public.models
+for select to anon, authenticated using (true);
+
+drop policy if exists job_queue_select_own on public.job_queue;
+create policy job_queue_select_own on public.job_queue
+for select to authenticated using (created_by = (select auth.uid()));

@@ -1,0 +1,219 @@
+"""What the gateway does for every function: names, methods, CORS, tokens, and the guard on the public keys."""
+
+import pytest
+from jose import jwt
+
+from functions._local.defaults import PUBLISHABLE_KEY, SECRET_KEY, sign_key
+from functions._shared.settings import LOCAL_JWT_SECRET
+from functions.gateway import FUNCTIONS, LoopbackOnly, is_loopback
+from tests.conftest import Edge, user_token
+
+BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
+
+
+@pytest.mark.parametrize("name", ["unknown", "", "unknown/start-generation", "Start-Generation"])
+def test_an_unknown_function_is_404(idle_edge: Edge, name):
+    answer = idle_edge.post(name, {})
+    assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+    assert answer.json()["error"] == "Requested function was not found"
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "start-generation"),
+        ("DELETE", "start-generation"),
+        ("POST", "start-generation/11111111-1111-4111-8111-111111111111"),
+        ("GET", "process-generation"),
+        ("PUT", "generate-image"),
+        ("TRACE", "process-jobs"),
+    ],
+)
+def test_other_methods_are_405(idle_edge: Edge, method, path):
+    answer = idle_edge.call(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, "unknown"])
+def test_preflights_need_no_token_and_get_back_what_they_ask_for(idle_edge: Edge, name):
+    asked = "apikey,authorization,content-type,x-client-info,x-region"
+    answer = idle_edge.call(
+        "OPTIONS",
+        name,
+        None,
+        headers={
+            "Origin": "https://app.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": asked,
+        },
+    )
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["access-control-allow-headers"] == asked
+    assert "POST" in answer.headers["access-control-allow-methods"]
+
+
+def test_options_without_an_origin_names_the_originals_headers(idle_edge: Edge):
+    answer = idle_edge.call("OPTIONS", "start-generation", None)
+    assert (
+        answer.headers["access-control-allow-headers"]
+        == "authorization, x-client-info, apikey, content-type"
+    )
+
+
+def test_errors_carry_cors_too(idle_edge: Edge, monkeypatch):
+    assert (
+        idle_edge.post("start-generation", {}, None).headers["access-control-allow-origin"] == "*"
+    )
+
+    def bug(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr("functions._shared.auth.Authenticator.user", bug)
+    answer = idle_edge.post("start-generation", BODY)
+    assert answer.status_code == 500
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "secret detail" not in answer.text
+
+
+def test_health(idle_edge: Edge):
+    assert idle_edge.client.get(f"{idle_edge.url}/health").json() == {"status": "ok"}
+
+
+# Tokens
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        pytest.param("rubbish", id="not a token"),
+        pytest.param("a.b.c", id="only looks like one"),
+        pytest.param(user_token(exp=1), id="expired"),
+        pytest.param(user_token(nbf=4102444800), id="not valid yet"),
+        pytest.param(
+            user_token("another-secret-of-at-least-32-characters"), id="another project's"
+        ),
+        pytest.param(user_token(sub="not-a-uuid"), id="a subject that is no uuid"),
+        pytest.param(user_token(sub=None), id="no subject"),
+        pytest.param(user_token(role="superuser"), id="an unknown role"),
+        pytest.param(user_token(role=None), id="no role"),
+        pytest.param(user_token(padding="x" * 9000), id="huge"),
+        pytest.param("eyJhbGciOiJub25lIn0.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.", id="alg none"),
+        pytest.param(
+            jwt.encode({"role": "anon"}, LOCAL_JWT_SECRET, algorithm="HS512"),
+            id="another algorithm",
+        ),
+        pytest.param("sb_secret_unknown", id="an unknown key"),
+    ],
+)
+@pytest.mark.parametrize("function", ["start-generation", "process-jobs"])
+def test_a_bad_token_is_401(idle_edge: Edge, function, token):
+    answer = idle_edge.post(function, BODY, token)
+    assert (answer.status_code, answer.json()["error"]) == (401, "Unauthorized")
+
+
+def test_no_token_is_401_in_the_words_clients_know(idle_edge: Edge):
+    answer = idle_edge.post("start-generation", BODY, None)
+    assert (answer.status_code, answer.json()["error"]) == (401, "No authorization header")
+
+
+@pytest.mark.parametrize("header", ["Basic dXNlcjpwdw==", "Bearer", "token"])
+def test_another_scheme_is_401(idle_edge: Edge, header):
+    answer = idle_edge.post("start-generation", BODY, None, headers={"Authorization": header})
+    assert (answer.status_code, answer.json()["error"]) == (401, "Unauthorized")
+
+
+ANON, SERVICE = sign_key(LOCAL_JWT_SECRET, "anon"), sign_key(LOCAL_JWT_SECRET, "service_role")
+
+
+def test_local_keys_are_the_ones_every_laptop_has():
+    assert ANON.startswith(
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJzdXBhYmFzZS1kZW1vIiwicm9sZSI6ImFub24i"
+    )
+    assert ANON.endswith(".CRXP1A7WOeoJeXxjNni43kdQwgnWNReilDMblYTn_I0")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        pytest.param({"Authorization": f"Bearer {ANON}"}, 200, id="anon key"),
+        pytest.param({"apikey": ANON}, 200, id="anon key as apikey only"),
+        pytest.param({"apikey": PUBLISHABLE_KEY}, 200, id="publishable key"),
+        pytest.param(
+            {"Authorization": f"Bearer {PUBLISHABLE_KEY}"}, 200, id="publishable key as bearer"
+        ),
+        pytest.param(
+            {"Authorization": f"Bearer {PUBLISHABLE_KEY}", "apikey": PUBLISHABLE_KEY},
+            200,
+            id="both headers",
+        ),
+        pytest.param(
+            {"Authorization": f"Bearer {user_token()}", "apikey": ANON},
+            200,
+            id="a user's, with apikey",
+        ),
+        pytest.param({"Authorization": f"Bearer {SERVICE}"}, 401, id="service role is no user"),
+        pytest.param({"apikey": SECRET_KEY}, 401, id="nor is the secret key"),
+    ],
+)
+def test_credentials_are_found_where_clients_put_them(idle_edge: Edge, headers, status):
+    answer = idle_edge.post("start-generation", BODY, None, headers=headers)
+    assert answer.status_code == status
+
+
+def test_without_allow_anon_the_anon_key_is_nobody(start_edge):
+    edge = start_edge(ALLOW_ANON="false")
+    assert edge.post("start-generation", BODY, edge.anon_key).status_code == 401
+    for function in ("process-jobs", "process-generation"):
+        for token in (edge.anon_key, ""):
+            answer = edge.post(function, {}, token)
+            assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+    assert edge.post("process-jobs", {}, edge.service_role_key).status_code == 200
+
+
+def test_no_verify_jwt_opens_one_function_to_the_cron_line_without_a_token(start_edge):
+    edge = start_edge(ALLOW_ANON="false", NO_VERIFY_JWT="process-jobs")
+    assert edge.post("process-jobs", {}, None).status_code == 200
+    assert edge.post("process-generation", BODY, None).status_code == 401
+    assert edge.post("start-generation", BODY, None).status_code == 401
+
+
+# The guard on the keys that everybody knows
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False),
+     ("192.168.1.5", False), ("::", False), ("edge.example", False)],
+)  # fmt: skip
+def test_is_loopback(host, expected):
+    assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("server", "local_keys", "passes"),
+    [
+        pytest.param(("127.0.0.1", 54321), True, True, id="loopback"),
+        pytest.param(("/run/edge.sock", None), True, True, id="a UNIX socket"),
+        pytest.param(("192.168.1.5", 54321), True, False, id="the network, with public keys"),
+        pytest.param(("192.168.1.5", 54321), False, True, id="the network, with keys of one's own"),
+    ],
+)
+async def test_public_keys_are_served_on_loopback_only(server, local_keys, passes):
+    class Fake:
+        class settings:
+            uses_local_keys = local_keys
+
+    reached, sent = [], []
+
+    async def app(scope, receive, send):
+        reached.append(scope)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "server": server, "state": {"resources": Fake}}
+    await LoopbackOnly(app)(scope, None, send)  # type: ignore[arg-type]
+    assert bool(reached) is passes
+    assert passes or sent[0]["status"] == 403

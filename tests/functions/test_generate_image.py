@@ -1,0 +1,112 @@
+"""generate-image, the rollback target: both contracts, and no need of the queue."""
+
+import httpx
+import pytest
+
+from tests.conftest import Edge
+
+BODY = {
+    "prompt": "a cat",
+    "model_id": "black-forest-labs/flux-schnell",
+    "width": 256,
+    "height": 256,
+}
+
+
+@pytest.fixture
+def own_row(idle_edge: Edge, db):
+    def insert(status="pending", user_id=None):
+        row = db.execute(
+            "insert into image_generations (user_id, prompt, status) values (%s, 'a cat', %s) returning id",
+            (user_id or idle_edge.user_id, status),
+        ).fetchone()
+        return str(row["id"])
+
+    return insert
+
+
+def test_without_a_row_it_answers_with_the_url_and_records_nothing(idle_edge: Edge, db):
+    answer = idle_edge.post("generate-image", BODY)
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert set(body) == {"success", "url", "format", "generation_time"}
+    assert (body["success"], body["format"]) == (True, "webp")
+    assert httpx.get(body["url"]).headers["content-type"] == "image/webp"
+    assert f"/{idle_edge.user_id}/" in body["url"]
+    tables = "select (select count(*) from image_generations) + (select count(*) from images) as n"
+    assert db.execute(tables).fetchone()["n"] == 0
+
+
+def test_with_a_row_it_completes_that_row(idle_edge: Edge, db, own_row, sandbox):
+    generation_id = own_row()
+    body = idle_edge.post("generate-image", {**BODY, "generation_id": generation_id}).json()
+    assert set(body) == {"success", "image", "generation_time"}
+    assert body["image"]["filename"] == f"{generation_id}.webp"
+    assert body["image"]["prompt"] == "a cat"
+    row = db.execute("select * from image_generations").fetchone()
+    assert (row["status"], row["replicate_prediction_id"]) == (
+        "completed",
+        next(iter(sandbox.state.predictions)),
+    )
+    assert row["completed_at"] is not None
+    image = db.execute("select id, generation_id from images").fetchone()
+    assert (str(image["id"]), str(image["generation_id"])) == (body["image"]["id"], generation_id)
+
+
+def test_a_failure_is_told_and_recorded(idle_edge: Edge, db, own_row):
+    generation_id = own_row()
+    answer = idle_edge.post(
+        "generate-image", {**BODY, "generation_id": generation_id, "model_id": "no/such"}
+    )
+    assert answer.status_code == 400
+    row = db.execute("select status, error_message from image_generations").fetchone()
+    assert row == {"status": "failed", "error_message": answer.json()["error"]}
+
+
+def test_somebody_elses_row_does_not_exist(idle_edge: Edge, own_row, sandbox):
+    other = own_row(user_id="99999999-9999-4999-8999-999999999999")
+    answer = idle_edge.post("generate-image", {**BODY, "generation_id": other})
+    assert (answer.status_code, answer.json()["error"]) == (404, "Generation not found")
+    assert not sandbox.state.predictions
+
+
+@pytest.mark.parametrize("status", ["queued", "processing", "completed", "cancelled"])
+def test_a_row_begun_or_finished_is_not_paid_for_again(idle_edge: Edge, own_row, sandbox, status):
+    answer = idle_edge.post("generate-image", {**BODY, "generation_id": own_row(status)})
+    assert answer.status_code == 409
+    assert not sandbox.state.predictions
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"model_id": "a/b"}, "Prompt is required"),
+        ({"prompt": "x"}, "Model ID is required"),
+        ({**BODY, "generation_id": "not-a-uuid"}, "generation_id:"),
+    ],
+)
+def test_bad_input(idle_edge: Edge, body, text):
+    answer = idle_edge.post("generate-image", body)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(text)
+
+
+@pytest.mark.parametrize("trouble", ["locked", "dropped", "full"])
+@pytest.mark.parametrize("recorded", [True, False])
+def test_it_serves_while_the_queue_is(
+    start_edge, db, connect, own_row, idle_edge, trouble, recorded
+):
+    """With the worker running and stuck on the queue, too: that is when clients are pointed back here."""
+    edge = start_edge()
+    edge.user_id = idle_edge.user_id
+    other = connect(autocommit=False)
+    if trouble == "locked":
+        other.execute("lock table job_queue in access exclusive mode")
+    elif trouble == "dropped":
+        db.execute("drop table job_queue cascade")
+    else:
+        db.execute("alter table job_queue add constraint no_room check (false) not valid")
+    body = {**BODY, "generation_id": own_row()} if recorded else BODY
+    answer = edge.post("generate-image", body)
+    assert answer.status_code == 200, answer.text
+    other.rollback()

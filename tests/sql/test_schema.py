@@ -1,0 +1,175 @@
+"""sql/ as a whole: applied again, applied by psql, on a database that is a Supabase project, and who may do what."""
+
+import subprocess
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from scripts.postgres import Postgres
+from scripts.schema import SQL_FOLDER, apply_schema, main
+
+SNAPSHOT = """
+select array_agg(line order by line) as lines from (
+    select format('%s.%s %s %s', table_schema, table_name, column_name, data_type) as line
+    from information_schema.columns where table_schema in ('public', 'auth')
+    union all select 'function ' || oid::regprocedure || md5(prosrc) from pg_proc
+        where pronamespace in ('public'::regnamespace, 'auth'::regnamespace)
+    union all select 'policy ' || tablename || policyname || coalesce(qual, '') from pg_policies
+    union all select 'index ' || indexdef from pg_indexes where schemaname = 'public'
+    union all select 'grant ' || grantee || table_name || privilege_type from information_schema.table_privileges
+        where table_schema = 'public'
+    union all select 'model ' || replicate_id from public.models
+) as everything
+"""
+
+
+def test_applying_again_changes_nothing(db, dsn):
+    before = db.execute(SNAPSHOT).fetchone()
+    assert apply_schema(dsn) == []
+    assert db.execute(SNAPSHOT).fetchone() == before
+
+
+def test_psql_one_by_one_gives_the_same(db, dsn, postgres: Postgres):
+    name = "applied_by_psql"
+    db.execute(f"drop database if exists {name}")  # type: ignore[arg-type]
+    db.execute(f"create database {name} template template0")  # type: ignore[arg-type]
+    url = dsn.rsplit("/", 1)[0] + f"/{name}"
+    for _ in range(2):
+        for file in sorted(SQL_FOLDER.glob("*.sql")):
+            subprocess.run(
+                [postgres.bin / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", file, url],
+                check=True,
+                capture_output=True,
+            )
+    with psycopg.connect(url) as other:
+        assert other.execute(SNAPSHOT).fetchone()[0] == db.execute(SNAPSHOT).fetchone()["lines"]
+    db.execute(f"drop database {name}")  # type: ignore[arg-type]
+
+
+def test_a_projects_own_auth_schema_is_left_alone(postgresql, dsn, db):
+    db.execute("drop schema auth cascade")
+    db.execute("create schema auth")
+    db.execute("create function auth.uid() returns uuid language sql as 'select null::uuid'")
+    apply_schema(dsn)
+    found = db.execute(
+        "select count(*) as n from pg_proc where pronamespace = 'auth'::regnamespace"
+    ).fetchone()
+    assert found["n"] == 1
+
+
+def test_tables_join_the_realtime_publication_where_there_is_one(db, dsn):
+    db.execute("set client_min_messages = error")  # creating one warns about wal_level
+    db.execute("create publication supabase_realtime")
+    apply_schema(dsn)
+    apply_schema(dsn)
+    rows = db.execute(
+        "select tablename from pg_publication_tables where pubname = 'supabase_realtime'"
+    ).fetchall()
+    assert {row["tablename"] for row in rows} == {"image_generations", "job_queue"}
+
+
+def test_the_fourteen_models_are_seeded(db):
+    rows = db.execute("select replicate_id, name, default_width from public.models").fetchall()
+    assert len(rows) == 14
+    assert {"replicate_id": "stability-ai/sdxl", "name": "SDXL", "default_width": 1024} in rows
+
+
+def test_a_wrong_address_is_one_line(capsys):
+    assert main(["postgresql://nobody:secret-word@127.0.0.1:1/none"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "secret-word" not in error
+    assert main(["not-a-url"]) == 1
+
+
+@pytest.fixture
+def as_role(db) -> Callable[..., None]:
+    def become(role: str, user_id: str | None = None) -> None:
+        db.execute(f"set role {role}")  # type: ignore[arg-type]
+        claims = f'{{"sub": "{user_id}"}}' if user_id else "{}"
+        db.execute("select set_config('request.jwt.claims', %s, false)", (claims,))
+
+    return become
+
+
+OUR_FUNCTIONS = """
+select p.oid::regprocedure::text as signature, p.proacl, p.proconfig, p.oid, p.prosecdef
+from pg_proc as p where p.pronamespace = 'public'::regnamespace
+"""
+
+
+def test_no_function_is_open_to_clients(db):
+    functions = db.execute(OUR_FUNCTIONS).fetchall()
+    assert len(functions) > 10
+    for function in functions:
+        for role in ("anon", "authenticated", "public"):
+            allowed = db.execute(
+                "select has_function_privilege(%s, %s::oid, 'execute') as it",
+                (role, function["oid"]),
+            ).fetchone()
+            assert not allowed["it"], f"{role} may call {function['signature']}"
+
+
+def test_every_function_has_an_empty_search_path_and_a_description(db):
+    for function in db.execute(OUR_FUNCTIONS).fetchall():
+        assert function["proconfig"] == ['search_path=""'], function["signature"]
+        described = db.execute(
+            "select obj_description(%s::oid, 'pg_proc') as it", (function["oid"],)
+        ).fetchone()
+        assert described["it"], function["signature"]
+
+
+def test_users_see_their_own_rows_only(db, as_role):
+    mine, other = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+    for user in (mine, other):
+        db.execute('select start_generation(%s, \'{"prompt": "x", "model_id": "a/b"}\')', (user,))
+    as_role("authenticated", mine)
+    assert [str(row["user_id"]) for row in db.execute("select user_id from image_generations")] == [
+        mine
+    ]
+    assert [str(row["created_by"]) for row in db.execute("select created_by from job_queue")] == [
+        mine
+    ]
+    assert db.execute("select count(*) as n from models").fetchone()["n"] == 14
+    as_role("anon")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        db.execute("select * from image_generations")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param("update job_queue set status = 'completed'", id="a job"),
+        pytest.param("update image_generations set status = 'completed'", id="a generation"),
+        pytest.param("delete from images", id="an image"),
+        pytest.param("insert into job_queue (job_type) values ('x')", id="a new job"),
+        pytest.param("select * from edge_secrets", id="the scheduled call's key"),
+        pytest.param("select * from queue_health", id="the queue's health"),
+        pytest.param("select public.claim_next_job()", id="a claim"),
+    ],
+)
+def test_users_may_not_touch(db, as_role, statement):
+    as_role("authenticated", "11111111-1111-4111-8111-111111111111")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        db.execute(statement)
+
+
+def test_a_user_inserts_a_pending_row_of_their_own_for_generate_image(db, as_role):
+    mine, other = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+    as_role("authenticated", mine)
+    insert = "insert into image_generations (user_id, prompt, status) values (%s, 'x', %s)"
+    db.execute(insert, (mine, "pending"))
+    for user, status in ((other, "pending"), (mine, "completed")):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            db.execute(insert, (user, status))
+
+
+def test_the_service_role_runs_the_queue_without_owning_it(db, as_role):
+    as_role("service_role")
+    db.execute("select enqueue_job('generate-image', '{}')")
+    assert (
+        db.execute("select job_type from claim_next_job()").fetchone()["job_type"]
+        == "generate-image"
+    )
+    assert db.execute("select * from queue_health").fetchone()["processing_jobs"] == 1
