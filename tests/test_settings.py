@@ -1,0 +1,92 @@
+"""Settings: checked at start, named in the error, listed in .env.example, and never shown."""
+
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from functions._local.defaults import local_environment
+from functions._shared.settings import Settings, SettingsError
+
+LOCAL = local_environment({})
+EXAMPLE = dotenv_values(Path(__file__).parent.parent / ".env.example")
+
+
+def names() -> set[str]:
+    return {name.upper() for name in Settings.model_fields}
+
+
+def test_the_example_lists_every_setting_and_no_other():
+    assert set(EXAMPLE) == names()
+
+
+def test_the_examples_values_are_the_defaults():
+    required = {
+        name: LOCAL[name] for name, value in EXAMPLE.items() if value == "" and name in LOCAL
+    }
+    given = {name: value for name, value in EXAMPLE.items() if value}
+    assert Settings.from_env({**required, **given}) == Settings.from_env(required)
+
+
+def test_an_empty_variable_counts_as_absent():
+    assert Settings.from_env({**LOCAL, "MAX_PARALLEL_JOBS": ""}).max_parallel_jobs == 3
+
+
+def test_replicate_api_key_is_another_name():
+    environ = {name: value for name, value in LOCAL.items() if name != "REPLICATE_API_TOKEN"}
+    token = Settings.from_env({**environ, "REPLICATE_API_KEY": "r8_other"}).replicate_api_token
+    assert token is not None
+    assert token.get_secret_value() == "r8_other"
+
+
+def test_links_have_the_public_base():
+    assert Settings.from_env(LOCAL).public_base == "http://127.0.0.1:54321"
+    assert (
+        Settings.from_env({**LOCAL, "PUBLIC_URL": "https://x.example/"}).public_base
+        == "https://x.example"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SUPABASE_URL", "not a url"),
+        ("SUPABASE_JWT_SECRET", "too short"),
+        ("SUPABASE_SECRET_KEYS", "not json but secret"),
+        ("WORKER_CONCURRENCY", "0"),
+        ("JOB_TIMEOUT_MS", "soon"),
+        ("ALLOW_ANON", "perhaps"),
+        ("LOG_FORMAT", "xml"),
+        ("EDGE_PORT", "0"),
+    ],
+)
+def test_a_bad_value_is_named_and_not_shown(name, value):
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({**LOCAL, name: value})
+    assert name in str(refused.value)
+    if value not in {"0", "soon"}:
+        assert value not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_all_that_is_missing_is_named_at_once():
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({})
+    for name in (
+        "SUPABASE_URL",
+        "SUPABASE_DB_URL",
+        "SUPABASE_JWT_SECRET",
+        "SUPABASE_SERVICE_ROLE_KEY",
+    ):
+        assert f"{name} is not set" in str(refused.value)
+
+
+def test_secrets_print_as_stars():
+    settings = Settings.from_env({**LOCAL, "REPLICATE_API_TOKEN": "r8_very_secret"})
+    for name in (
+        "REPLICATE_API_TOKEN",
+        "SUPABASE_JWT_SECRET",
+        "SUPABASE_SERVICE_ROLE_KEY",
+        "SUPABASE_DB_URL",
+    ):
+        assert {**LOCAL, "REPLICATE_API_TOKEN": "r8_very_secret"}[name] not in repr(settings)
