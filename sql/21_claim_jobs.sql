@@ -54,6 +54,7 @@ create or replace function public.claim_jobs(
 )
 language plpgsql
 set search_path = ''
+set lock_timeout = '3s' -- a locked queue is an error to its caller, not a connection held for ever
 as $$
 #variable_conflict use_column
 begin

@@ -5,6 +5,7 @@ create or replace function public.start_generation(p_user_id uuid, p_request jso
 returns table (generation_id uuid, job_id uuid)
 language plpgsql
 set search_path = ''
+set lock_timeout = '3s' -- a locked queue is an error to its caller, not a connection held for ever
 as $$
 declare
     v_model public.models;

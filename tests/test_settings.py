@@ -28,6 +28,11 @@ def test_the_examples_values_are_the_defaults():
     assert Settings.from_env({**required, **given}) == Settings.from_env(required)
 
 
+def test_a_copy_of_the_example_leaves_the_local_stack_as_it_is():
+    example = {name: value or "" for name, value in EXAMPLE.items()}
+    assert Settings.from_env(local_environment(example)) == Settings.from_env(LOCAL)
+
+
 def test_an_empty_variable_counts_as_absent():
     assert Settings.from_env({**LOCAL, "MAX_PARALLEL_JOBS": ""}).max_parallel_jobs == 3
 

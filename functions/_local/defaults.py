@@ -19,7 +19,6 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
     api_port, db_port = given.get("EDGE_PORT", "54321"), given.get("EDGE_DB_PORT", "54322")
     secret = given.get("SUPABASE_JWT_SECRET", LOCAL_JWT_SECRET)
     values = {
-        "LOCAL_STACK": "true",
         "ALLOW_ANON": "true",
         "SUPABASE_URL": f"http://127.0.0.1:{api_port}",
         "SUPABASE_DB_URL": f"postgresql://postgres:postgres@127.0.0.1:{db_port}/postgres",
@@ -35,7 +34,7 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
         values["REPLICATE_API_URL"] = (
             f"http://127.0.0.1:{given.get('EDGE_SANDBOX_PORT', '54330')}/v1"
         )
-    return {**values, **given}
+    return {**values, **given, "LOCAL_STACK": "true"}
 
 
 def uses_sandbox(environ: Mapping[str, str]) -> bool:

@@ -26,6 +26,8 @@ class Resources:
 
     settings: Settings
     pool: Pool
+    legacy_pool: Pool
+    """generate-image's own: a queue that is stuck may take all of ``pool``, and must not take these."""
     http: httpx.AsyncClient
     supabase: AsyncClient
     auth: Authenticator
@@ -41,10 +43,38 @@ def resources_of(request: Request) -> Resources:
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything. A database that is down does not stop the start: requests answer 503 until it is back."""
-    pool: Pool = AsyncConnectionPool(
+    pool = _make_pool(settings, min_size=1)
+    legacy_pool = _make_pool(settings, min_size=0)
+    async with httpx.AsyncClient(
+        timeout=httpx.Timeout(30, connect=5), follow_redirects=False
+    ) as http:
+        supabase = await acreate_client(
+            str(settings.supabase_url).rstrip("/"),
+            settings.supabase_service_role_key.get_secret_value(),
+            AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http),
+        )
+        await pool.open(wait=False)
+        await legacy_pool.open(wait=False)
+        try:
+            yield Resources(
+                settings=settings,
+                pool=pool,
+                legacy_pool=legacy_pool,
+                http=http,
+                supabase=supabase,
+                auth=Authenticator(settings),
+                wake=lambda: None,
+            )
+        finally:
+            await pool.close()
+            await legacy_pool.close()
+
+
+def _make_pool(settings: Settings, min_size: int) -> Pool:
+    return AsyncConnectionPool(
         settings.supabase_db_url.get_secret_value(),
         connection_class=AsyncConnection[DictRow],
-        min_size=1,
+        min_size=min_size,
         max_size=settings.db_pool_size,
         timeout=POOL_WAIT_S,
         # Giving up early means that the next request tries afresh: back within seconds, not after a long backoff.
@@ -58,18 +88,3 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         },
         open=False,
     )
-    async with httpx.AsyncClient(
-        timeout=httpx.Timeout(30, connect=5), follow_redirects=False
-    ) as http:
-        supabase = await acreate_client(
-            str(settings.supabase_url).rstrip("/"),
-            settings.supabase_service_role_key.get_secret_value(),
-            AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http),
-        )
-        await pool.open(wait=False)
-        try:
-            yield Resources(
-                settings, pool, http, supabase, Authenticator(settings), wake=lambda: None
-            )
-        finally:
-            await pool.close()

@@ -24,21 +24,21 @@ async def handle(request: Request) -> JSONResponse:
     body = await read_body(request, LegacyRequest)
     if body.generation_id is None:
         return await _unrecorded(body, user_id, resources)
-    await rows.begin(resources.pool, body.generation_id, user_id)
+    await rows.begin(resources.legacy_pool, body.generation_id, user_id)
     try:
         return await _recorded(body, body.generation_id, user_id, resources)
     except FunctionError as error:
-        await rows.fail(resources.pool, body.generation_id, str(error))
+        await rows.fail(resources.legacy_pool, body.generation_id, str(error))
         raise
     except Exception:
-        await rows.fail(resources.pool, body.generation_id, "Internal error")
+        await rows.fail(resources.legacy_pool, body.generation_id, "Internal error")
         raise
 
 
 async def _recorded(
     body: LegacyRequest, generation_id: UUID, user_id: UUID, resources: Resources
 ) -> JSONResponse:
-    keep = partial(rows.keep_prediction, resources.pool, generation_id)
+    keep = partial(rows.keep_prediction, resources.legacy_pool, generation_id)
     result = await process_generation(body, resources, on_prediction=keep)
     stored = await fetch_and_store(
         resources,
@@ -49,7 +49,7 @@ async def _recorded(
         height=result.height,
     )
     image = await rows.complete(
-        resources.pool, generation_id, stored, result.generation_time_seconds
+        resources.legacy_pool, generation_id, stored, result.generation_time_seconds
     )
     return JSONResponse(
         {"success": True, "image": image, "generation_time": result.generation_time_seconds}

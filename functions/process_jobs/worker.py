@@ -39,7 +39,7 @@ class Worker:
         self._running: dict[UUID, tuple[Job, asyncio.Task[bool]]] = {}
         self._woken = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
-        self._database_up = True
+        self._queue_up = True
 
     def wake(self) -> None:
         """Look for jobs now; costs nothing when there are none."""
@@ -81,10 +81,11 @@ class Worker:
     async def _try_claim(self, limit: int) -> list[asyncio.Task[bool]]:
         try:
             tasks = await self._claim(limit)
-        except DATABASE_DOWN as error:
-            self._note_database(up=False, detail=type(error).__name__)
+        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+            # Any error of the database, a missing table too: whatever it is, it may be mended while we look on.
+            self._note_queue(up=False, detail=type(error).__name__)
             return []
-        self._note_database(up=True)
+        self._note_queue(up=True)
         return tasks
 
     async def _claim(self, limit: int) -> list[asyncio.Task[bool]]:
@@ -165,8 +166,8 @@ class Worker:
                 continue
             try:
                 gone = jobs.keys() - await queue.extend(self._resources.pool, jobs.values())
-            except DATABASE_DOWN as error:
-                self._note_database(up=False, detail=type(error).__name__)
+            except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+                self._note_queue(up=False, detail=type(error).__name__)
                 continue
             # Missing once may be a job that ended during the call; missing twice is somebody else's.
             for job_id in gone & missed & self._running.keys():
@@ -174,16 +175,16 @@ class Worker:
                 self._running[job_id][1].cancel()
             missed = gone
 
-    def _note_database(self, *, up: bool, detail: str = "") -> None:
-        if up != self._database_up:
+    def _note_queue(self, *, up: bool, detail: str = "") -> None:
+        if up != self._queue_up:
             log.log(
                 *(
-                    (logging.INFO, "database is back")
+                    (logging.INFO, "the queue answers again")
                     if up
-                    else (logging.WARNING, f"database is away: {detail}")
+                    else (logging.WARNING, f"the queue does not answer: {detail}")
                 )
             )
-        self._database_up = up
+        self._queue_up = up
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -1,9 +1,12 @@
 """generate-image, the rollback target: both contracts, and no need of the queue."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import httpx
 import pytest
 
-from tests.conftest import Edge
+from scripts.schema import apply_schema
+from tests.conftest import Edge, until_ended
 
 BODY = {
     "prompt": "a cat",
@@ -14,32 +17,32 @@ BODY = {
 
 
 @pytest.fixture
-def own_row(idle_edge: Edge, db):
-    def insert(status="pending", user_id=None):
+def own_row(db):
+    def insert(user_id, status="pending"):
         row = db.execute(
             "insert into image_generations (user_id, prompt, status) values (%s, 'a cat', %s) returning id",
-            (user_id or idle_edge.user_id, status),
+            (user_id, status),
         ).fetchone()
         return str(row["id"])
 
     return insert
 
 
-def test_without_a_row_it_answers_with_the_url_and_records_nothing(idle_edge: Edge, db):
-    answer = idle_edge.post("generate-image", BODY)
+def test_without_a_row_it_answers_with_the_url_and_records_nothing(edge: Edge, db):
+    answer = edge.post("generate-image", BODY)
     assert answer.status_code == 200, answer.text
     body = answer.json()
     assert set(body) == {"success", "url", "format", "generation_time"}
     assert (body["success"], body["format"]) == (True, "webp")
     assert httpx.get(body["url"]).headers["content-type"] == "image/webp"
-    assert f"/{idle_edge.user_id}/" in body["url"]
+    assert f"/{edge.user_id}/" in body["url"]
     tables = "select (select count(*) from image_generations) + (select count(*) from images) as n"
     assert db.execute(tables).fetchone()["n"] == 0
 
 
-def test_with_a_row_it_completes_that_row(idle_edge: Edge, db, own_row, sandbox):
-    generation_id = own_row()
-    body = idle_edge.post("generate-image", {**BODY, "generation_id": generation_id}).json()
+def test_with_a_row_it_completes_that_row(edge: Edge, db, own_row, sandbox):
+    generation_id = own_row(edge.user_id)
+    body = edge.post("generate-image", {**BODY, "generation_id": generation_id}).json()
     assert set(body) == {"success", "image", "generation_time"}
     assert body["image"]["filename"] == f"{generation_id}.webp"
     assert body["image"]["prompt"] == "a cat"
@@ -53,9 +56,9 @@ def test_with_a_row_it_completes_that_row(idle_edge: Edge, db, own_row, sandbox)
     assert (str(image["id"]), str(image["generation_id"])) == (body["image"]["id"], generation_id)
 
 
-def test_a_failure_is_told_and_recorded(idle_edge: Edge, db, own_row):
-    generation_id = own_row()
-    answer = idle_edge.post(
+def test_a_failure_is_told_and_recorded(edge: Edge, db, own_row):
+    generation_id = own_row(edge.user_id)
+    answer = edge.post(
         "generate-image", {**BODY, "generation_id": generation_id, "model_id": "no/such"}
     )
     assert answer.status_code == 400
@@ -63,16 +66,16 @@ def test_a_failure_is_told_and_recorded(idle_edge: Edge, db, own_row):
     assert row == {"status": "failed", "error_message": answer.json()["error"]}
 
 
-def test_somebody_elses_row_does_not_exist(idle_edge: Edge, own_row, sandbox):
-    other = own_row(user_id="99999999-9999-4999-8999-999999999999")
-    answer = idle_edge.post("generate-image", {**BODY, "generation_id": other})
+def test_somebody_elses_row_does_not_exist(edge: Edge, own_row, sandbox):
+    other = own_row("99999999-9999-4999-8999-999999999999")
+    answer = edge.post("generate-image", {**BODY, "generation_id": other})
     assert (answer.status_code, answer.json()["error"]) == (404, "Generation not found")
     assert not sandbox.state.predictions
 
 
 @pytest.mark.parametrize("status", ["queued", "processing", "completed", "cancelled"])
-def test_a_row_begun_or_finished_is_not_paid_for_again(idle_edge: Edge, own_row, sandbox, status):
-    answer = idle_edge.post("generate-image", {**BODY, "generation_id": own_row(status)})
+def test_a_row_begun_or_finished_is_not_paid_for_again(edge: Edge, own_row, sandbox, status):
+    answer = edge.post("generate-image", {**BODY, "generation_id": own_row(edge.user_id, status)})
     assert answer.status_code == 409
     assert not sandbox.state.predictions
 
@@ -85,28 +88,36 @@ def test_a_row_begun_or_finished_is_not_paid_for_again(idle_edge: Edge, own_row,
         ({**BODY, "generation_id": "not-a-uuid"}, "generation_id:"),
     ],
 )
-def test_bad_input(idle_edge: Edge, body, text):
-    answer = idle_edge.post("generate-image", body)
+def test_bad_input(edge: Edge, body, text):
+    answer = edge.post("generate-image", body)
     assert answer.status_code == 400
     assert answer.json()["error"].startswith(text)
 
 
 @pytest.mark.parametrize("trouble", ["locked", "dropped", "full"])
 @pytest.mark.parametrize("recorded", [True, False])
-def test_it_serves_while_the_queue_is(
-    start_edge, db, connect, own_row, idle_edge, trouble, recorded
-):
+def test_it_serves_while_the_queue_is(start_edge, db, dsn, connect, own_row, trouble, recorded):
     """With the worker running and stuck on the queue, too: that is when clients are pointed back here."""
-    edge = start_edge()
-    edge.user_id = idle_edge.user_id
+    edge = start_edge(DB_POOL_SIZE="2")
     other = connect(autocommit=False)
     if trouble == "locked":
         other.execute("lock table job_queue in access exclusive mode")
+        with ThreadPoolExecutor(
+            6
+        ) as clients:  # more calls that wait for the lock than there are connections
+            answers = [clients.submit(edge.post, "start-generation", BODY) for _ in range(6)]
+            stuck = edge.post("generate-image", BODY)
+            assert stuck.status_code == 200, stuck.text
+        assert {answer.result().status_code for answer in answers} == {503}
     elif trouble == "dropped":
         db.execute("drop table job_queue cascade")
     else:
         db.execute("alter table job_queue add constraint no_room check (false) not valid")
-    body = {**BODY, "generation_id": own_row()} if recorded else BODY
+    body = {**BODY, "generation_id": own_row(edge.user_id)} if recorded else BODY
     answer = edge.post("generate-image", body)
     assert answer.status_code == 200, answer.text
     other.rollback()
+    if trouble == "dropped":
+        apply_schema(dsn)
+        generation_id = edge.post("start-generation", BODY).json()["generation_id"]
+        assert until_ended(edge, generation_id)["status"] == "completed", "the worker has gone on"

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from PIL import Image
 
+from functions._local.defaults import local_environment
 from scripts.postgres import ROOT_HOME, data_home, free_port
 from scripts.up import NAMES
 
@@ -155,6 +156,15 @@ def test_a_bad_setting_is_named_and_not_shown(environ, setting, value, named):
     assert ended.stderr.count("\n") == 1
     assert named in ended.stderr
     assert "hunter2" not in ended.stderr
+
+
+def test_the_gateway_alone_refuses_the_network_too(environ):
+    local = local_environment(environ)
+    for host, named in (("0.0.0.0", "SUPABASE_JWT_SECRET"), ("::", "SUPABASE_JWT_SECRET")):
+        ended = run("functions", {**local, "EDGE_HOST": host})
+        assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+        assert named in ended.stderr
+    assert "SUPABASE_URL is not set" in run("functions", environ).stderr
 
 
 def test_a_second_stack_on_the_same_data_is_refused(environ):
