@@ -16,6 +16,12 @@ BODY = {
 }
 
 
+WAITING = """
+select count(*) as n from pg_stat_activity
+where wait_event_type = 'Lock' and query like '%start_generation%' and datname = current_database()
+"""
+
+
 @pytest.fixture
 def own_row(db):
     def insert(user_id, status="pending"):
@@ -106,7 +112,9 @@ def test_it_serves_while_the_queue_is(start_edge, db, dsn, connect, own_row, tro
             6
         ) as clients:  # more calls that wait for the lock than there are connections
             answers = [clients.submit(edge.post, "start-generation", BODY) for _ in range(6)]
-            stuck = edge.post("generate-image", BODY)
+            while db.execute(WAITING).fetchone() != {"n": 2}:
+                pass
+            stuck = edge.post("generate-image", {**BODY, "generation_id": own_row(edge.user_id)})
             assert stuck.status_code == 200, stuck.text
         assert {answer.result().status_code for answer in answers} == {503}
     elif trouble == "dropped":

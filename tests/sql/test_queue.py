@@ -50,6 +50,13 @@ def test_order(db, enqueue, first, second, winner):
     assert claim(db)["id"] == ids[winner]
 
 
+def test_a_job_alone_in_the_queue_waits_for_its_time_too(db, enqueue):
+    job_id = enqueue(p_scheduled_at="2999-01-01")
+    assert claim(db) is None
+    due(db, job_id)
+    assert claim(db)["id"] == job_id
+
+
 def test_a_claim_has_the_originals_columns_first_and_counts_the_attempt(db, enqueue):
     job_id = enqueue(p_payload='{"a": 1}', p_max_attempts=5)
     claimed = claim(db)

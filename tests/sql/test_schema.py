@@ -155,6 +155,20 @@ def test_users_may_not_touch(db, as_role, statement):
         db.execute(statement)
 
 
+def test_what_a_project_grants_by_default_is_taken_back(db, dsn):
+    """Supabase once granted its API roles everything on each new table and function."""
+    for role in ("anon", "authenticated"):
+        db.execute(f"grant all on all tables in schema public to {role}")
+        db.execute(f"grant execute on all functions in schema public to {role}")
+    apply_schema(dsn)
+    rows = db.execute(
+        "select grantee, table_name, privilege_type from information_schema.table_privileges"
+        " where grantee in ('anon', 'authenticated') and privilege_type <> 'SELECT' and table_schema = 'public'"
+    ).fetchall()
+    assert rows == []
+    test_no_function_is_open_to_clients(db)
+
+
 def test_a_user_inserts_a_pending_row_of_their_own_for_generate_image(db, as_role):
     mine, other = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
     as_role("authenticated", mine)
