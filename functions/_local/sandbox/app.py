@@ -1,14 +1,11 @@
-"""The sandbox's routes and its memory of predictions. See the package for the contract."""
+"""The sandbox's routes. See the package for the contract."""
 
 import base64
 import functools
 import hmac
 import json
 import secrets
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -35,11 +32,12 @@ from functions._local.sandbox.models import (
     load_models,
     refusals,
 )
+from functions._local.sandbox.picture_size import picture_size
+from functions._local.sandbox.predictions import Prediction
 
 KEPT_PREDICTIONS = 1000
 KEPT_PICTURES = 32
 PAGE_LENGTH = 100
-STARTING_SHARE = 0.2  # of the whole time; the rest is the run
 
 CONTENT_TYPES: Mapping[str, str] = {
     "webp": "image/webp",
@@ -48,91 +46,6 @@ CONTENT_TYPES: Mapping[str, str] = {
     "jpeg": "image/jpeg",
     "svg": "image/svg+xml",
 }
-
-
-@dataclass(kw_only=True)
-class Prediction:
-    """One prediction. Its state is a question of the time: nothing runs in the background.
-
-    ``created`` and ``canceled`` are seconds of the monotonic clock; a test that moves
-    ``created`` back makes the prediction older.
-    """
-
-    id: str
-    model: Model
-    version: str
-    input: dict[str, Any]
-    seed: int
-    seconds: float
-    created: float = field(default_factory=time.monotonic)
-    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    canceled: float | None = None
-
-    @property
-    def status(self) -> str:
-        """``starting``, ``processing``, ``succeeded`` or ``canceled``, now."""
-        if self.canceled is not None:
-            return "canceled"
-        age = time.monotonic() - self.created
-        if age >= self.seconds:
-            return "succeeded"
-        return "processing" if age >= self.seconds * STARTING_SHARE else "starting"
-
-    @property
-    def is_finished(self) -> bool:
-        return self.status in ("succeeded", "canceled")
-
-    def cancel(self) -> None:
-        """End it now; a finished one stays as it is."""
-        if not self.is_finished:
-            self.canceled = time.monotonic()
-
-    def filenames(self) -> list[str]:
-        """Name the files of a success, in the order of the output."""
-        ending = self.model.output_format(self.input)
-        if not self.model.makes_list:
-            return [f"output.{ending}"]
-        return [f"out-{n}.{ending}" for n in range(self.model.output_count(self.input))]
-
-    def as_json(self, base_url: str, *, just_created: bool = False) -> dict[str, Any]:
-        """Return Replicate's object. The times and metrics are absent until they are known.
-
-        The answer to the create says ``starting`` however short the whole thing takes.
-        """
-        status = "starting" if just_created else self.status
-        address = f"{base_url}v1/predictions/{self.id}"
-        output: list[str] | str | None = None
-        if status == "succeeded":
-            files = [f"{base_url}output/{self.id}/{name}" for name in self.filenames()]
-            output = files if self.model.makes_list else files[0]
-        return {
-            "id": self.id,
-            "model": self.model.id,
-            "version": self.version,
-            "status": status,
-            "input": self.input,
-            "output": output,
-            "error": None,
-            "source": "api",
-            "data_removed": False,
-            "created_at": _rfc3339(self.created_at),
-            **self._progress(status),
-            "urls": {"get": address, "cancel": f"{address}/cancel"},
-        }
-
-    def _progress(self, status: str) -> dict[str, Any]:
-        """Logs, times and metrics: what there is of them depends on how far the run came."""
-        waited = self.seconds * STARTING_SHARE
-        total = self.seconds if self.canceled is None else self.canceled - self.created
-        ran = status in ("processing", "succeeded") or (status == "canceled" and total >= waited)
-        progress: dict[str, Any] = {"logs": f"Using seed: {self.seed}\n" if ran else ""}
-        if ran:
-            progress["started_at"] = _rfc3339(self.created_at + timedelta(seconds=waited))
-        if status in ("succeeded", "canceled"):
-            progress["completed_at"] = _rfc3339(self.created_at + timedelta(seconds=total))
-            run_time = {"predict_time": round(total - waited, 6)} if ran else {}
-            progress["metrics"] = {**run_time, "total_time": round(total, 6)}
-        return progress
 
 
 class Problem(Exception):
@@ -201,7 +114,7 @@ class Sandbox:
         names = prediction.filenames() if prediction.status == "succeeded" else []
         if request.path_params["filename"] not in names:
             raise HTTPException(404)
-        width, height = drawing.picture_size(prediction.model.effective(prediction.input))
+        width, height = picture_size(prediction.model.effective(prediction.input))
         image_format = prediction.model.output_format(prediction.input)
         picture = await run_in_threadpool(
             self.draw,
@@ -331,7 +244,3 @@ async def _on_http_exception(_: Request, error: Exception) -> Response:
     detail = "The requested resource could not be found." if missing else error.detail
     body = {"detail": detail, "status": error.status_code}
     return JSONResponse(body, status_code=error.status_code, headers=error.headers)
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

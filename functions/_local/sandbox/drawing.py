@@ -1,6 +1,6 @@
 """The sandbox's pictures: hills under a low sun, with the prompt written on the sky.
 
-The size and every colour and line are decided once, in a ``Scene``; Pillow and SVG are two
+Every colour and line is decided once, in a ``Scene``; Pillow and SVG are two
 ways to render it.
 """
 
@@ -10,38 +10,19 @@ import html
 import io
 import math
 import random
-import re
 import textwrap
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
-SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
 _MEGAPIXEL = 1024 * 1024
 _LONGEST_PROMPT = 600  # characters that are looked at; what does not fit is cut with an ellipsis
 _WHITE: Colour = (255, 255, 255)
-
-# Megapixels by the word a model uses, whichever key it stands in.
-_MEGAPIXELS_BY_WORD: Mapping[str, float] = {
-    "0.25": 0.25,
-    "1": 1,
-    "0.5 MP": 0.5,
-    "1 MP": 1,
-    "2 MP": 2,
-    "4 MP": 4,
-    "1K": 1,
-    "2K": 4,
-    "4K": 16,
-    "small": 0.25,
-    "regular": 1,
-    "big": 2,
-}
 
 
 @dataclass(frozen=True)
@@ -70,41 +51,6 @@ class Scene:
         return self.text_size * 1.25
 
 
-def picture_size(read: Mapping[str, Any]) -> tuple[int, int]:
-    """Return (width, height) in pixels for the input keys a model reads, defaults filled in.
-
-    - ``width`` and ``height`` count where the model has no ratio and no size word, or where
-      ``aspect_ratio`` or ``size`` is "custom"; 1024 stands in for a missing one.
-    - A fixed size such as "1536x1024" counts as written: in ``resolution`` it beats the ratio
-      (ideogram), in ``size`` a ratio beats it (recraft).
-    - A ratio is spread over an area, both sides rounded to a multiple of 16. The area is 1 MP
-      (1024 * 1024), or what ``megapixels``, ``resolution``, ``size`` or ``image_size`` say:
-      1K, 2K and 4K are the areas of a square with sides of 1024, 2048 and 4096; of
-      seedream-3's words small is 0.25 MP and big 2 MP.
-    - "match_input_image" is a square, as without an input: pictures sent in are not opened.
-    Sides outside 64 to 4096 are brought to the nearer end: some schemas set no bounds.
-    """
-    ratio, size, resolution = (str(read.get(k)) for k in ("aspect_ratio", "size", "resolution"))
-    ratio_sides = _two_numbers(r"(\d+):(\d+)", ratio)
-    fixed = _two_numbers(r"(\d+)x(\d+)", resolution)
-    if fixed is None and ratio_sides is None:
-        fixed = _two_numbers(r"(\d+)x(\d+)", size)
-    pixels_alone = "width" in read and not read.keys() & {"aspect_ratio", "size"}
-    if pixels_alone or "custom" in (ratio, size):
-        sides = (int(read.get("width", 1024)), int(read.get("height", 1024)))
-    elif fixed:
-        sides = fixed
-    else:
-        words = [str(read.get(key)) for key in ("resolution", "size", "megapixels", "image_size")]
-        known = [_MEGAPIXELS_BY_WORD[word] for word in words if word in _MEGAPIXELS_BY_WORD]
-        area = _MEGAPIXEL * (known[0] if known else 1)
-        across, down = ratio_sides or (1, 1)
-        exact = (math.sqrt(area * across / down), math.sqrt(area * down / across))
-        sides = (round(exact[0] / 16) * 16, round(exact[1] / 16) * 16)
-    width, height = (min(max(side, SMALLEST_SIDE), LARGEST_SIDE) for side in sides)
-    return width, height
-
-
 def draw(
     *, prompt: str, model: str, seed: int, width: int, height: int, image_format: str
 ) -> bytes:
@@ -124,11 +70,6 @@ def draw(
     else:
         picture.save(file, "JPEG", quality=88)
     return file.getvalue()
-
-
-def _two_numbers(pattern: str, text: str) -> tuple[int, int] | None:
-    found = re.fullmatch(pattern, text)
-    return (int(found[1]), int(found[2])) if found else None
 
 
 def _compose(prompt: str, model: str, seed: int, width: int, height: int) -> Scene:
