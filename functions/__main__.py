@@ -7,6 +7,9 @@ import uvicorn
 from functions._shared.settings import Settings, SettingsError
 from functions.gateway import create_app, is_loopback
 
+GRACE_S = 30
+"""What open requests get at a stop; generate-image may take longer, and is then ended."""
+
 
 def main() -> int:
     try:
@@ -26,6 +29,7 @@ def main() -> int:
         port=settings.edge_port,
         log_config=None,
         access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
     )
     return 0
 

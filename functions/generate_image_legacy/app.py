@@ -1,6 +1,7 @@
 """Route generate-image."""
 
 from functools import partial
+from typing import Any
 from uuid import UUID, uuid4
 
 from starlette.applications import Starlette
@@ -14,7 +15,7 @@ from functions._shared.generation_request import LegacyRequest
 from functions._shared.pictures import fetch_and_store
 from functions._shared.resources import Resources, resources_of
 from functions.generate_image_legacy import rows
-from functions.process_generation import process_generation
+from functions.process_generation import GenerationResult, OnPrediction, process_generation
 
 
 async def handle(request: Request) -> JSONResponse:
@@ -23,57 +24,50 @@ async def handle(request: Request) -> JSONResponse:
     user_id = resources.auth.user(request)
     body = await read_body(request, LegacyRequest)
     if body.generation_id is None:
-        return await _unrecorded(body, user_id, resources)
-    await rows.begin(resources.legacy_pool, body.generation_id, user_id)
-    try:
-        return await _recorded(body, body.generation_id, user_id, resources)
-    except FunctionError as error:
-        await rows.fail(resources.legacy_pool, body.generation_id, str(error))
-        raise
-    except Exception:
-        await rows.fail(resources.legacy_pool, body.generation_id, "Internal error")
-        raise
+        result, stored = await _make(body, uuid4(), user_id, resources)
+        answer = {"url": stored["public_url"], "format": stored["format"]}
+    else:
+        result, image = await _make_recorded(body, body.generation_id, user_id, resources)
+        answer = {"image": image}
+    seconds = result.generation_time_seconds
+    return JSONResponse({"success": True, **answer, "generation_time": seconds})
 
 
-async def _recorded(
+async def _make_recorded(
     body: LegacyRequest, generation_id: UUID, user_id: UUID, resources: Resources
-) -> JSONResponse:
-    keep = partial(rows.keep_prediction, resources.legacy_pool, generation_id)
-    result = await process_generation(body, resources, on_prediction=keep)
+) -> tuple[GenerationResult, dict[str, Any]]:
+    """Make the picture of the caller's own row, which follows it to completed or failed."""
+    pool = resources.legacy_pool
+    await rows.begin(pool, generation_id, user_id)
+    try:
+        keep = partial(rows.keep_prediction, pool, generation_id)
+        result, stored = await _make(body, generation_id, user_id, resources, keep)
+        seconds = result.generation_time_seconds
+        return result, await rows.complete(pool, generation_id, stored, seconds)
+    except Exception as error:
+        told = str(error) if isinstance(error, FunctionError) else "Internal error"
+        await rows.fail(pool, generation_id, told)
+        raise
+
+
+async def _make(
+    body: LegacyRequest,
+    name: UUID,
+    user_id: UUID,
+    resources: Resources,
+    on_prediction: OnPrediction | None = None,
+) -> tuple[GenerationResult, dict[str, Any]]:
+    """The picture, stored as ``<user_id>/<name>.<format>``, and the fields of its images row."""
+    result = await process_generation(body, resources, on_prediction=on_prediction)
     stored = await fetch_and_store(
         resources,
         result.output_url,
         user_id=user_id,
-        name=str(generation_id),
+        name=str(name),
         width=result.width,
         height=result.height,
     )
-    image = await rows.complete(
-        resources.legacy_pool, generation_id, stored, result.generation_time_seconds
-    )
-    return JSONResponse(
-        {"success": True, "image": image, "generation_time": result.generation_time_seconds}
-    )
-
-
-async def _unrecorded(body: LegacyRequest, user_id: UUID, resources: Resources) -> JSONResponse:
-    result = await process_generation(body, resources)
-    stored = await fetch_and_store(
-        resources,
-        result.output_url,
-        user_id=user_id,
-        name=str(uuid4()),
-        width=result.width,
-        height=result.height,
-    )
-    return JSONResponse(
-        {
-            "success": True,
-            "url": stored["public_url"],
-            "format": stored["format"],
-            "generation_time": result.generation_time_seconds,
-        }
-    )
+    return result, stored
 
 
 app = Starlette(

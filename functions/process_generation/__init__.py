@@ -5,6 +5,10 @@ Writes  nothing
 Also    a module: ``from functions.process_generation import process_generation``
 """
 
-from functions.process_generation.generation import GenerationResult, process_generation
+from functions.process_generation.generation import (
+    GenerationResult,
+    OnPrediction,
+    process_generation,
+)
 
-__all__ = ["GenerationResult", "process_generation"]
+__all__ = ["GenerationResult", "OnPrediction", "process_generation"]

@@ -47,8 +47,8 @@ def run(
 
 
 @contextmanager
-def up(environ: dict[str, str], end: int = signal.SIGTERM) -> Iterator[dict[str, str]]:
-    """The stack, until the block ends; then it must stop on one signal, cleanly. Yields what it printed."""
+def started(environ: dict[str, str]) -> Iterator[tuple["subprocess.Popen[str]", dict[str, str]]]:
+    """The stack's process once it is ready, and what it has printed."""
     with subprocess.Popen(
         [sys.executable, "-m", "scripts.up"],
         cwd=PROJECT,
@@ -58,11 +58,17 @@ def up(environ: dict[str, str], end: int = signal.SIGTERM) -> Iterator[dict[str,
     ) as process:
         assert process.stdout is not None
         printed = {}
-        for line in process.stdout:
-            if line.startswith("Ready"):
-                break
+        while not (line := process.stdout.readline()).startswith("Ready"):
+            assert line, "ended before it was ready"
             name, _, value = line.strip().partition(": ")
             printed[name] = value
+        yield process, printed
+
+
+@contextmanager
+def up(environ: dict[str, str], end: int = signal.SIGTERM) -> Iterator[dict[str, str]]:
+    """The stack, until the block ends; then it must stop on one signal, cleanly. Yields what it printed."""
+    with started(environ) as (process, printed):
         try:
             yield printed
         finally:
@@ -96,16 +102,7 @@ def test_the_originals_lines_work_as_written_and_data_stays(environ):
 
 
 def test_a_killed_stack_leaves_nothing_in_the_way_of_the_next(environ):
-    with subprocess.Popen(
-        [sys.executable, "-m", "scripts.up"],
-        cwd=PROJECT,
-        env=environ,
-        text=True,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        while not process.stdout.readline().startswith("Ready"):
-            pass
+    with started(environ) as (process, _):
         process.kill()
     with up(environ):
         pass
