@@ -19,7 +19,7 @@ from scripts.postgres import StartError
 from scripts.stack import local_stack
 from scripts.up import catch_signals
 
-STEPS = ("queued", "processing", "downloading", "completed")
+ENDED = ("completed", "failed", "cancelled")
 POLL_S = 0.01
 
 
@@ -62,10 +62,10 @@ def make_picture(settings: Settings, prompt: str, model: str) -> None:
         "height": 1024,
     }
     print(f'supabase.functions.invoke("start-generation", {body})')
-    asked = time.monotonic()
-    generation_id = invoke(client, "start-generation", {"body": body})["generation_id"]
-    answered = time.monotonic()
-    generation, seen = follow(client, generation_id, settings.job_timeout_ms / 1000)
+    progress = Progress()
+    answer = invoke(client, "start-generation", {"body": body})
+    progress.note(answer["status"])
+    generation = follow(client, answer["generation_id"], progress, settings.job_timeout_ms / 1000)
     if generation["status"] != "completed":
         raise DemoError(f"{generation['status']}: {generation['error_message']}")
     image = generation["images"][0]
@@ -74,7 +74,7 @@ def make_picture(settings: Settings, prompt: str, model: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(downloaded.content)
 
-    print_times(asked, answered, seen)
+    progress.print_times()
     print(f"Picture  {file}")
     print(
         f"         {image['width']} x {image['height']} {image['format']}, {image['file_size']:,} bytes"
@@ -82,37 +82,51 @@ def make_picture(settings: Settings, prompt: str, model: str) -> None:
     print(f"         {image['public_url']}")
 
 
+class Progress:
+    """The statuses a client has seen, on a line that grows, and when it saw each first (monotonic seconds)."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.seen: dict[str, float] = {}
+        self._live = sys.stdout.isatty()
+
+    def note(self, status: str) -> None:
+        if status not in self.seen:
+            self.seen[status] = time.monotonic()
+            line = " → ".join(self.seen)
+            print(f"\r{line}" if self._live else line, end="" if self._live else "\n", flush=True)
+        if self._live and status in ENDED:
+            print()
+
+    def print_times(self) -> None:
+        """One line a step, until the next was seen; a step too short to be seen has none."""
+        steps = list(self.seen.items())
+        print(
+            f"{'answer':>12}  {_ms(self.began, steps[0][1])}   start-generation has returned the id"
+        )
+        for (step, since), (_, until) in itertools.pairwise(steps):
+            print(f"{step:>12}  {_ms(since, until)}")
+        print(
+            f"{'in all':>12}  {_ms(self.began, steps[-1][1])}   from the call to the stored picture"
+        )
+
+
+def _ms(since: float, until: float) -> str:
+    return f"{(until - since) * 1000:7.1f} ms"
+
+
 def follow(
-    client: Client, generation_id: str, timeout_s: float
-) -> tuple[dict[str, Any], dict[str, float]]:
-    """Read the generation until it has ended; returns it, and when each status was first seen (monotonic seconds)."""
-    seen: dict[str, float] = {}
-    live = sys.stdout.isatty()
+    client: Client, generation_id: str, progress: Progress, timeout_s: float
+) -> dict[str, Any]:
+    """Read the generation until it has ended; returns it as it is then. Raises DemoError."""
     while True:
         generation = invoke(client, f"start-generation/{generation_id}", {"method": "GET"})
-        if generation["status"] not in seen:
-            seen[generation["status"]] = time.monotonic()
-            line = " → ".join(step for step in (*STEPS, "failed", "cancelled") if step in seen)
-            print(f"\r{line}" if live else line, end="" if live else "\n", flush=True)
-        if generation["status"] in {"completed", "failed", "cancelled"}:
-            print() if live else None
-            return generation, seen
-        if time.monotonic() - min(seen.values()) > timeout_s:
+        progress.note(generation["status"])
+        if generation["status"] in ENDED:
+            return generation
+        if time.monotonic() - progress.began > timeout_s:
             raise DemoError(f"still {generation['status']} after {timeout_s:.0f} s")
         time.sleep(POLL_S)
-
-
-def print_times(asked: float, answered: float, seen: dict[str, float]) -> None:
-    """One line a step, from when it was seen to when the next was; a step too short to be seen has none."""
-    print(
-        f"{'answer':>12}  {(answered - asked) * 1000:7.1f} ms   start-generation returned the generation_id"
-    )
-    steps = [step for step in STEPS if step in seen]
-    for step, after in itertools.pairwise(steps):
-        print(f"{step:>12}  {(seen[after] - seen[step]) * 1000:7.1f} ms")
-    print(
-        f"{'in all':>12}  {(seen['completed'] - asked) * 1000:7.1f} ms   from the call to the stored picture"
-    )
 
 
 def invoke(client: Client, function: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -139,7 +139,9 @@ def user_token(secret: str = LOCAL_JWT_SECRET, **claims: Any) -> str:
 def running_edge(**environ: str) -> Iterator[Edge]:
     """A gateway on a free port; ``environ`` holds the settings that differ from the local stack's."""
     port = free_port()
-    values = local_environment({"EDGE_PORT": str(port), "LOG_LEVEL": "WARNING", **environ})
+    values = (
+        local_environment({"EDGE_PORT": str(port), "LOG_LEVEL": "WARNING", **environ}) | environ
+    )
     secret = values["SUPABASE_JWT_SECRET"]
     with (
         bound("127.0.0.1", port, "EDGE_PORT") as listener,
