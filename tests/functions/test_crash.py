@@ -1,0 +1,100 @@
+"""A worker process that is killed in the middle of a paid prediction: nothing lost, nothing paid twice."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from functions._local.defaults import SANDBOX_TOKEN, local_environment
+from functions._local.sandbox.app import create_sandbox
+from scripts.postgres import free_port
+from scripts.stack import bound, serving
+from tests.conftest import running_edge
+
+PROJECT = Path(__file__).parent.parent.parent
+BODY = {
+    "prompt": "a cat",
+    "model_id": "black-forest-labs/flux-schnell",
+    "width": 256,
+    "height": 256,
+}
+PAID = "select count(replicate_prediction_id) as n from image_generations"
+
+
+@contextmanager
+def own_process(environ: dict[str, str]) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+    """``python -m functions``, ready; and its address."""
+    port = free_port()
+    values = local_environment({**environ, "EDGE_PORT": str(port)})
+    with subprocess.Popen(
+        [sys.executable, "-m", "functions"],
+        cwd=PROJECT,
+        env={**os.environ, **values},
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        while True:
+            try:
+                httpx.get(f"{url}/health")
+                break
+            except httpx.ConnectError:
+                assert process.poll() is None
+        try:
+            yield process, url
+        finally:
+            process.kill()
+
+
+def test_the_next_process_adopts_what_a_killed_one_had_paid_for(environ, db):
+    sandbox = create_sandbox(token=SANDBOX_TOKEN, seconds=3600)
+    with bound("127.0.0.1", free_port(), "sandbox") as listener, serving(sandbox, listener):
+        environ["REPLICATE_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        with own_process(environ) as (process, url):
+            token = {"Authorization": f"Bearer {local_environment({})['SUPABASE_ANON_KEY']}"}
+            answer = httpx.post(f"{url}/functions/v1/start-generation", json=BODY, headers=token)
+            assert answer.status_code == 200
+            while not db.execute(
+                "select 1 from image_generations where replicate_prediction_id is not null"
+            ).fetchone():
+                pass
+            process.kill()
+            process.wait()
+        [prediction] = sandbox.state.sandbox.predictions.values()
+        prediction.created -= 7200  # the picture is ready, and nobody asks for it
+        assert db.execute("select status from job_queue").fetchone() == {"status": "processing"}
+
+        with running_edge(**environ):
+            while db.execute("select status from image_generations").fetchone() != {
+                "status": "completed"
+            }:
+                pass
+        assert len(sandbox.state.sandbox.predictions) == 1
+    took_over = db.execute(
+        "select attempt_number, errors from job_queue where job_type = 'generate-image'"
+    ).fetchone()
+    assert took_over is not None
+    assert took_over["attempt_number"] == 2
+    assert [error["error"] for error in took_over["errors"]] == ["The worker stopped answering"]
+
+
+def test_two_processes_share_the_queue_and_run_each_job_once(environ, db, sandbox):
+    with own_process(environ) as (_, one), own_process(environ) as (_, other):
+        token = {"Authorization": f"Bearer {local_environment({})['SUPABASE_ANON_KEY']}"}
+        for n in range(20):
+            answer = httpx.post(
+                f"{(one, other)[n % 2]}/functions/v1/start-generation", json=BODY, headers=token
+            )
+            assert answer.status_code == 200
+        while db.execute("select count(*) as n from images").fetchone() != {"n": 20}:
+            pass
+    jobs = db.execute(
+        "select count(*) as n, sum(attempt_number) as attempts from job_queue"
+    ).fetchone()
+    assert jobs == {"n": 40, "attempts": 40}
+    workers = db.execute("select count(distinct worker_id) as n from job_queue").fetchone()
+    assert workers == {"n": 2}
+    assert len(sandbox.state.predictions) == 20
