@@ -34,11 +34,13 @@ begin
     returning image_generations.id into generation_id;
 
     -- Steps and guidance stay out unless asked for: a model's own defaults make better pictures than ours.
+    -- The size does where a source image is to give it.
     job_id := public.enqueue_job(
         'generate-image',
-        p_request || jsonb_build_object(
-            'generation_id', generation_id, 'user_id', p_user_id, 'width', v_width, 'height', v_height
-        ),
+        p_request || jsonb_build_object('generation_id', generation_id, 'user_id', p_user_id) || case
+            when p_request ? 'source_image_url' and not p_request ?| array['width', 'height'] then '{}'::jsonb
+            else jsonb_build_object('width', v_width, 'height', v_height)
+        end,
         p_created_by => p_user_id
     );
     return next;

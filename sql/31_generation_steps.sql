@@ -103,6 +103,15 @@ as $$
 declare
     v_image public.images;
 begin
+    -- failed is among them for a job that a person has revived; a cancelled generation stays cancelled.
+    update public.image_generations
+    set status = 'completed', error_message = null, completed_at = clock_timestamp(), updated_at = clock_timestamp()
+    where image_generations.id = p_generation_id
+        and image_generations.status in ('pending', 'queued', 'processing', 'downloading', 'failed');
+    if not found then
+        raise exception using
+            errcode = 'PT404', message = format('No generation %s waits for a picture', p_generation_id);
+    end if;
     insert into public.images (
         generation_id, user_id, filename, storage_path, public_url, file_size, width, height, format,
         prompt, negative_prompt, model
@@ -113,12 +122,6 @@ begin
     from jsonb_populate_record(null::public.images, p_image) as image
     inner join public.image_generations as generation on generation.id = p_generation_id
     returning * into v_image;
-    if not found then
-        raise exception using errcode = 'PT404', message = format('Generation %s not found', p_generation_id);
-    end if;
-    update public.image_generations
-    set status = 'completed', error_message = null, completed_at = clock_timestamp(), updated_at = clock_timestamp()
-    where image_generations.id = p_generation_id;
     return v_image;
 end;
 $$;

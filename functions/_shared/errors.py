@@ -88,10 +88,6 @@ class LeaseLost(Exception):
     """Another worker has the job, or a person has finished it: this attempt may write nothing more."""
 
 
-LEASE_LOST_SQLSTATE = "PT409"
-"""Raised by the fenced functions of sql/. PostgREST turns PTnnn into that HTTP status too."""
-
-
 def error_response(error: FunctionError) -> JSONResponse:
     """``error`` for people, ``code`` for programs; ``message`` and ``msg`` are where other client readers look."""
     text = str(error)

@@ -1,5 +1,6 @@
 """Route generate-image."""
 
+import asyncio
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -38,12 +39,16 @@ async def _make_recorded(
 ) -> tuple[GenerationResult, dict[str, Any]]:
     """Make the picture of the caller's own row, which follows it to completed or failed."""
     pool = resources.legacy_pool
-    await rows.begin(pool, generation_id, user_id)
+    adopt = await rows.begin(pool, generation_id, user_id)
     try:
         keep = partial(rows.keep_prediction, pool, generation_id)
-        result, stored = await _make(body, generation_id, user_id, resources, keep)
+        result, stored = await _make(body, generation_id, user_id, resources, keep, adopt)
         seconds = result.generation_time_seconds
         return result, await rows.complete(pool, generation_id, stored, seconds)
+    except asyncio.CancelledError:
+        # A stop of the process. The row may be asked for again, and then adopts what was paid for.
+        await asyncio.shield(rows.fail(pool, generation_id, "The server was stopped"))
+        raise
     except Exception as error:
         told = str(error) if isinstance(error, FunctionError) else "Internal error"
         await rows.fail(pool, generation_id, told)
@@ -56,9 +61,10 @@ async def _make(
     user_id: UUID,
     resources: Resources,
     on_prediction: OnPrediction | None = None,
+    adopt: str | None = None,
 ) -> tuple[GenerationResult, dict[str, Any]]:
     """The picture, stored as ``<user_id>/<name>.<format>``, and the fields of its images row."""
-    result = await process_generation(body, resources, on_prediction=on_prediction)
+    result = await process_generation(body, resources, adopt=adopt, on_prediction=on_prediction)
     stored = await fetch_and_store(
         resources,
         result.output_url,

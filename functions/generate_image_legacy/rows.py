@@ -9,22 +9,27 @@ from functions._shared.errors import Conflict, NotFound
 from functions._shared.resources import Pool
 
 
-async def begin(pool: Pool, generation_id: UUID, user_id: UUID) -> None:
-    """Take the user's waiting row. Raises NotFound for none of theirs, Conflict for one begun or finished."""
+async def begin(pool: Pool, generation_id: UUID, user_id: UUID) -> str | None:
+    """Take the user's waiting row; returns the prediction an earlier request has paid for.
+
+    Raises NotFound for none of theirs, Conflict for one begun or finished.
+    """
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "with begun as ("
             " update public.image_generations set status = 'processing', updated_at = now()"
             " where id = %(id)s and user_id = %(user)s and status in ('pending', 'failed') returning 1)"
-            " select (select count(*) from begun) as begun, count(*) as known"
+            " select exists(select from begun) as begun, replicate_prediction_id"
             " from public.image_generations where id = %(id)s and user_id = %(user)s",
             {"id": generation_id, "user": user_id},
         )
-        row = cast(dict[str, int], await cursor.fetchone())
-    if not row["known"]:
+        row = await cursor.fetchone()
+    if row is None:
         raise NotFound("Generation not found")
     if not row["begun"]:
         raise Conflict("This generation has been started already")
+    prediction_id: str | None = row["replicate_prediction_id"]
+    return prediction_id
 
 
 async def keep_prediction(pool: Pool, generation_id: UUID, prediction_id: str | None) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,11 +78,8 @@ async def process_generation(
     else:
         version = (request.model_version or model.version) if model.version else None
         model_input = await _with_source(resources, built.input, request.source_image_url)
-        prediction = await replicate.create(
-            model.replicate_id, version, model_input, int(timeout_s) + 60
-        )
-        if on_prediction:
-            await on_prediction(prediction["id"])
+        create = replicate.create(model.replicate_id, version, model_input, int(timeout_s) + 60)
+        prediction = await _to_the_end(_create_and_tell(create, on_prediction))
     try:
         prediction, output_url = await _wait(replicate, prediction, timeout_s)
     except PredictionOver:
@@ -98,6 +95,25 @@ async def process_generation(
         prediction_id=prediction["id"],
         adjustments=built.adjustments,
     )
+
+
+async def _create_and_tell(
+    create: Awaitable[Prediction], on_prediction: OnPrediction | None
+) -> Prediction:
+    prediction = await create
+    if on_prediction:
+        await on_prediction(prediction["id"])
+    return prediction
+
+
+async def _to_the_end(step: Coroutine[Any, Any, Prediction]) -> Prediction:
+    """Finish ``step`` even when cancelled in its middle: what is being paid for has to be written down first."""
+    task = asyncio.create_task(step)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 async def _wait(

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from functions._shared.errors import LEASE_LOST_SQLSTATE, LeaseLost
+from functions._shared.errors import LeaseLost, NotFound
 from functions._shared.resources import Pool
 
 LEASE_S = 10
@@ -31,12 +31,13 @@ class Job:
 
 @asynccontextmanager
 async def fenced() -> AsyncIterator[None]:
-    """Turn the refusal of a stale fencing token into LeaseLost."""
+    """Turn what our SQL refuses into LeaseLost (a stale fencing token) or NotFound (its row is gone or done)."""
     try:
         yield
     except psycopg.Error as error:
-        if error.sqlstate == LEASE_LOST_SQLSTATE:
-            raise LeaseLost(str(error.diag.message_primary)) from None
+        refusal = {"PT409": LeaseLost, "PT404": NotFound}.get(error.sqlstate or "")
+        if refusal:
+            raise refusal(str(error.diag.message_primary)) from None
         raise
 
 

@@ -5,8 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from functions._local.defaults import SANDBOX_TOKEN
+from functions._local.sandbox.app import create_sandbox
+from scripts.postgres import free_port
 from scripts.schema import apply_schema
-from tests.conftest import Edge, until_ended
+from scripts.stack import bound, serving
+from tests.conftest import Edge, running_edge, until_ended
 
 BODY = {
     "prompt": "a cat",
@@ -14,6 +18,36 @@ BODY = {
     "width": 256,
     "height": 256,
 }
+
+
+PAID = "select count(replicate_prediction_id) as n from image_generations"
+
+
+def test_a_stop_fails_the_row_and_the_next_request_adopts_what_was_paid_for(
+    environ, db, own_row, monkeypatch
+):
+    slow = create_sandbox(token=SANDBOX_TOKEN, seconds=3600)
+    monkeypatch.setattr("scripts.stack.GRACE_S", 0.1)
+    with bound("127.0.0.1", free_port(), "sandbox") as listener, serving(slow, listener):
+        environ["REPLICATE_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        with ThreadPoolExecutor(1) as client, running_edge(**environ) as edge:
+            body = {**BODY, "generation_id": own_row(edge.user_id)}
+            waiting = client.submit(edge.post, "generate-image", body)
+            while db.execute(
+                "select count(replicate_prediction_id) as n from image_generations"
+            ).fetchone() != {"n": 1}:
+                pass
+            user_id = edge.user_id
+        assert waiting.exception() or waiting.result().status_code == 500
+        row = db.execute("select status, error_message from image_generations").fetchone()
+        assert row == {"status": "failed", "error_message": "The server was stopped"}
+
+        [prediction] = slow.state.sandbox.predictions.values()
+        prediction.created -= 7200
+        with running_edge(**environ) as edge:
+            edge.user_id = user_id
+            assert edge.post("generate-image", body).status_code == 200
+        assert len(slow.state.sandbox.predictions) == 1
 
 
 WAITING = """

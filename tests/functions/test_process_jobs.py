@@ -1,10 +1,15 @@
 """The worker: by hand, by itself, and when something ends it or its job."""
 
+import asyncio
+import threading
+
 import pytest
+from psycopg.types.json import Jsonb
 
 from functions._local.defaults import SANDBOX_TOKEN
 from functions._local.sandbox.app import create_sandbox
 from functions.process_generation import GenerationResult
+from functions.process_generation.replicate import Replicate
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import Edge, running_edge, until_ended
@@ -169,6 +174,40 @@ def test_a_stop_gives_jobs_back_uncounted_and_the_next_process_goes_on(environ, 
             )
             assert until_ended(edge, generation_id)["status"] == "completed"
         assert len(slow.state.sandbox.predictions) == 1
+
+
+def test_a_stop_in_the_middle_of_the_create_keeps_what_it_pays_for(environ, db, monkeypatch):
+    """The create's answer is on its way when the process is told to stop: its id is written down all the same."""
+    create, reached = Replicate.create, threading.Event()
+
+    async def slow_answer(self, *arguments):
+        prediction = await create(self, *arguments)
+        reached.set()
+        await asyncio.sleep(0.1)  # the answer's way back
+        return prediction
+
+    monkeypatch.setattr(Replicate, "create", slow_answer)
+    with running_edge(**environ) as edge:
+        start(edge)
+        reached.wait()
+    row = db.execute(
+        "select replicate_prediction_id is not null as kept from image_generations"
+    ).fetchone()
+    assert row == {"kept": True}
+    assert db.execute("select status from job_queue").fetchone() == {"status": "pending"}
+
+
+def test_a_job_whose_generation_is_gone_fails_at_once(edge: Edge, db):
+    payload = {
+        **BODY,
+        "generation_id": "11111111-1111-4111-8111-111111111111",
+        "user_id": edge.user_id,
+    }
+    db.execute("select enqueue_job('generate-image', %s)", (Jsonb(payload),))
+    until(db, "select status from job_queue", "failed")
+    job = db.execute("select attempt_number, error_message from job_queue").fetchone()
+    assert job["attempt_number"] == 1
+    assert "waits for a picture" in job["error_message"]
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing(idle_edge: Edge, db, monkeypatch):

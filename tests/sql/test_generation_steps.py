@@ -198,3 +198,33 @@ def test_a_finished_generation_is_not_begun_again(db, start):
             "select begin_generation(%s, %s, %s)",
             (again["id"], again["lease_token"], generation_id),
         )
+
+
+def test_a_cancelled_generation_is_not_completed_by_a_late_download(db, start):
+    generation_id, job = downloading(db, start)
+    db.execute("update image_generations set status = 'cancelled'")
+    with pytest.raises(psycopg.Error, match="waits for a picture"):
+        finish_download(db, job)
+    assert generation(db, generation_id)["status"] == "cancelled"
+    assert db.execute("select count(*) as n from images").fetchone()["n"] == 0
+
+
+@pytest.mark.parametrize(
+    ("request_", "sent"),
+    [
+        pytest.param({}, (1024, 1024), id="the model's own"),
+        pytest.param({"width": 512}, (512, 512), id="one side stands for both"),
+        pytest.param(
+            {"source_image_url": "https://x"}, (None, None), id="a source image gives the ratio"
+        ),
+        pytest.param(
+            {"source_image_url": "https://x", "height": 512},
+            (512, 512),
+            id="unless a size is asked",
+        ),
+    ],
+)
+def test_the_size_a_job_asks_the_model_for(db, start, request_, sent):
+    start(**request_)
+    payload = claim(db)["payload"]
+    assert (payload.get("width"), payload.get("height")) == sent
