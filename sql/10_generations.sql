@@ -74,37 +74,46 @@ create table if not exists public.models (
     created_at timestamptz not null default now()
 );
 
+alter table public.models add column if not exists is_active boolean not null default true;
+
 comment on table public.models is 'Models that clients may offer, with the defaults a generation row records.';
 comment on column public.models.replicate_id is 'owner/name, as in a request''s model_id.';
 
-insert into public.models (
-    replicate_id, name, default_width, default_height, default_steps, default_guidance_scale
-)
-select
-    seed.replicate_id,
-    seed.name,
-    1024 as default_width,
-    1024 as default_height,
-    seed.steps,
-    seed.guidance
-from (
-    values
-    ('black-forest-labs/flux-schnell', 'FLUX Schnell', 4, null),
-    ('black-forest-labs/flux-dev', 'FLUX Dev', 28, 3),
-    ('black-forest-labs/flux-krea-dev', 'FLUX Krea Dev', 28, 4.5),
-    ('black-forest-labs/flux-1.1-pro', 'FLUX 1.1 Pro', null, null),
-    ('stability-ai/sdxl', 'SDXL', 50, 7.5),
-    ('bytedance/sdxl-lightning-4step', 'SDXL Lightning', 4, 0),
-    ('stability-ai/stable-diffusion-3.5-large', 'Stable Diffusion 3.5 Large', null, 5),
-    ('ideogram-ai/ideogram-v3-turbo', 'Ideogram V3 Turbo', null, null),
-    ('google/imagen-4-fast', 'Imagen 4 Fast', null, null),
-    ('recraft-ai/recraft-v3', 'Recraft V3', null, null),
-    ('recraft-ai/recraft-v3-svg', 'Recraft V3 SVG', null, null),
-    ('bytedance/seedream-3', 'Seedream 3', null, 2.5),
-    ('bytedance/seedream-4', 'Seedream 4', null, null),
-    ('qwen/qwen-image', 'Qwen Image', 30, 3)
-) as seed (replicate_id, name, steps, guidance)
-where not exists (
-    select 1 from public.models
-    where models.replicate_id = seed.replicate_id
-);
+-- An older models table may hold whatever else; then its own rows will do.
+do $$
+begin
+    insert into public.models (
+        replicate_id, name, default_width, default_height, default_steps, default_guidance_scale
+    )
+    select
+        seed.replicate_id,
+        seed.name,
+        1024 as default_width,
+        1024 as default_height,
+        seed.steps,
+        seed.guidance
+    from (
+        values
+        ('black-forest-labs/flux-schnell', 'FLUX Schnell', 4, null),
+        ('black-forest-labs/flux-dev', 'FLUX Dev', 28, 3),
+        ('black-forest-labs/flux-krea-dev', 'FLUX Krea Dev', 28, 4.5),
+        ('black-forest-labs/flux-1.1-pro', 'FLUX 1.1 Pro', null, null),
+        ('stability-ai/sdxl', 'SDXL', 50, 7.5),
+        ('bytedance/sdxl-lightning-4step', 'SDXL Lightning', 4, 0),
+        ('stability-ai/stable-diffusion-3.5-large', 'Stable Diffusion 3.5 Large', null, 5),
+        ('ideogram-ai/ideogram-v3-turbo', 'Ideogram V3 Turbo', null, null),
+        ('google/imagen-4-fast', 'Imagen 4 Fast', null, null),
+        ('recraft-ai/recraft-v3', 'Recraft V3', null, null),
+        ('recraft-ai/recraft-v3-svg', 'Recraft V3 SVG', null, null),
+        ('bytedance/seedream-3', 'Seedream 3', null, 2.5),
+        ('bytedance/seedream-4', 'Seedream 4', null, null),
+        ('qwen/qwen-image', 'Qwen Image', 30, 3)
+    ) as seed (replicate_id, name, steps, guidance)
+    where not exists (
+        select 1 from public.models
+        where models.replicate_id = seed.replicate_id
+    );
+exception when not_null_violation then
+    raise notice 'public.models has columns of its own: no models added';
+end;
+$$;
