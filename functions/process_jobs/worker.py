@@ -36,7 +36,7 @@ class Worker:
         self._settings = resources.settings
         # New at each start: a host's name comes back after a crash, and would claim its own ghosts.
         self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._running: dict[UUID, tuple[Job, asyncio.Task[bool]]] = {}
+        self._running: dict[asyncio.Task[bool], Job] = {}
         self._woken = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._queue_up = True
@@ -55,7 +55,7 @@ class Worker:
         """Claim nothing more and give the jobs in flight back, uncounted. Renewal goes on until they are."""
         claiming, renewing = self._loops
         await _end(claiming)
-        tasks = [task for _, task in self._running.values()]
+        tasks = list(self._running)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -90,16 +90,24 @@ class Worker:
 
     async def _claim(self, limit: int) -> list[asyncio.Task[bool]]:
         jobs = await queue.claim(self._resources.pool, limit, self.id)
+        self._stop_attempts_at({job.id for job in jobs})
         tasks = []
         for job in jobs:
             task = asyncio.create_task(self._run(job), name=f"{job.job_type} {job.id}")
-            self._running[job.id] = (job, task)
-            task.add_done_callback(lambda _, job=job: self._done(job))  # type: ignore[misc]
+            self._running[task] = job
+            task.add_done_callback(self._done)
             tasks.append(task)
         return tasks
 
-    def _done(self, job: Job) -> None:
-        del self._running[job.id]
+    def _stop_attempts_at(self, job_ids: set[UUID]) -> None:
+        """End older attempts of our own: a job that could be claimed again has lost its lease."""
+        for task, job in self._running.items():
+            if job.id in job_ids:
+                log.warning("job %s: lease lost, attempt stopped", job.id)
+                task.cancel()
+
+    def _done(self, task: asyncio.Task[bool]) -> None:
+        del self._running[task]
         self.wake()  # a slot is free
 
     async def _run(self, job: Job) -> bool:
@@ -161,18 +169,16 @@ class Worker:
         missed: set[UUID] = set()
         while True:
             await asyncio.sleep(queue.LEASE_S / 3)
-            jobs = {job_id: job for job_id, (job, _) in self._running.items()}
+            jobs = list(self._running.values())
             if not jobs:
                 continue
             try:
-                gone = jobs.keys() - await queue.extend(self._resources.pool, jobs.values())
+                gone = {job.id for job in jobs} - await queue.extend(self._resources.pool, jobs)
             except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
                 self._note_queue(up=False, detail=type(error).__name__)
                 continue
             # Missing once may be a job that ended during the call; missing twice is somebody else's.
-            for job_id in gone & missed & self._running.keys():
-                log.warning("job %s: lease lost, attempt stopped", job_id)
-                self._running[job_id][1].cancel()
+            self._stop_attempts_at(gone & missed)
             missed = gone
 
     def _note_queue(self, *, up: bool, detail: str = "") -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from psycopg.types.json import Jsonb
@@ -10,6 +11,7 @@ from functions._local.defaults import SANDBOX_TOKEN
 from functions._local.sandbox.app import create_sandbox
 from functions.process_generation import GenerationResult
 from functions.process_generation.replicate import Replicate
+from functions.process_jobs.jobs import generate_image
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import Edge, running_edge, until_ended
@@ -174,6 +176,34 @@ def test_a_stop_gives_jobs_back_uncounted_and_the_next_process_goes_on(environ, 
             )
             assert until_ended(edge, generation_id)["status"] == "completed"
         assert len(slow.state.sandbox.predictions) == 1
+
+
+def test_a_job_claimed_again_by_its_own_process_has_one_attempt_that_counts(
+    idle_edge: Edge, db, monkeypatch
+):
+    """As after an outage longer than the lease: the older attempt is stopped, the newer one keeps its lease."""
+    generation_id = start(idle_edge)
+    begun, tokens = threading.Semaphore(0), []
+
+    async def wait(job, resources):
+        tokens.append(job.lease_token)
+        begun.release()
+        if len(tokens) == 1:
+            await asyncio.sleep(3600)
+        await generate_image.run(job, resources)
+
+    monkeypatch.setattr("functions.process_jobs.worker.JOBS", {"generate-image": wait})
+    with ThreadPoolExecutor(1) as calls:
+        first = calls.submit(process, idle_edge)
+        begun.acquire()
+        db.execute("update job_queue set lease_expires_at = now()")
+        assert process(idle_edge)["errors"] == 0
+        assert first.result()["errors"] == 1, "it ended, and not well"
+    assert tokens == [1, 2]
+    row = db.execute(
+        "select status from image_generations where id = %s", (generation_id,)
+    ).fetchone()
+    assert row == {"status": "downloading"}
 
 
 def test_a_stop_in_the_middle_of_the_create_keeps_what_it_pays_for(environ, db, monkeypatch):
