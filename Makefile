@@ -46,10 +46,10 @@ clean: ## remove .venv; the data stays
 	  echo "$(PYTHON) cannot make a virtual environment: install its venv package (Debian: python3-venv)" >&2; exit 1; }
 
 .venv/run: .venv/bin/python pyproject.toml constraints.txt
-	@echo "Installing into .venv …" && $(PIP) --editable . && touch $@
+	@echo "Installing into .venv …" >&2 && $(PIP) --editable . && touch $@
 
 .venv/test: .venv/run
-	@echo "Installing the test tools into .venv …" && $(PIP) --editable '.[test]' && touch $@
+	@echo "Installing the test tools into .venv …" >&2 && $(PIP) --editable '.[test]' && touch $@
 
 .venv/lint: .venv/test
-	@echo "Installing the lint tools into .venv …" && $(PIP) --editable '.[test,lint]' && touch $@
+	@echo "Installing the lint tools into .venv …" >&2 && $(PIP) --editable '.[test,lint]' && touch $@
