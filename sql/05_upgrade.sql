@@ -14,6 +14,9 @@ begin
     if exists (
         select 1 from pg_catalog.pg_attribute
         where attrelid = 'public.job_queue'::regclass and attname = 'attempts' and attgenerated = ''
+    )and not exists (
+        select 1 from pg_catalog.pg_attribute
+        where attrelid = 'public.job_queue'::regclass and attname = 'attempt_number'
     ) then
         alter table public.job_queue rename column attempts to attempt_number;
         alter table public.job_queue add column attempts int generated always as (attempt_number) stored;

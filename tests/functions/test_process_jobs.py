@@ -12,6 +12,7 @@ from functions._local.sandbox.app import create_sandbox
 from functions.process_generation import GenerationResult
 from functions.process_generation.replicate import Replicate
 from functions.process_jobs.jobs import generate_image
+from functions.process_jobs.worker import Worker
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import Edge, running_edge, until_ended
@@ -183,19 +184,23 @@ def test_a_job_claimed_again_by_its_own_process_has_one_attempt_that_counts(
 ):
     """As after an outage longer than the lease: the older attempt is stopped, the newer one keeps its lease."""
     generation_id = start(idle_edge)
-    begun, tokens = threading.Semaphore(0), []
+    begun, first_ended, tokens = threading.Event(), asyncio.Event(), []
 
     async def wait(job, resources):
         tokens.append(job.lease_token)
-        begun.release()
+        begun.set()
         if len(tokens) == 1:
-            await asyncio.sleep(3600)
+            try:
+                await asyncio.Event().wait()  # for ever, unless it is stopped
+            finally:
+                first_ended.set()
+        await first_ended.wait()
         await generate_image.run(job, resources)
 
     monkeypatch.setattr("functions.process_jobs.worker.JOBS", {"generate-image": wait})
     with ThreadPoolExecutor(1) as calls:
         first = calls.submit(process, idle_edge)
-        begun.acquire()
+        begun.wait()
         db.execute("update job_queue set lease_expires_at = now()")
         assert process(idle_edge)["errors"] == 0
         assert first.result()["errors"] == 1, "it ended, and not well"
@@ -208,15 +213,24 @@ def test_a_job_claimed_again_by_its_own_process_has_one_attempt_that_counts(
 
 def test_a_stop_in_the_middle_of_the_create_keeps_what_it_pays_for(environ, db, monkeypatch):
     """The create's answer is on its way when the process is told to stop: its id is written down all the same."""
-    create, reached = Replicate.create, threading.Event()
+    create, stop = Replicate.create, Worker.stop
+    reached, answered = threading.Event(), asyncio.Event()
 
     async def slow_answer(self, *arguments):
         prediction = await create(self, *arguments)
         reached.set()
-        await asyncio.sleep(0.1)  # the answer's way back
+        await answered.wait()
         return prediction
 
+    async def answer_once_cancelled(self):
+        stopping = asyncio.create_task(stop(self))
+        while not any(task.cancelling() for task in self._running):  # noqa: ASYNC110 - cancelling() has no event
+            await asyncio.sleep(0)
+        answered.set()
+        await stopping
+
     monkeypatch.setattr(Replicate, "create", slow_answer)
+    monkeypatch.setattr(Worker, "stop", answer_once_cancelled)
     with running_edge(**environ) as edge:
         start(edge)
         reached.wait()
