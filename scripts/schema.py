@@ -1,34 +1,51 @@
-"""Apply sql/ to a database, in name order, each file in a transaction of its own: ``make schema DB=<url>``.
+"""Apply sql/ to a database, in name order, all of it or nothing: ``make schema DB=<url>``.
 
 The files are plain SQL and re-runnable, so ``psql -f`` one by one does the same.
 """
 
+import random
 import sys
+import time
 from pathlib import Path
 
 import psycopg
 
 SQL_FOLDER = Path(__file__).parent.parent / "sql"
+LOCK_TRIES = 60
 
 
 def apply_schema(url: str) -> list[str]:
     """Apply every file of sql/; returns the notices the database gave that are worth reading.
 
-    Errors: psycopg.Error with the failing file as a note; what earlier files did stays.
+    May be done while the queue is in use: it takes its locks only when it gets them at once, else it lets go and tries
+    again. Errors: psycopg.Error with the failing file as a note; then nothing has changed.
     """
+    for _ in range(LOCK_TRIES - 1):
+        try:
+            return _apply(url)
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter
+    return _apply(url)
+
+
+def _apply(url: str) -> list[str]:
     notices: list[str] = []
     with psycopg.connect(url, autocommit=True) as connection:
         connection.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
         # Two gateways that start together must not race for the same "create … if not exists".
         connection.execute("select pg_advisory_lock(hashtext('picture-edge schema'))")
         connection.execute("set client_min_messages = notice")
-        for file in sorted(SQL_FOLDER.glob("*.sql")):
-            try:
-                with connection.transaction():
+        # Shorter than deadlock_timeout: in a circle of locks it is we who let go, and not a user's request.
+        connection.execute("set lock_timeout = '500ms'")
+        with (
+            connection.transaction()
+        ):  # one for all files: traffic finds each function, the old one or the new
+            for file in sorted(SQL_FOLDER.glob("*.sql")):
+                try:
                     connection.execute(file.read_bytes())
-            except psycopg.Error as error:
-                error.add_note(f"in sql/{file.name}")
-                raise
+                except psycopg.Error as error:
+                    error.add_note(f"in sql/{file.name}")
+                    raise
     return [
         text
         for text in notices

@@ -14,7 +14,7 @@ begin
     if exists (
         select 1 from pg_catalog.pg_attribute
         where attrelid = 'public.job_queue'::regclass and attname = 'attempts' and attgenerated = ''
-    )and not exists (
+    ) and not exists (
         select 1 from pg_catalog.pg_attribute
         where attrelid = 'public.job_queue'::regclass and attname = 'attempt_number'
     ) then
@@ -37,8 +37,7 @@ begin
             add column if not exists created_by uuid,
             add column if not exists worker_id text,
             add column lease_token bigint not null default 0,
-            add column if not exists lease_expires_at timestamptz,
-            add column if not exists errors jsonb not null default '[]'::jsonb;
+            add column if not exists lease_expires_at timestamptz;
         -- Values that the original's nullable columns may lack; a null priority would come before all others.
         update public.job_queue
         set priority = coalesce(priority, 0), attempt_number = coalesce(attempt_number, 0),
@@ -52,7 +51,14 @@ begin
         update public.job_queue set created_by = (payload ->> 'user_id')::uuid
         where created_by is null
             and payload ->> 'user_id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$';
+        -- What has ended without a time would never be purged.
+        update public.job_queue set completed_at = coalesce(updated_at, created_at, now())
+        where completed_at is null and status in ('completed', 'failed', 'cancelled');
     end if;
+    alter table public.job_queue
+        add column if not exists crash_count int not null default 0,
+        add column if not exists errors jsonb not null default '[]'::jsonb,
+        add column if not exists dedupe_key text;
 
     -- Status checks that do not know "cancelled" give way to ours; rows that are there already are not judged.
     for v_check in
@@ -83,36 +89,44 @@ begin
 end;
 $$;
 
--- The original's functions: results and argument names cannot be replaced, and its overloads would be ambiguous.
+-- Functions whose arguments or results have changed: the original's, and earlier ones of ours. They cannot be
+-- replaced, and beside the new ones a call would be ambiguous.
 do $$
 declare
     v_function regprocedure;
 begin
     for v_function in
-        select oid::regprocedure from pg_catalog.pg_proc
-        where pronamespace = 'public'::regnamespace
-            and (
-                (proname = 'claim_next_job' and not coalesce('lease_token' = any (proargnames), false))
-                or (proname = 'complete_job' and not coalesce('p_lease_token' = any (proargnames), false))
-                or (
-                    proname = 'enqueue_job' and proargnames is not null
-                    and not coalesce('p_created_by' = any (proargnames), false)
-                )
-            )
+        select pg_proc.oid::regprocedure
+        from pg_catalog.pg_proc
+        inner join (values
+            ('enqueue_job', 'p_dedupe_key'),
+            ('claim_jobs', 'p_job_types'),
+            ('claim_next_job', 'p_job_types'),
+            ('complete_job', 'p_error_class'),
+            ('requeue_expired', 'p_examine'),
+            ('get_user_limits', 'p_user_id')
+        ) as today (name, argument) on today.name = pg_proc.proname
+        where pg_proc.pronamespace = 'public'::regnamespace
+            and not coalesce(today.argument = any (pg_proc.proargnames), false)
+            -- Our enqueue_job by position has no argument names.
+            and not (pg_proc.proname = 'enqueue_job' and pg_proc.proargnames is null)
     loop
         execute format('drop function %s', v_function);
     end loop;
 end;
 $$;
 
--- A view of the original's that shows rows with its owner's rights, and perhaps in other types.
+-- Views of the original's, which show rows with their owner's rights, and perhaps in other types.
 do $$
+declare
+    v_view regclass;
 begin
-    if exists (
-        select 1 from pg_catalog.pg_class
-        where oid = to_regclass('public.queue_health') and reloptions is null
-    ) then
-        drop view public.queue_health;
-    end if;
+    for v_view in
+        select oid from pg_catalog.pg_class
+        where relkind = 'v' and relnamespace = 'public'::regnamespace and reloptions is null
+            and relname in ('queue_health', 'failed_jobs_recent', 'stuck_jobs')
+    loop
+        execute format('drop view %s', v_view);
+    end loop;
 end;
 $$;

@@ -19,30 +19,96 @@ create table if not exists public.job_queue (
     worker_id text,
     lease_token bigint not null default 0,
     lease_expires_at timestamptz,
+    crash_count int not null default 0,
     errors jsonb not null default '[]'::jsonb,
+    dedupe_key text,
     constraint job_queue_status_check check (
         status in ('pending', 'processing', 'completed', 'failed', 'cancelled')
     )
-) with (fillfactor = 80); -- room for lease renewals beside the row: they touch no indexed column
+);
 
--- The claim reads this one; finished rows are not in it and cost it nothing.
-create index if not exists job_queue_claim_idx
-on public.job_queue (priority desc, scheduled_at, id) where status = 'pending';
+alter table public.job_queue set (
+    fillfactor = 80, -- room for lease renewals beside the row: they touch no indexed column
+    autovacuum_vacuum_scale_factor = 0.02, -- a queue's dead rows lie where the next claim looks
+    autovacuum_analyze_scale_factor = 0.02
+);
+
+-- Each type and priority is a lane in order of age: the claim reads the due head of each lane, so that neither what
+-- is finished, nor future, paused or another worker's costs it anything.
+create index if not exists job_queue_lane_idx
+on public.job_queue (job_type, priority desc, scheduled_at, id) where status = 'pending';
+drop index if exists public.job_queue_claim_idx; -- an earlier one of ours, without lanes
 -- Expired leases are found among the running rows. The expiry itself is in no index, so that renewing it stays cheap.
 create index if not exists job_queue_running_idx on public.job_queue (id) where status = 'processing';
-create index if not exists job_queue_finished_idx
-on public.job_queue (completed_at) where status in ('completed', 'failed');
+create index if not exists job_queue_ended_idx
+on public.job_queue (completed_at) where status in ('completed', 'failed', 'cancelled');
+drop index if exists public.job_queue_finished_idx; -- an earlier one of ours, without the cancelled
+create index if not exists job_queue_failed_idx
+on public.job_queue (completed_at, id) where status = 'failed';
 create index if not exists job_queue_created_by_idx
 on public.job_queue (created_by, created_at desc) where created_by is not null;
+create unique index if not exists job_queue_dedupe_idx
+on public.job_queue (job_type, dedupe_key)
+where dedupe_key is not null and status in ('pending', 'processing');
 
-comment on table public.job_queue is 'Jobs: waiting, running and finished.';
-comment on column public.job_queue.status is 'pending, processing, completed, failed; cancelled by a person.';
-comment on column public.job_queue.attempt_number is 'Attempts begun. An interrupted one is taken back.';
+comment on table public.job_queue is 'Jobs: waiting, running and ended.';
+comment on column public.job_queue.id is 'The job''s id, given by enqueue_job.';
+comment on column public.job_queue.job_type is 'Which handler runs it: generate-image, download-image or one of yours.';
+comment on column public.job_queue.payload is 'What the handler gets: a JSON object.';
+comment on column public.job_queue.status is 'pending, processing, completed, failed, cancelled.';
+comment on column public.job_queue.priority is
+'Higher runs first; ten minutes of waiting count as much as one point, so that none starves.';
+comment on column public.job_queue.attempt_number is
+'Attempts begun. An interrupted one, or one the provider asked to delay, is taken back.';
+comment on column public.job_queue.max_attempts is 'After this many failed attempts the job is failed.';
+comment on column public.job_queue.result is 'What the completed attempt returned.';
+comment on column public.job_queue.error_message is 'The last attempt''s error.';
+comment on column public.job_queue.created_at is 'When it was enqueued.';
+comment on column public.job_queue.updated_at is
+'When it last changed; a running job''s renewals count, so an old time means that nobody works on it.';
+comment on column public.job_queue.completed_at is 'When it ended: completed, failed or cancelled.';
 comment on column public.job_queue.scheduled_at is 'Not to be claimed before. A retry''s backoff moves it.';
+comment on column public.job_queue.started_at is 'When the newest attempt was claimed.';
+comment on column public.job_queue.created_by is 'The user whose job it is; row level security reads it.';
+comment on column public.job_queue.worker_id is 'The process that claimed it last.';
 comment on column public.job_queue.lease_token is
 'Fencing token: raised at each claim, never lowered, not even by a reset. Every write of a worker carries it.';
 comment on column public.job_queue.lease_expires_at is
 'When a running job''s worker counts as dead, unless it renews the lease before.';
-comment on column public.job_queue.errors is 'Every failed attempt: [{"attempt", "at", "error"}].';
-comment on column public.job_queue.error_message is 'The last attempt''s error.';
-comment on column public.job_queue.created_by is 'The user whose job it is; row level security reads it.';
+comment on column public.job_queue.crash_count is
+'Workers that stopped answering while they had it. At three the job is failed as poisonous; only redrive_job forgets.';
+comment on column public.job_queue.errors is
+'The newest 100 failed attempts: [{"attempt", "at", "class", "text"}], with the lease_token they were ended under.';
+comment on column public.job_queue.dedupe_key is
+'At most one pending or processing job of a type has it; enqueue_job returns that one''s id instead of a second.';
+
+-- What a person writes in psql may say less than a worker's statement. The rest is filled in, so that an UPDATE of
+-- nothing but the status revives, ends or cancels a job; workers' own statements never meet this trigger's condition.
+create or replace function public.complete_manual_change() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    new.completed_at := case
+        when new.status in ('completed', 'failed', 'cancelled') then coalesce(new.completed_at, clock_timestamp())
+    end;
+    new.lease_expires_at := case
+        when new.status = 'processing' then coalesce(new.lease_expires_at, clock_timestamp() + interval '10 minutes')
+    end;
+    return new;
+end;
+$$;
+
+comment on function public.complete_manual_change() is
+'Trigger: keep completed_at and lease_expires_at in step with a status written by hand.';
+
+create or replace trigger complete_manual_change
+before insert or update of status, completed_at, lease_expires_at on public.job_queue
+for each row
+when (
+    (new.completed_at is not null) <> (new.status in ('completed', 'failed', 'cancelled'))
+    or (new.lease_expires_at is not null) <> (new.status = 'processing')
+)
+execute function public.complete_manual_change();
+
+revoke execute on function public.complete_manual_change() from public, anon, authenticated;

@@ -1,6 +1,6 @@
 -- enqueue_job: put a job into the queue, as part of the caller's transaction.
 -- Called by   operators, start_generation, finish_generate_image
--- Promises    the job appears when the caller commits, or not at all
+-- Promises    the job appears when the caller commits, or not at all; one active job to a dedupe key
 
 create or replace function public.enqueue_job(
     p_job_type text,
@@ -8,6 +8,7 @@ create or replace function public.enqueue_job(
     p_priority int default 0,
     p_max_attempts int default 3,
     p_scheduled_at timestamptz default null,
+    p_dedupe_key text default null,
     p_created_by uuid default null
 ) returns uuid
 language plpgsql
@@ -25,18 +26,31 @@ begin
     if p_max_attempts is null or p_max_attempts < 1 then
         raise exception using errcode = 'PT400', message = 'p_max_attempts must be 1 or more';
     end if;
-    insert into public.job_queue (job_type, payload, priority, max_attempts, scheduled_at, created_by)
-    values (
-        p_job_type, p_payload, coalesce(p_priority, 0), p_max_attempts,
-        coalesce(p_scheduled_at, clock_timestamp()), p_created_by
-    )
-    returning id into v_id;
+    loop
+        insert into public.job_queue (
+            job_type, payload, priority, max_attempts, scheduled_at, dedupe_key, created_by
+        )
+        values (
+            p_job_type, p_payload, coalesce(p_priority, 0), p_max_attempts,
+            coalesce(p_scheduled_at, clock_timestamp()), p_dedupe_key, p_created_by
+        )
+        on conflict (job_type, dedupe_key)
+        where dedupe_key is not null and status in ('pending', 'processing') do nothing
+        returning job_queue.id into v_id;
+        exit when v_id is not null;
+        select job_queue.id into v_id
+        from public.job_queue
+        where job_queue.job_type = p_job_type and job_queue.dedupe_key = p_dedupe_key
+            and job_queue.status in ('pending', 'processing');
+        exit when v_id is not null; -- else the one that was in the way has ended between the two statements
+    end loop;
     return v_id;
 end;
 $$;
 
-comment on function public.enqueue_job(text, jsonb, int, int, timestamptz, uuid) is
-'Queue a job and return its id. Higher priority runs first; p_scheduled_at delays it.';
+comment on function public.enqueue_job(text, jsonb, int, int, timestamptz, text, uuid) is
+'Queue a job and return its id. Higher priority runs first; p_scheduled_at delays it. While a job of the type with the
+same p_dedupe_key is pending or processing, that one''s id is returned and nothing is queued.';
 
 -- The field variant, called by position. Its arguments have no names, so that a call by name is never ambiguous.
 create or replace function public.enqueue_job(text, jsonb, int, timestamptz, int) returns uuid
@@ -49,9 +63,9 @@ $$;
 comment on function public.enqueue_job(text, jsonb, int, timestamptz, int) is
 'enqueue_job(job_type, payload, priority, scheduled_at, max_attempts), by position.';
 
-revoke execute on function public.enqueue_job(text, jsonb, int, int, timestamptz, uuid)
+revoke execute on function public.enqueue_job(text, jsonb, int, int, timestamptz, text, uuid)
 from public, anon, authenticated;
-grant execute on function public.enqueue_job(text, jsonb, int, int, timestamptz, uuid) to service_role;
+grant execute on function public.enqueue_job(text, jsonb, int, int, timestamptz, text, uuid) to service_role;
 revoke execute on function public.enqueue_job(text, jsonb, int, timestamptz, int) from public,
 anon,
 authenticated;

@@ -1,115 +1,171 @@
 -- claim_jobs, claim_next_job: hand runnable jobs to one worker each.
--- requeue_expired: take the jobs of dead workers back; every claim does some of it.
--- Called by   functions/process_jobs as service_role
--- Promises    one job, one worker at a time; each claim raises the fencing token; a dead worker's job returns
---             when its lease ends, if attempts remain
-
-create or replace function public.requeue_expired(p_limit int default 100) returns int
-language plpgsql
-set search_path = ''
-as $$
-declare
-    v_count int;
-begin
-    with expired as materialized (
-        select job_queue.id
-        from public.job_queue
-        where job_queue.status = 'processing' and job_queue.lease_expires_at < clock_timestamp()
-        order by job_queue.id
-        limit p_limit
-        for update skip locked
-    )
-    update public.job_queue
-    set status = case when job_queue.attempt_number < job_queue.max_attempts then 'pending' else 'failed' end,
-        error_message = 'The worker stopped answering',
-        errors = job_queue.errors || jsonb_build_object(
-            'attempt', job_queue.attempt_number, 'at', clock_timestamp(), 'error', 'The worker stopped answering'
-        ),
-        scheduled_at = clock_timestamp(),
-        completed_at = case when job_queue.attempt_number < job_queue.max_attempts then null else clock_timestamp() end,
-        lease_expires_at = null,
-        worker_id = null,
-        updated_at = clock_timestamp()
-    from expired
-    where job_queue.id = expired.id;
-    get diagnostics v_count = row_count;
-    return v_count;
-end;
-$$;
-
-comment on function public.requeue_expired(int) is
-'Return up to p_limit jobs whose lease has ended to the queue, or fail them after their last attempt; how many.';
+-- Called by   functions/process_jobs as service_role; operators by hand
+-- Promises    one job, one worker at a time; each claim raises the fencing token; priority first, then age, and no
+--             priority starves; the cost does not grow with what is finished, future, paused or of other types
 
 create or replace function public.claim_jobs(
     p_limit int,
     p_worker_id text default null,
-    p_lease interval default '10 seconds'
+    p_lease interval default '10 seconds',
+    p_job_types text[] default null
 ) returns table (
     id uuid,
     job_type text,
     payload jsonb,
     attempt_number int,
     max_attempts int,
-    lease_token bigint
+    lease_token bigint,
+    lease_expires_at timestamptz
 )
 language plpgsql
 set search_path = ''
 set lock_timeout = '3s' -- a locked queue is an error to its caller, not a connection held for ever
 as $$
 #variable_conflict use_column
+declare
+    v_all boolean;
+    v_lane record;
+    v_left int := p_limit;
+    v_seen int;
+    v_taken int;
 begin
+    if p_limit is null or p_limit < 1 then
+        raise exception using errcode = 'PT400', message = format('p_limit must be 1 or more, got %s', p_limit);
+    end if;
     if p_lease is null or p_lease <= interval '0' then
         raise exception using errcode = 'PT400', message = format('p_lease must be positive, got %s', p_lease);
     end if;
-    perform public.requeue_expired(greatest(p_limit, 1));
-    return query
-    with candidate as materialized (
-        select job_queue.id
-        from public.job_queue
-        where job_queue.status = 'pending' and job_queue.scheduled_at <= clock_timestamp()
-        order by job_queue.priority desc, job_queue.scheduled_at, job_queue.id
-        limit p_limit
-        for update skip locked
-    )
-    update public.job_queue
-    set status = 'processing',
-        attempt_number = job_queue.attempt_number + 1,
-        lease_token = job_queue.lease_token + 1,
-        lease_expires_at = clock_timestamp() + p_lease,
-        worker_id = p_worker_id,
-        started_at = clock_timestamp(),
-        updated_at = clock_timestamp()
-    from candidate
-    where job_queue.id = candidate.id and job_queue.status = 'pending'
-    returning
-        job_queue.id, job_queue.job_type, job_queue.payload, job_queue.attempt_number,
-        job_queue.max_attempts, job_queue.lease_token;
+    perform public.requeue_expired(greatest(p_limit, 10), 100);
+
+    -- First each lane's share of the best p_limit jobs. They were seen without a lock, so others may have been
+    -- faster; then whatever is left in any lane, so that no claim comes back short while a job is free.
+    foreach v_all in array array[false, true] loop
+        v_seen := 0;
+        for v_lane in
+            with recursive lane (job_type, priority, depth) as (
+                (
+                    select job_queue.job_type, job_queue.priority, 1
+                    from public.job_queue
+                    where job_queue.status = 'pending'
+                    order by job_queue.job_type, job_queue.priority desc
+                    limit 1
+                )
+                union all
+                select following.* from lane
+                cross join lateral (
+                    (
+                        select job_queue.job_type, job_queue.priority, lane.depth + 1
+                        from public.job_queue
+                        where job_queue.status = 'pending' and job_queue.job_type = lane.job_type
+                            and job_queue.priority < lane.priority
+                            and lane.depth < 100 -- a type with more priorities than that runs the highest first
+                        order by job_queue.priority desc
+                        limit 1
+                    )
+                    union all
+                    (
+                        select job_queue.job_type, job_queue.priority, 1
+                        from public.job_queue
+                        where job_queue.status = 'pending' and job_queue.job_type > lane.job_type
+                        order by job_queue.job_type, job_queue.priority desc
+                        limit 1
+                    )
+                    limit 1
+                ) as following
+            ),
+            head as (
+                select
+                    lane.job_type, lane.priority, due.rank,
+                    row_number() over (order by due.rank, lane.priority desc) as place
+                from lane
+                cross join lateral (
+                    -- Ageing: ten minutes of waiting weigh as much as one point of priority.
+                    select extract(epoch from job_queue.scheduled_at) - 600.0 * lane.priority as rank
+                    from public.job_queue
+                    where job_queue.status = 'pending' and job_queue.job_type = lane.job_type
+                        and job_queue.priority = lane.priority and job_queue.scheduled_at <= clock_timestamp()
+                    order by job_queue.scheduled_at, job_queue.id
+                    limit p_limit
+                ) as due
+                where (p_job_types is null or lane.job_type = any (p_job_types))
+                    and not exists (
+                        select from public.paused_queues
+                        where paused_queues.job_type in (lane.job_type, '*')
+                    )
+            )
+            select
+                head.job_type, head.priority,
+                count(*) filter (where head.place <= p_limit)::int as share
+            from head
+            group by head.job_type, head.priority
+            order by min(head.rank), head.priority desc
+        loop
+            v_seen := v_seen + v_lane.share;
+            continue when v_left = 0 or (v_lane.share = 0 and not v_all);
+            return query
+            with candidate as materialized (
+                select job_queue.id
+                from public.job_queue
+                where job_queue.status = 'pending' and job_queue.job_type = v_lane.job_type
+                    and job_queue.priority = v_lane.priority and job_queue.scheduled_at <= clock_timestamp()
+                order by job_queue.scheduled_at, job_queue.id
+                limit case when v_all then v_left else v_lane.share end
+                for update skip locked
+            ),
+            claimed as (
+                update public.job_queue
+                set status = 'processing',
+                    attempt_number = job_queue.attempt_number + 1,
+                    lease_token = job_queue.lease_token + 1,
+                    lease_expires_at = clock_timestamp() + p_lease,
+                    worker_id = p_worker_id,
+                    started_at = clock_timestamp(),
+                    updated_at = clock_timestamp()
+                from candidate
+                where job_queue.id = candidate.id and job_queue.status = 'pending'
+                returning job_queue.*
+            )
+            select
+                claimed.id, claimed.job_type, claimed.payload, claimed.attempt_number, claimed.max_attempts,
+                claimed.lease_token, claimed.lease_expires_at
+            from claimed
+            order by claimed.scheduled_at, claimed.id;
+            get diagnostics v_taken = row_count;
+            v_left := v_left - v_taken;
+        end loop;
+        exit when v_left = 0 or p_limit - v_left = v_seen;
+    end loop;
 end;
 $$;
 
-comment on function public.claim_jobs(int, text, interval) is
-'Claim up to p_limit runnable jobs, highest priority first, then oldest, under a lease of p_lease.';
+comment on function public.claim_jobs(int, text, interval, text[]) is
+'Claim up to p_limit runnable jobs of p_job_types (null: all), highest priority first, then oldest, under a lease of
+p_lease. Ten minutes of waiting count as one point of priority. Expired leases are taken back on the way.';
 
 -- The original's function. Whoever calls it by hand does not renew the lease, so it is as long as a job may take.
-create or replace function public.claim_next_job() returns table (
+create or replace function public.claim_next_job(
+    p_job_types text[] default null,
+    p_worker_id text default 'claim_next_job',
+    p_lease interval default '10 minutes'
+) returns table (
     id uuid,
     job_type text,
     payload jsonb,
     attempt_number int,
     max_attempts int,
-    lease_token bigint
+    lease_token bigint,
+    lease_expires_at timestamptz
 )
 language sql
 set search_path = ''
 as $$
-    select * from public.claim_jobs(1, 'claim_next_job', interval '10 minutes');
+    select * from public.claim_jobs(1, p_worker_id, p_lease, p_job_types);
 $$;
 
-comment on function public.claim_next_job() is 'Claim the next runnable job for ten minutes, or return no row.';
+comment on function public.claim_next_job(text[], text, interval) is
+'Claim the next runnable job, for ten minutes unless p_lease says otherwise; no row when there is none.';
 
-revoke execute on function public.requeue_expired(int) from public, anon, authenticated;
-grant execute on function public.requeue_expired(int) to service_role;
-revoke execute on function public.claim_jobs(int, text, interval) from public, anon, authenticated;
-grant execute on function public.claim_jobs(int, text, interval) to service_role;
-revoke execute on function public.claim_next_job() from public, anon, authenticated;
-grant execute on function public.claim_next_job() to service_role;
+revoke execute on function public.claim_jobs(int, text, interval, text[]) from public, anon, authenticated;
+grant execute on function public.claim_jobs(int, text, interval, text[]) to service_role;
+revoke execute on function public.claim_next_job(text[], text, interval) from public, anon, authenticated;
+grant execute on function public.claim_next_job(text[], text, interval) to service_role;

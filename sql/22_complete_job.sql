@@ -1,7 +1,7 @@
--- complete_job, fail into a retry, extend_leases, release_job: what may happen to a claimed job.
+-- complete_jobs, complete_job: end an attempt, well or badly. held_job: the fence for every other write.
 -- Called by   functions/process_jobs as service_role, always with the lease token; people in psql without
 -- Promises    a worker that lost its lease changes nothing and is told so; repeating a call whose answer was
---             lost changes nothing and succeeds
+--             lost changes nothing and succeeds; every failed attempt is kept in errors
 
 create or replace function public.held_job(
     p_job_id uuid,
@@ -32,96 +32,131 @@ comment on function public.held_job(uuid, bigint, text[]) is
 'Lock a job and return it, refusing (PT409) a fencing token that is not its newest or a status not in p_statuses.
 completed is among them so that a step can be repeated. A null token is a person''s and is never refused.';
 
+create or replace function public.complete_jobs(
+    p_job_ids uuid[],
+    p_lease_tokens bigint[],
+    p_results jsonb[] default null,
+    p_errors text[] default null,
+    p_retries boolean[] default null,
+    p_retry_afters interval[] default null,
+    p_error_classes text[] default null
+) returns setof uuid
+language plpgsql
+set search_path = ''
+as $$
+begin
+    if coalesce(cardinality(p_job_ids) <> cardinality(p_lease_tokens), true) then
+        raise exception using errcode = 'PT400', message = 'p_job_ids and p_lease_tokens must have the same length';
+    end if;
+    return query
+    with held as materialized (
+        select
+            job_queue.id, job_queue.status, job_queue.attempt_number, ending.*,
+            ending.retry_after is not null as free, -- the provider asked to wait: that costs no attempt
+            coalesce(ending.retry, true)
+            and (ending.retry_after is not null or job_queue.attempt_number < job_queue.max_attempts) as again,
+            job_queue.errors @> jsonb_build_array(jsonb_build_object('lease_token', ending.token)) as failed_before
+        from unnest(
+            p_job_ids, p_lease_tokens, p_results, p_errors, p_retries, p_retry_afters, p_error_classes
+        ) as ending (job_id, token, result, error, retry, retry_after, class)
+        inner join public.job_queue on job_queue.id = ending.job_id and job_queue.lease_token = ending.token
+        order by job_queue.id -- one order for all who lock several: no deadlock
+        for update of job_queue
+    ),
+    completed as (
+        update public.job_queue
+        set status = 'completed', result = held.result, error_message = null, completed_at = clock_timestamp(),
+            lease_expires_at = null, updated_at = clock_timestamp()
+        from held
+        where job_queue.id = held.id and held.status = 'processing' and held.error is null
+    ),
+    failed as (
+        update public.job_queue
+        set status = case when held.again then 'pending' else 'failed' end,
+            error_message = held.error,
+            errors = case when jsonb_array_length(job_queue.errors) >= 100 then job_queue.errors - 0
+                else job_queue.errors end || jsonb_build_object(
+                'attempt', held.attempt_number, 'at', clock_timestamp(), 'text', held.error,
+                'class', coalesce(
+                    held.class,
+                    case when held.free then 'busy' when held.retry is false then 'permanent' else 'transient' end
+                ),
+                'lease_token', held.token
+            ),
+            attempt_number = held.attempt_number - (held.again and held.free)::int,
+            -- Exponential backoff with full jitter: 2, 4, 8 … seconds at most, never above five minutes.
+            -- A failed job keeps its time, so that a person's reset to pending runs it at once.
+            scheduled_at = case
+                when not held.again then job_queue.scheduled_at
+                when held.free then clock_timestamp() + greatest(held.retry_after, interval '0')
+                else clock_timestamp()
+                    + random() * least(2 ^ least(held.attempt_number, 20), 300) * interval '1 second'
+            end,
+            completed_at = case when not held.again then clock_timestamp() end,
+            lease_expires_at = null,
+            updated_at = clock_timestamp()
+        from held
+        where job_queue.id = held.id and held.status = 'processing' and held.error is not null
+    )
+    select held.id from held
+    -- The others were ended before by this very lease: the answer to that call was lost.
+    where held.status in ('processing', 'completed') or held.failed_before;
+end;
+$$;
+
+comment on function public.complete_jobs(uuid[], bigint[], jsonb[], text[], boolean[], interval[], text[]) is
+'End many attempts in one statement, each under its own lease token; the other arrays may be shorter or null. Returns
+the ids that have ended so; one that is missing had a stale token and is unchanged. Each as by complete_job.';
+
 create or replace function public.complete_job(
     p_job_id uuid,
     p_result jsonb default null,
     p_error text default null,
     p_lease_token bigint default null,
     p_retry boolean default true,
-    p_retry_after interval default null
+    p_retry_after interval default null,
+    p_error_class text default null
 ) returns void
 language plpgsql
 set search_path = ''
 as $$
 declare
-    v_job public.job_queue := public.held_job(
-        p_job_id, p_lease_token, '{pending, processing, completed, failed}' -- all that an earlier call may have left
-    );
-    v_free boolean := p_retry_after is not null; -- the provider asked to wait: that costs no attempt
-    v_again boolean := p_retry and (v_free or v_job.attempt_number < v_job.max_attempts);
+    v_token bigint := p_lease_token;
+    v_job public.job_queue;
 begin
-    if v_job.status <> 'processing' and (p_lease_token is not null or v_job.status = 'completed') then
-        return; -- done before: the answer to the first call was lost, or a person has reset the job since
+    if v_token is null then
+        v_job := public.held_job(p_job_id, null);
+        if v_job.status in ('completed', 'failed', 'cancelled') then
+            raise notice 'Job % is % already: nothing changed', p_job_id, v_job.status;
+            return;
+        end if;
+        -- A person may end what nobody has claimed, and takes what somebody has: the worker is told at its next write.
+        update public.job_queue set status = 'processing', lease_token = job_queue.lease_token + 1
+        where job_queue.id = p_job_id
+        returning job_queue.lease_token into v_token;
     end if;
-    if p_error is null then
-        update public.job_queue
-        set status = 'completed', result = p_result, error_message = null, completed_at = clock_timestamp(),
-            lease_expires_at = null, updated_at = clock_timestamp()
-        where job_queue.id = p_job_id;
-        return;
+    perform public.complete_jobs(
+        array[p_job_id], array[v_token], array[p_result], array[p_error],
+        array[p_retry], array[p_retry_after], array[p_error_class]
+    );
+    if not found then
+        perform public.held_job(p_job_id, v_token, '{}');
     end if;
-    update public.job_queue
-    set status = case when v_again then 'pending' else 'failed' end,
-        error_message = p_error,
-        errors = job_queue.errors || jsonb_build_object(
-            'attempt', job_queue.attempt_number, 'at', clock_timestamp(), 'error', p_error
-        ),
-        attempt_number = job_queue.attempt_number - (v_again and v_free)::int,
-        -- Exponential backoff with full jitter: 2, 4, 8 … seconds at most, never above five minutes.
-        -- A failed job keeps its time, so that a person's reset to pending runs it at once.
-        scheduled_at = case when v_again then clock_timestamp() + coalesce(
-            p_retry_after,
-            random() * least(2 ^ least(job_queue.attempt_number, 20), 300) * interval '1 second'
-        ) else job_queue.scheduled_at end,
-        completed_at = case when v_again then null else clock_timestamp() end,
-        lease_expires_at = null,
-        worker_id = null,
-        updated_at = clock_timestamp()
-    where job_queue.id = p_job_id;
 end;
 $$;
 
-comment on function public.complete_job(uuid, jsonb, text, bigint, boolean, interval) is
+comment on function public.complete_job(uuid, jsonb, text, bigint, boolean, interval, text) is
 'End an attempt: completed without p_error; else back to pending with backoff while attempts remain, or failed.
-p_retry false fails at once; p_retry_after is the provider''s own delay and costs no attempt.';
-
-create or replace function public.extend_leases(
-    p_job_ids uuid[],
-    p_lease_tokens bigint[],
-    p_lease interval default '10 seconds'
-) returns setof uuid
-language sql
-set search_path = ''
-as $$
-    update public.job_queue
-    set lease_expires_at = clock_timestamp() + p_lease, updated_at = clock_timestamp()
-    from unnest(p_job_ids, p_lease_tokens) as held (id, token)
-    where job_queue.id = held.id and job_queue.lease_token = held.token and job_queue.status = 'processing'
-    returning job_queue.id;
-$$;
-
-comment on function public.extend_leases(uuid[], bigint[], interval) is
-'Renew the leases of a worker''s jobs. A job whose id does not come back is no longer the caller''s.';
-
-create or replace function public.release_job(p_job_id uuid, p_lease_token bigint) returns void
-language sql
-set search_path = ''
-as $$
-    update public.job_queue
-    set status = 'pending', attempt_number = greatest(job_queue.attempt_number - 1, 0),
-        scheduled_at = clock_timestamp(), lease_expires_at = null, worker_id = null, updated_at = clock_timestamp()
-    where job_queue.id = p_job_id and job_queue.lease_token = p_lease_token and job_queue.status = 'processing';
-$$;
-
-comment on function public.release_job(uuid, bigint) is
-'Give an interrupted job back at once; the attempt does not count. A stale token changes nothing.';
+p_retry false fails at once; p_retry_after is the provider''s own delay and costs no attempt; p_error_class is kept in
+errors (busy, permanent or transient unless given). A stale p_lease_token is refused (PT409), an unknown job is PT404.';
 
 revoke execute on function public.held_job(uuid, bigint, text[]) from public, anon, authenticated;
 grant execute on function public.held_job(uuid, bigint, text[]) to service_role;
-revoke execute on function public.complete_job(uuid, jsonb, text, bigint, boolean, interval)
+revoke execute on function public.complete_jobs(uuid[], bigint[], jsonb[], text[], boolean[], interval[], text[])
 from public, anon, authenticated;
-grant execute on function public.complete_job(uuid, jsonb, text, bigint, boolean, interval) to service_role;
-revoke execute on function public.extend_leases(uuid[], bigint[], interval) from public, anon, authenticated;
-grant execute on function public.extend_leases(uuid[], bigint[], interval) to service_role;
-revoke execute on function public.release_job(uuid, bigint) from public, anon, authenticated;
-grant execute on function public.release_job(uuid, bigint) to service_role;
+grant execute on function public.complete_jobs(
+    uuid[], bigint[], jsonb[], text[], boolean[], interval[], text[]
+) to service_role;
+revoke execute on function public.complete_job(uuid, jsonb, text, bigint, boolean, interval, text)
+from public, anon, authenticated;
+grant execute on function public.complete_job(uuid, jsonb, text, bigint, boolean, interval, text) to service_role;

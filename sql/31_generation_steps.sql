@@ -15,7 +15,7 @@ begin
     update public.image_generations
     set status = 'processing', error_message = null, updated_at = clock_timestamp()
     where image_generations.id = p_generation_id
-        and image_generations.status in ('pending', 'queued', 'processing', 'failed') -- failed: a revived job
+        and image_generations.status in ('pending', 'queued', 'processing')
     returning image_generations.replicate_prediction_id into v_prediction_id;
     if not found then
         raise exception using
@@ -103,11 +103,10 @@ as $$
 declare
     v_image public.images;
 begin
-    -- failed is among them for a job that a person has revived; a cancelled generation stays cancelled.
     update public.image_generations
     set status = 'completed', error_message = null, completed_at = clock_timestamp(), updated_at = clock_timestamp()
     where image_generations.id = p_generation_id
-        and image_generations.status in ('pending', 'queued', 'processing', 'downloading', 'failed');
+        and image_generations.status in ('pending', 'queued', 'processing', 'downloading');
     if not found then
         raise exception using
             errcode = 'PT404', message = format('No generation %s waits for a picture', p_generation_id);
@@ -156,40 +155,6 @@ $$;
 comment on function public.finish_download_image(uuid, bigint, jsonb) is
 'Complete a download-image job, write its images row and mark the generation completed.';
 
--- Whoever ends the job (its worker, an expired lease, a person), the generation follows in the same commit.
-create or replace function public.end_generation_with_job() returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-    if not (new.payload ->> 'generation_id') ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
-        return null; -- a job queued by hand with some other payload fails by itself
-    end if;
-    update public.image_generations
-    set status = new.status,
-        error_message = case
-            when new.status = 'cancelled' then null
-            when new.job_type = 'download-image' then 'Failed to download/store image: ' || new.error_message
-            else coalesce(new.error_message, 'Image generation failed')
-        end,
-        updated_at = clock_timestamp()
-    where image_generations.id = (new.payload ->> 'generation_id')::uuid
-        and image_generations.status not in ('completed', 'failed', 'cancelled');
-    return null;
-end;
-$$;
-
-comment on function public.end_generation_with_job() is 'Trigger: a failed or cancelled job ends its generation.';
-
-create or replace trigger end_generation_with_job
-after update of status on public.job_queue
-for each row
-when (
-    new.status in ('failed', 'cancelled') and old.status is distinct from new.status
-    and new.job_type in ('generate-image', 'download-image')
-)
-execute function public.end_generation_with_job();
-
 revoke execute on function public.begin_generation(uuid, bigint, uuid) from public, anon, authenticated;
 grant execute on function public.begin_generation(uuid, bigint, uuid) to service_role;
 revoke execute on function public.record_prediction(uuid, bigint, uuid, text) from public,
@@ -205,4 +170,3 @@ revoke execute on function public.store_image(uuid, jsonb) from public, anon, au
 grant execute on function public.store_image(uuid, jsonb) to service_role;
 revoke execute on function public.finish_download_image(uuid, bigint, jsonb) from public, anon, authenticated;
 grant execute on function public.finish_download_image(uuid, bigint, jsonb) to service_role;
-revoke execute on function public.end_generation_with_job() from public, anon, authenticated;

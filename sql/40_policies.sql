@@ -4,15 +4,19 @@ alter table public.image_generations enable row level security;
 alter table public.images enable row level security;
 alter table public.models enable row level security;
 alter table public.job_queue enable row level security;
+alter table public.paused_queues enable row level security;
+alter table public.cron_ticks enable row level security;
 
 -- Supabase once granted everything on new tables to its API roles; now it grants nothing. Say it, either way.
-revoke all on public.image_generations, public.images, public.models, public.job_queue
+revoke all
+on public.image_generations, public.images, public.models, public.job_queue, public.paused_queues, public.cron_ticks
 from public, anon, authenticated;
 grant select, insert, update, delete
-on public.image_generations, public.images, public.models, public.job_queue to service_role;
+on public.image_generations, public.images, public.models, public.job_queue, public.paused_queues, public.cron_ticks
+to service_role;
 grant select on public.image_generations, public.images, public.job_queue to authenticated;
 grant select on public.models to anon, authenticated;
--- Clients of generate-image insert the row themselves and then send its id.
+-- The one right beyond reading: clients of generate-image insert the row themselves, pending, and then send its id.
 grant insert (
     id, user_id, prompt, negative_prompt, model, style, width, height, steps, guidance_scale, status
 )
@@ -37,3 +41,10 @@ for select to anon, authenticated using (true);
 drop policy if exists job_queue_select_own on public.job_queue;
 create policy job_queue_select_own on public.job_queue
 for select to authenticated using (created_by = (select auth.uid()));
+
+-- service_role passes row level security; these say so to whoever reads the catalogue.
+drop policy if exists paused_queues_select_service on public.paused_queues;
+create policy paused_queues_select_service on public.paused_queues for select to service_role using (true);
+
+drop policy if exists cron_ticks_select_service on public.cron_ticks;
+create policy cron_ticks_select_service on public.cron_ticks for select to service_role using (true);

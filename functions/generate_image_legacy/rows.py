@@ -14,11 +14,16 @@ async def begin(pool: Pool, generation_id: UUID, user_id: UUID) -> str | None:
 
     Raises NotFound for none of theirs, Conflict for one begun or finished.
     """
-    async with pool.connection() as connection:
+    async with pool.connection() as connection, connection.transaction():
+        await connection.execute(
+            "select public.reopen_generation(id, 'pending') from public.image_generations"
+            " where id = %s and user_id = %s and status = 'failed'",
+            (generation_id, user_id),
+        )
         cursor = await connection.execute(
             "with begun as ("
             " update public.image_generations set status = 'processing', updated_at = now()"
-            " where id = %(id)s and user_id = %(user)s and status in ('pending', 'failed') returning 1)"
+            " where id = %(id)s and user_id = %(user)s and status = 'pending' returning 1)"
             " select exists(select from begun) as begun, replicate_prediction_id"
             " from public.image_generations where id = %(id)s and user_id = %(user)s",
             {"id": generation_id, "user": user_id},

@@ -9,6 +9,7 @@ from starlette.routing import Route
 from functions._shared.bodies import read_body
 from functions._shared.errors import EXCEPTION_HANDLERS
 from functions._shared.resources import resources_of
+from functions.process_jobs import queue
 from functions.process_jobs.worker import Worker
 
 
@@ -25,6 +26,8 @@ async def handle(request: Request) -> JSONResponse:
     resources = resources_of(request)
     resources.auth.service(request, "process-jobs")
     body = await read_body(request, ProcessJobsRequest)
+    if request.headers.get("user-agent", "").startswith("pg_net/"):
+        await queue.record_tick(resources.pool)
     worker: Worker = request.state.worker
     processed, errors = 0, 0
     if body.wait:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -48,7 +49,8 @@ async def claim(pool: Pool, limit: int, worker_id: str) -> list[Job]:
         connection.cursor(row_factory=class_row(Job)) as cursor,
     ):
         await cursor.execute(
-            "select * from public.claim_jobs(%s, %s, make_interval(secs => %s))",
+            "select id, job_type, payload, attempt_number, max_attempts, lease_token"
+            " from public.claim_jobs(%s, %s, make_interval(secs => %s))",
             (limit, worker_id, LEASE_S),
         )
         return await cursor.fetchall()
@@ -64,14 +66,23 @@ async def complete(pool: Pool, job: Job, result: dict[str, Any]) -> None:
 
 
 async def fail(
-    pool: Pool, job: Job, error: str, *, retry: bool, retry_after_s: float | None = None
+    pool: Pool,
+    job: Job,
+    error: str,
+    *,
+    retry: bool,
+    retry_after_s: float | None = None,
+    error_class: str | None = None,
 ) -> None:
-    """End an attempt badly: back into the queue while ``retry`` and attempts remain. Raises LeaseLost."""
+    """End an attempt badly: back into the queue while ``retry`` and attempts remain. Raises LeaseLost.
+
+    ``error_class`` is kept in the job's errors; by default busy, permanent or transient.
+    """
     async with fenced(), pool.connection() as connection:
         await connection.execute(
             "select public.complete_job(%s, p_error => %s, p_lease_token => %s, p_retry => %s,"
-            " p_retry_after => make_interval(secs => %s))",
-            (job.id, error, job.lease_token, retry, retry_after_s),
+            " p_retry_after => make_interval(secs => %s), p_error_class => %s)",
+            (job.id, error, job.lease_token, retry, retry_after_s, error_class),
         )
 
 
@@ -86,7 +97,28 @@ async def extend(pool: Pool, jobs: Iterable[Job]) -> set[UUID]:
         return {row["id"] for row in await cursor.fetchall()}
 
 
-async def release(pool: Pool, job: Job) -> None:
-    """Give an interrupted job back; its attempt does not count."""
+async def requeue_expired(pool: Pool) -> int:
+    """Take back the jobs of dead workers, all of them; how many. A claim looks at some only."""
     async with pool.connection() as connection:
+        cursor = await connection.execute("select public.requeue_expired() as count")
+        return int((await cursor.fetchall())[0]["count"])
+
+
+async def record_tick(pool: Pool) -> None:
+    """Note that the clock has called."""
+    async with pool.connection() as connection:
+        await connection.execute("select public.record_tick()")
+
+
+async def tick_overdue(pool: Pool) -> timedelta | None:
+    """How long the clock has been silent, once that is too long; None while all is well, or there is no clock."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute("select public.tick_overdue() as silence")
+        silence: timedelta | None = (await cursor.fetchall())[0]["silence"]
+        return silence
+
+
+async def release(pool: Pool, job: Job) -> None:
+    """Give an interrupted job back; its attempt does not count. Raises LeaseLost."""
+    async with fenced(), pool.connection() as connection:
         await connection.execute("select public.release_job(%s, %s)", (job.id, job.lease_token))

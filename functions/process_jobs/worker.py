@@ -9,6 +9,7 @@ import os
 import random
 import socket
 import uuid
+from datetime import timedelta
 from uuid import UUID
 
 import psycopg
@@ -40,6 +41,7 @@ class Worker:
         self._woken = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._queue_up = True
+        self._clock_ticks = True
 
     def wake(self) -> None:
         """Look for jobs now; costs nothing when there are none."""
@@ -130,7 +132,13 @@ class Worker:
         pool = self._resources.pool
         handler = JOBS.get(job.job_type)
         if handler is None:
-            await queue.fail(pool, job, f"No handler for job type {job.job_type}", retry=True)
+            await queue.fail(
+                pool,
+                job,
+                f"No handler for job type {job.job_type}",
+                retry=True,
+                error_class="unknown_type",
+            )
             return False
         try:
             # process-generation ends itself in time, and cancels its prediction; this bound is for all else.
@@ -143,14 +151,13 @@ class Worker:
         except FunctionError as error:
             await queue.fail(pool, job, str(error), retry=False)
         except TimeoutError:
-            await queue.fail(
-                pool, job, f"Job timed out after {self._settings.job_timeout_ms} ms", retry=True
-            )
+            text = f"Job timed out after {self._settings.job_timeout_ms} ms"
+            await queue.fail(pool, job, text, retry=True, error_class="timeout")
         except (LeaseLost, *DATABASE_DOWN):
             raise
         except Exception:
             log.exception("job %s (%s): bug", job.id, job.job_type)
-            await queue.fail(pool, job, "Internal error", retry=True)
+            await queue.fail(pool, job, "Internal error", retry=True, error_class="bug")
         else:
             if result is not None:
                 await queue.complete(pool, job, result)
@@ -160,26 +167,32 @@ class Worker:
     async def _give_back(self, job: Job) -> None:
         try:
             await queue.release(self._resources.pool, job)
-        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
-            log.warning(
-                "job %s: not given back (%s), left to its lease", job.id, type(error).__name__
-            )
+        except (LeaseLost, psycopg.Error, psycopg_pool.PoolTimeout) as error:
+            log.warning("job %s: not given back (%s)", job.id, type(error).__name__)
 
     async def _lease_loop(self) -> None:
         missed: set[UUID] = set()
         while True:
             await asyncio.sleep(queue.LEASE_S / 3)
             jobs = list(self._running.values())
-            if not jobs:
-                continue
             try:
                 gone = {job.id for job in jobs} - await queue.extend(self._resources.pool, jobs)
+                if await queue.requeue_expired(self._resources.pool):
+                    self.wake()
+                self._note_clock(await queue.tick_overdue(self._resources.pool))
             except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
                 self._note_queue(up=False, detail=type(error).__name__)
                 continue
             # Missing once may be a job that ended during the call; missing twice is somebody else's.
             self._stop_attempts_at(gone & missed)
             missed = gone
+
+    def _note_clock(self, silence: timedelta | None) -> None:
+        if silence and self._clock_ticks:
+            log.warning("cron has not called process-jobs for %d s", silence.total_seconds())
+        elif not silence and not self._clock_ticks:
+            log.info("cron calls process-jobs again")
+        self._clock_ticks = not silence
 
     def _note_queue(self, *, up: bool, detail: str = "") -> None:
         if up != self._queue_up:

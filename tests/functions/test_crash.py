@@ -78,7 +78,7 @@ def test_the_next_process_adopts_what_a_killed_one_had_paid_for(environ, db):
     ).fetchone()
     assert took_over is not None
     assert took_over["attempt_number"] == 2
-    assert [error["error"] for error in took_over["errors"]] == ["The worker stopped answering"]
+    assert [error["text"] for error in took_over["errors"]] == ["The worker stopped answering"]
 
 
 def test_two_processes_share_the_queue_and_run_each_job_once(environ, db, sandbox):

@@ -153,7 +153,7 @@ def test_an_error_waits_and_is_retried_until_the_attempts_are_spent(db, enqueue)
     db.execute("select complete_job(%s, p_error => 'second')", (claim(db)["id"],))
     row = job(db, job_id)
     assert (row["status"], row["error_message"]) == ("failed", "second")
-    assert [(error["attempt"], error["error"]) for error in row["errors"]] == [
+    assert [(error["attempt"], error["text"]) for error in row["errors"]] == [
         (1, "first"),
         (2, "second"),
     ]
@@ -207,7 +207,7 @@ def test_a_dead_workers_job_is_claimed_again_under_a_higher_token(db, enqueue):
     second = claim(db)
     assert (second["id"], second["attempt_number"]) == (job_id, 2)
     assert second["lease_token"] > first["lease_token"]
-    assert job(db, job_id)["errors"][0]["error"] == "The worker stopped answering"
+    assert job(db, job_id)["errors"][0]["text"] == "The worker stopped answering"
 
 
 def test_a_job_whose_workers_keep_dying_fails_in_the_end(db, enqueue):
@@ -258,9 +258,9 @@ def test_a_reset_by_hand_takes_the_job_from_its_worker(db, enqueue):
     with pytest.raises(psycopg.Error) as refused:
         db.execute("select finish_download_image(%s, %s, '{}')", (job_id, token))
     assert refused.value.sqlstate == LEASE_LOST
-    db.execute(
-        "select complete_job(%s, '{}', p_lease_token => %s)", (job_id, token)
-    )  # taken for a repeat
+    with pytest.raises(psycopg.Error) as refused:
+        db.execute("select complete_job(%s, '{}', p_lease_token => %s)", (job_id, token))
+    assert refused.value.sqlstate == LEASE_LOST
     assert job(db, job_id)["status"] == "pending"
     assert claim(db)["lease_token"] > token
 
@@ -298,7 +298,9 @@ def test_extending_keeps_what_is_held_and_names_what_is_not(db, enqueue):
 def test_an_interrupted_job_goes_back_uncounted(db, enqueue):
     job_id = enqueue()
     token = claim(db)["lease_token"]
-    db.execute("select release_job(%s, %s)", (job_id, token - 1))
+    with pytest.raises(psycopg.Error) as refused:
+        db.execute("select release_job(%s, %s)", (job_id, token - 1))
+    assert refused.value.sqlstate == LEASE_LOST
     assert job(db, job_id)["status"] == "processing"
     db.execute("select release_job(%s, %s)", (job_id, token))
     assert job(db, job_id)["status"] == "pending"

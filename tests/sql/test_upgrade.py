@@ -159,9 +159,9 @@ def test_statuses_are_checked_as_on_a_new_database(original):
     url, db = original
     apply_schema(url)
     for table in ("job_queue", "image_generations"):
-        db.execute(f"update {table} set status = 'cancelled'")
+        db.execute(f"update {table} set status = 'cancelled' where status = 'pending'")
         with pytest.raises(psycopg.errors.CheckViolation):
-            db.execute(f"update {table} set status = 'lost'")
+            db.execute(f"update {table} set status = 'lost' where status = 'processing'")
 
 
 def test_a_job_the_old_worker_had_in_hand_runs_again_after_its_ten_minutes(original):

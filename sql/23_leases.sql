@@ -1,0 +1,152 @@
+-- extend_lease, extend_leases, release_job: a worker and its lease. requeue_expired: what ends a dead worker's.
+-- Called by   functions/process_jobs as service_role; every claim calls requeue_expired
+-- Promises    a lease taken over is never extended or released by its former holder; a dead worker's job returns when
+--             its lease ends while attempts remain; a job that kills its workers ends after the third
+
+create or replace function public.extend_leases(
+    p_job_ids uuid[],
+    p_lease_tokens bigint[],
+    p_lease interval default '10 seconds'
+) returns setof uuid
+language sql
+set search_path = ''
+as $$
+    with held as materialized (
+        select job_queue.id
+        from unnest(p_job_ids, p_lease_tokens) as lease (job_id, token)
+        inner join public.job_queue on job_queue.id = lease.job_id and job_queue.lease_token = lease.token
+        where job_queue.status = 'processing'
+        order by job_queue.id -- one order for all who lock several: no deadlock
+        for update of job_queue
+    )
+    update public.job_queue
+    set lease_expires_at = clock_timestamp() + p_lease, updated_at = clock_timestamp()
+    from held
+    where job_queue.id = held.id
+    returning job_queue.id;
+$$;
+
+comment on function public.extend_leases(uuid[], bigint[], interval) is
+'Renew the leases of a worker''s jobs. A job whose id does not come back is no longer the caller''s.';
+
+create or replace function public.extend_lease(
+    p_job_id uuid,
+    p_lease_token bigint,
+    p_lease interval default '10 seconds'
+) returns timestamptz
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_expires timestamptz;
+begin
+    if p_lease_token is null or p_lease is null or p_lease <= interval '0' then
+        raise exception using errcode = 'PT400', message = 'p_lease_token must be given and p_lease be positive';
+    end if;
+    perform public.held_job(p_job_id, p_lease_token, '{processing}');
+    update public.job_queue
+    set lease_expires_at = clock_timestamp() + p_lease, updated_at = clock_timestamp()
+    where job_queue.id = p_job_id
+    returning job_queue.lease_expires_at into v_expires;
+    return v_expires;
+end;
+$$;
+
+comment on function public.extend_lease(uuid, bigint, interval) is
+'Renew one lease; returns when it ends now. A stale token is refused (PT409).';
+
+create or replace function public.release_job(p_job_id uuid, p_lease_token bigint) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+    if p_lease_token is null then
+        raise exception using errcode = 'PT400', message = 'p_lease_token must be given';
+    end if;
+    perform public.held_job(p_job_id, p_lease_token, '{processing, pending}'); -- pending: released before
+    update public.job_queue
+    set status = 'pending', attempt_number = greatest(job_queue.attempt_number - 1, 0),
+        scheduled_at = clock_timestamp(), lease_expires_at = null, updated_at = clock_timestamp()
+    where job_queue.id = p_job_id and job_queue.status = 'processing';
+end;
+$$;
+
+comment on function public.release_job(uuid, bigint) is
+'Give an interrupted job back at once; the attempt does not count. A stale token is refused (PT409).';
+
+create or replace function public.requeue_expired(p_limit int default 1000, p_examine int default null) returns int
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_from uuid := gen_random_uuid();
+    v_count int;
+begin
+    -- With p_examine, that many running jobs from a random place on: whatever runs, a claim's share of this is small,
+    -- and no page of healthy jobs can hide the others.
+    with page as materialized (
+        (
+            select job_queue.id, job_queue.lease_expires_at
+            from public.job_queue
+            where job_queue.status = 'processing' and job_queue.id >= v_from
+            order by job_queue.id
+            limit p_examine
+        )
+        union all
+        (
+            select job_queue.id, job_queue.lease_expires_at
+            from public.job_queue
+            where job_queue.status = 'processing' and job_queue.id < v_from
+            order by job_queue.id
+            limit p_examine
+        )
+        limit p_examine
+    ),
+    expired as materialized (
+        select
+            job_queue.id,
+            job_queue.crash_count >= 2 as poisonous,
+            job_queue.crash_count < 2 and job_queue.attempt_number < job_queue.max_attempts as again
+        from page
+        inner join public.job_queue on job_queue.id = page.id
+        where page.lease_expires_at < clock_timestamp()
+            and job_queue.status = 'processing' and job_queue.lease_expires_at < clock_timestamp()
+        order by job_queue.id
+        limit p_limit
+        for update of job_queue skip locked
+    ),
+    described as (
+        select expired.*, case when expired.poisonous then 'Poisonous: three of its workers stopped answering'
+            else 'The worker stopped answering' end as error
+        from expired
+    )
+    update public.job_queue
+    set status = case when described.again then 'pending' else 'failed' end,
+        error_message = described.error,
+        errors = job_queue.errors || jsonb_build_object(
+            'attempt', job_queue.attempt_number, 'at', clock_timestamp(), 'class', 'crash', 'text', described.error
+        ),
+        crash_count = job_queue.crash_count + 1,
+        scheduled_at = case when described.again then clock_timestamp() else job_queue.scheduled_at end,
+        completed_at = case when not described.again then clock_timestamp() end,
+        lease_expires_at = null,
+        updated_at = clock_timestamp()
+    from described
+    where job_queue.id = described.id;
+    get diagnostics v_count = row_count;
+    return v_count;
+end;
+$$;
+
+comment on function public.requeue_expired(int, int) is
+'Return up to p_limit jobs whose lease has ended to the queue, or fail them after their last attempt or third crash;
+how many. p_examine bounds how many running jobs are looked at (null: all).';
+
+revoke execute on function public.extend_leases(uuid[], bigint[], interval) from public, anon, authenticated;
+grant execute on function public.extend_leases(uuid[], bigint[], interval) to service_role;
+revoke execute on function public.extend_lease(uuid, bigint, interval) from public, anon, authenticated;
+grant execute on function public.extend_lease(uuid, bigint, interval) to service_role;
+revoke execute on function public.release_job(uuid, bigint) from public, anon, authenticated;
+grant execute on function public.release_job(uuid, bigint) to service_role;
+revoke execute on function public.requeue_expired(int, int) from public, anon, authenticated;
+grant execute on function public.requeue_expired(int, int) to service_role;

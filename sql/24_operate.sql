@@ -1,0 +1,116 @@
+-- cancel_job, redrive_job, redrive_failed, purge_jobs: what a person does to jobs, beside plain statements.
+-- Called by   operators; cleanup-old-jobs calls purge_jobs each day
+-- Promises    each may be repeated; an ended job starts again by redrive only, or by a reset in plain SQL
+
+create or replace function public.cancel_job(p_job_id uuid, p_reason text default null) returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_job public.job_queue := public.held_job(p_job_id, null);
+begin
+    update public.job_queue
+    set status = 'cancelled', error_message = p_reason, completed_at = clock_timestamp(), lease_expires_at = null,
+        updated_at = clock_timestamp()
+    where job_queue.id = p_job_id and job_queue.status in ('pending', 'processing');
+    return found or v_job.status = 'cancelled';
+end;
+$$;
+
+comment on function public.cancel_job(uuid, text) is
+'Cancel a pending or running job, and its generation with it; a running one''s worker is refused at its next write.
+Whether the job is cancelled now: false for one that had ended otherwise. Unknown: PT404.';
+
+create or replace function public.redrive_job(p_job_id uuid) returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_job public.job_queue := public.held_job(p_job_id, null);
+begin
+    if v_job.status = 'completed' then
+        raise exception using
+            errcode = 'PT409', message = format('Job %s is completed: there is nothing to redrive', p_job_id);
+    end if;
+    update public.job_queue
+    set status = 'pending', attempt_number = 0, crash_count = 0, error_message = null, completed_at = null,
+        scheduled_at = clock_timestamp(), updated_at = clock_timestamp()
+    where job_queue.id = p_job_id and job_queue.status in ('failed', 'cancelled');
+    return found;
+exception when unique_violation then
+    raise exception using
+        errcode = 'PT409',
+        message = format('Another %s job with dedupe key %s is active', v_job.job_type, v_job.dedupe_key);
+end;
+$$;
+
+comment on function public.redrive_job(uuid) is
+'Run a failed or cancelled job again, now and with all its attempts; its errors are kept and its generation reopens.
+Whether it was one: false for a pending or running job. Completed, or its dedupe key taken: PT409. Unknown: PT404.';
+
+create or replace function public.redrive_failed(p_job_type text default null, p_limit int default 100) returns int
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_id uuid;
+    v_count int := 0;
+begin
+    for v_id in
+        select job_queue.id
+        from public.job_queue
+        where job_queue.status = 'failed' and (p_job_type is null or job_queue.job_type = p_job_type)
+        order by job_queue.completed_at, job_queue.id
+        limit p_limit
+        for update skip locked
+    loop
+        begin
+            v_count := v_count + public.redrive_job(v_id)::int;
+        exception when sqlstate 'PT409' then
+            raise notice '%', sqlerrm; -- the others need not wait for it
+        end;
+    end loop;
+    return v_count;
+end;
+$$;
+
+comment on function public.redrive_failed(text, int) is
+'Redrive up to p_limit failed jobs of a type (null: all), those first that failed first; how many.';
+
+create or replace function public.purge_jobs(
+    p_older_than interval default '7 days',
+    p_statuses text[] default '{completed, cancelled}'
+) returns int
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_count int;
+begin
+    if p_older_than is null or p_older_than < interval '0' then
+        raise exception using errcode = 'PT400', message = 'p_older_than must be an interval of 0 or more';
+    end if;
+    if p_statuses is null or not p_statuses <@ '{completed, failed, cancelled}' then
+        raise exception using
+            errcode = 'PT400', message = 'p_statuses may hold completed, failed and cancelled only';
+    end if;
+    delete from public.job_queue
+    where job_queue.status in ('completed', 'failed', 'cancelled')
+        and job_queue.completed_at < clock_timestamp() - p_older_than
+        and job_queue.status = any (p_statuses);
+    get diagnostics v_count = row_count;
+    return v_count;
+end;
+$$;
+
+comment on function public.purge_jobs(interval, text[]) is
+'Delete jobs that ended longer ago than p_older_than; how many. Failed ones are kept unless p_statuses names them.';
+
+revoke execute on function public.cancel_job(uuid, text) from public, anon, authenticated;
+grant execute on function public.cancel_job(uuid, text) to service_role;
+revoke execute on function public.redrive_job(uuid) from public, anon, authenticated;
+grant execute on function public.redrive_job(uuid) to service_role;
+revoke execute on function public.redrive_failed(text, int) from public, anon, authenticated;
+grant execute on function public.redrive_failed(text, int) to service_role;
+revoke execute on function public.purge_jobs(interval, text[]) from public, anon, authenticated;
+grant execute on function public.purge_jobs(interval, text[]) to service_role;

@@ -1,0 +1,47 @@
+-- pause_queue, resume_queue: hold back the jobs of a type, or of all. Running ones go on; a pause outlives restarts.
+-- Called by   operators; claim_jobs reads the table
+
+create table if not exists public.paused_queues (
+    job_type text primary key,
+    paused_at timestamptz not null default now()
+);
+
+comment on table public.paused_queues is 'Job types that are not handed out at present.';
+comment on column public.paused_queues.job_type is 'A job type, or * for every type.';
+comment on column public.paused_queues.paused_at is 'Since when.';
+
+create or replace function public.pause_queue(p_job_type text default '*') returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+    if coalesce(btrim(p_job_type), '') = '' then
+        raise exception using errcode = 'PT400', message = 'p_job_type must not be empty';
+    end if;
+    insert into public.paused_queues (job_type) values (p_job_type) on conflict (job_type) do nothing;
+end;
+$$;
+
+comment on function public.pause_queue(text) is
+'Hand out no job of the type (default: of any) until resume_queue; jobs may still be enqueued, and running ones end.';
+
+create or replace function public.resume_queue(p_job_type text default '*') returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+    if coalesce(btrim(p_job_type), '') = '' then
+        raise exception using errcode = 'PT400', message = 'p_job_type must not be empty';
+    end if;
+    delete from public.paused_queues where paused_queues.job_type = p_job_type or p_job_type = '*';
+    return found;
+end;
+$$;
+
+comment on function public.resume_queue(text) is
+'End the pause of a type, or every pause by default; whether there was one. A type stays paused while * is.';
+
+revoke execute on function public.pause_queue(text) from public, anon, authenticated;
+grant execute on function public.pause_queue(text) to service_role;
+revoke execute on function public.resume_queue(text) from public, anon, authenticated;
+grant execute on function public.resume_queue(text) to service_role;
