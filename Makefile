@@ -27,7 +27,7 @@ lint: .venv/lint ## formatting, types, layering, SQL
 	@.venv/bin/mypy
 	@.venv/bin/basedpyright
 	@.venv/bin/lint-imports --no-cache
-	@.venv/bin/sqlfluff lint sql --processes 0
+	@.venv/bin/sqlfluff lint sql functions/_local/clock --processes 0
 
 schema: .venv/run ## apply sql/ to a database (DB=postgresql://…)
 	@.venv/bin/python -m scripts.schema "$(DB)"

@@ -1,5 +1,6 @@
-"""The local stack: PostgreSQL, the gateway with its worker, and the sandbox, started and stopped together."""
+"""The local stack: PostgreSQL, the gateway with its worker, the clock and the sandbox, started and stopped together."""
 
+import asyncio
 import fcntl
 import socket
 import threading
@@ -8,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psycopg
 import uvicorn
 from starlette.types import ASGIApp
 
+from functions._local.clock.clock import run_clock
 from functions._local.defaults import SANDBOX_TOKEN, local_environment, uses_sandbox
 from functions._local.sandbox.app import create_sandbox
 from functions._shared.settings import Settings, SettingsError
@@ -18,6 +21,7 @@ from functions.gateway import create_app, is_loopback
 from scripts.postgres import StartError, cluster
 from scripts.schema import apply_schema
 
+START_S = 30
 GRACE_S = 3
 """What open requests get at a stop, generate-image's among them; the whole stop stays under five seconds."""
 
@@ -53,9 +57,43 @@ def local_stack(environ: Mapping[str, str]) -> Iterator[Settings]:
             pass  # PostgreSQL binds it itself; this gives a busy one the same clear line
         stack.callback(postgres.stop)
         postgres.start()
-        apply_schema(settings.supabase_db_url.get_secret_value())
+        url = settings.supabase_db_url.get_secret_value()
+        apply_schema(url)
+        stack.enter_context(ticking(url))
         stack.enter_context(serving(create_app(settings), api))
+        schedule(url, settings)
         yield settings
+
+
+def schedule(url: str, settings: Settings) -> None:
+    """The very schedule that production has."""
+    key = settings.supabase_service_role_key.get_secret_value()
+    with psycopg.connect(url) as connection:
+        address = f"http://127.0.0.1:{settings.edge_port}"
+        connection.execute("select public.schedule_process_jobs(%s, %s)", (address, key))
+
+
+@contextmanager
+def ticking(url: str) -> Iterator[None]:
+    """Run the clock in a thread, with an event loop of its own, until the block ends."""
+    ready = threading.Event()
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = []
+
+    async def main() -> None:
+        task = asyncio.create_task(run_clock(url, ready.set))
+        running.append((asyncio.get_running_loop(), task))
+        await asyncio.wait([task])
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
+    thread.start()
+    try:
+        if not ready.wait(START_S):
+            raise StartError("The clock did not start, see the lines above")
+        yield
+    finally:
+        for loop, task in running:
+            loop.call_soon_threadsafe(task.cancel)
+        thread.join(timeout=GRACE_S)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
--- Roles, the auth schema and the extensions that a Supabase project brings along, where they are absent.
+-- Roles and the auth schema that a Supabase project brings along, where they are absent.
 -- On a real Supabase every one of them exists and nothing here touches it.
 
 do $$
@@ -64,20 +64,3 @@ begin
     grant usage on schema auth to anon, authenticated, service_role;
 end;
 $do$;
-
--- pg_cron can be made in one database of a cluster only, and only where it is preloaded.
-do $$
-declare
-    v_extension text;
-begin
-    foreach v_extension in array array['pg_cron', 'pg_net'] loop
-        if exists (select 1 from pg_catalog.pg_available_extensions where name = v_extension) then
-            begin
-                execute format('create extension if not exists %I', v_extension);
-            exception when others then
-                raise notice 'extension % is installed but cannot be used here: %', v_extension, sqlerrm;
-            end;
-        end if;
-    end loop;
-end;
-$$;

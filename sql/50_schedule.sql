@@ -1,32 +1,61 @@
--- The clock: pg_cron calls process-jobs through pg_net each minute, the safety net behind the worker's own wake-up.
+-- The clock: pg_cron calls process-jobs through pg_net each minute, the safety net behind the worker's own wake-up, and
+-- clears away each day what has ended.
 -- Called by   whoever sets the database up, once, with the address that the database reaches the edge under
 
 create table if not exists public.edge_secrets (
     name text primary key,
     secret text not null
 );
-comment on table public.edge_secrets is 'Keys that scheduled commands read at run time, so that cron.job shows none.';
+comment on table public.edge_secrets is
+'Keys that scheduled commands read at run time, so that cron.job shows none. Not used where there is a vault.';
+comment on column public.edge_secrets.name is 'process_jobs_key.';
+comment on column public.edge_secrets.secret is 'The key itself.';
 alter table public.edge_secrets enable row level security;
 revoke all on public.edge_secrets from public, anon, authenticated;
 grant select, insert, update, delete on public.edge_secrets to service_role;
 drop policy if exists edge_secrets_service_role on public.edge_secrets;
-create policy edge_secrets_service_role on public.edge_secrets for all to service_role using (
-    true
-) with check (true);
+create policy edge_secrets_service_role on public.edge_secrets for select to service_role using (true);
 
 create or replace function public.process_jobs_headers() returns jsonb
-language sql
+language plpgsql
 stable
 set search_path = ''
 as $$
-    select jsonb_strip_nulls(jsonb_build_object(
-        'Content-Type', 'application/json',
-        'Authorization', 'Bearer ' || (select secret from public.edge_secrets where name = 'process_jobs_key')
-    ));
+declare
+    v_key text;
+begin
+    if to_regclass('vault.decrypted_secrets') is not null then
+        execute 'select decrypted_secret from vault.decrypted_secrets where name = ''process_jobs_key''' into v_key;
+    else
+        v_key := (select secret from public.edge_secrets where name = 'process_jobs_key');
+    end if;
+    return jsonb_strip_nulls(
+        jsonb_build_object('Content-Type', 'application/json', 'Authorization', 'Bearer ' || v_key)
+    );
+end;
 $$;
 
 comment on function public.process_jobs_headers() is
-'The headers of the scheduled call, with the key where one is kept.';
+'The headers of the scheduled call, with the key where one is kept: in the vault, or else in edge_secrets.';
+
+create or replace function public.keep_process_jobs_key(p_key text) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+    delete from public.edge_secrets where name = 'process_jobs_key';
+    if to_regclass('vault.decrypted_secrets') is not null then
+        execute 'delete from vault.secrets where name = ''process_jobs_key''';
+        if p_key is not null then
+            execute 'select vault.create_secret($1, ''process_jobs_key'')' using p_key;
+        end if;
+    elsif p_key is not null then
+        insert into public.edge_secrets (name, secret) values ('process_jobs_key', p_key);
+    end if;
+end;
+$$;
+
+comment on function public.keep_process_jobs_key(text) is 'Keep the key of the scheduled call, or forget it (null).';
 
 create or replace function public.schedule_process_jobs(
     p_url text,
@@ -36,50 +65,62 @@ create or replace function public.schedule_process_jobs(
 language plpgsql
 set search_path = ''
 as $$
+declare
+    v_base text := regexp_replace(p_url, '(/functions/v1(/process-jobs)?)?/*$', '');
 begin
-    if coalesce(p_url, '') !~ '^https?://[^/]' then
+    if coalesce(v_base, '') !~ '^https?://[^/]' then
         raise exception using errcode = 'PT400', message = 'p_url must be the http(s) address of the edge';
     end if;
     if to_regprocedure('cron.schedule(text, text, text)') is null or to_regnamespace('net') is null then
-        raise notice 'pg_cron or pg_net is absent: nothing scheduled, the worker wakes itself';
+        raise notice 'pg_cron or pg_net is absent: nothing scheduled. python -m functions._local.clock stands in.';
         return null;
     end if;
-    delete from public.edge_secrets where name = 'process_jobs_key';
-    insert into public.edge_secrets (name, secret)
-    select 'process_jobs_key', p_key where p_key is not null;
+    perform public.keep_process_jobs_key(p_key);
+    perform cron.schedule('cleanup-old-jobs', '17 3 * * *', 'select public.purge_jobs(''7 days'')');
+    perform cron.schedule(
+        'purge-cron-history', '37 3 * * *',
+        'delete from cron.job_run_details where end_time < now() - interval ''7 days'''
+    );
     return cron.schedule(
         'process-jobs-worker',
         p_schedule,
         format(
             'select net.http_post(url := %L, headers := public.process_jobs_headers(), body := %L::jsonb)',
-            regexp_replace(p_url, '/+$', '') || '/functions/v1/process-jobs', '{"wait": false}'
+            v_base || '/functions/v1/process-jobs', '{"wait": false}'
         )
     );
 end;
 $$;
 
 comment on function public.schedule_process_jobs(text, text, text) is
-'Have pg_cron call process-jobs at p_url (as https://edge.example), with p_key as bearer token. Null without pg_cron.';
+'Have pg_cron call process-jobs at p_url (as https://edge.example), with p_key as bearer token, and clear away each day
+jobs and cron''s own records that ended a week ago. May be called again to change them. Null without pg_cron.';
 
 create or replace function public.unschedule_process_jobs() returns boolean
 language plpgsql
 set search_path = ''
 as $$
 begin
-    delete from public.edge_secrets where name = 'process_jobs_key';
+    perform public.keep_process_jobs_key(null);
+    delete from public.cron_ticks where id; -- nobody waits for the next one
     if to_regclass('cron.job') is null then
         return false;
     end if;
-    return coalesce(
-        (select bool_or(cron.unschedule(job.jobid)) from cron.job where job.jobname = 'process-jobs-worker'), false
-    );
+    return coalesce((
+        select bool_or(cron.unschedule(job.jobid))
+        from cron.job
+        where job.jobname in ('process-jobs-worker', 'cleanup-old-jobs', 'purge-cron-history')
+    ), false);
 end;
 $$;
 
-comment on function public.unschedule_process_jobs() is 'Stop the scheduled calls; whether there were any.';
+comment on function public.unschedule_process_jobs() is
+'Remove what schedule_process_jobs made; whether there was any.';
 
 revoke execute on function public.process_jobs_headers() from public, anon, authenticated;
 grant execute on function public.process_jobs_headers() to service_role;
+revoke execute on function public.keep_process_jobs_key(text) from public, anon, authenticated;
+grant execute on function public.keep_process_jobs_key(text) to service_role;
 revoke execute on function public.schedule_process_jobs(text, text, text) from public, anon, authenticated;
 grant execute on function public.schedule_process_jobs(text, text, text) to service_role;
 revoke execute on function public.unschedule_process_jobs() from public, anon, authenticated;

@@ -21,7 +21,7 @@ from functions._shared.settings import LOCAL_JWT_SECRET, Settings
 from functions.gateway import create_app
 from scripts.postgres import Postgres, cluster, free_port
 from scripts.schema import apply_schema
-from scripts.stack import bound, serving
+from scripts.stack import bound, serving, ticking
 
 PORT = free_port()
 Row = DictRow
@@ -196,3 +196,10 @@ def until_ended(edge: Edge, generation_id: str) -> dict[str, Any]:
         generation: dict[str, Any] = edge.get(f"start-generation/{generation_id}").json()
         if generation["status"] in {"completed", "failed", "cancelled"}:
             return generation
+
+
+@pytest.fixture
+def clock(dsn: str) -> Iterator[None]:
+    """The stand-ins for pg_cron and pg_net, installed and served."""
+    with ticking(dsn):
+        yield

@@ -1,0 +1,29 @@
+"""``python -m functions._local.clock``: serve the stand-ins for pg_cron and pg_net on SUPABASE_DB_URL until SIGTERM."""
+
+import asyncio
+import signal
+import sys
+
+from functions._local.clock.clock import run_clock
+from functions._shared.logs import configure_logging
+from functions._shared.settings import Settings, SettingsError
+
+
+async def main(settings: Settings) -> None:
+    task = asyncio.current_task()
+    assert task
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    await run_clock(settings.supabase_db_url.get_secret_value())
+
+
+if __name__ == "__main__":
+    try:
+        chosen = Settings.from_env()
+    except SettingsError as error:
+        sys.exit(f"Cannot start: {error}")
+    configure_logging(chosen)
+    try:
+        asyncio.run(main(chosen))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        pass

@@ -1,0 +1,86 @@
+"""The clock: one leader to a database, which serves the stand-ins that the database needs; others wait."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import DictRow, dict_row
+
+from functions._local.clock.install import install
+from functions._local.clock.scheduler import Scheduler
+from functions._local.clock.sender import USER_AGENT, Sender
+
+log = logging.getLogger(__name__)
+
+LEAD = "select pg_advisory_lock(hashtext('picture-edge clock'))"
+RETRY_S = 1.0
+
+
+async def run_clock(dsn: str, ready: Callable[[], None] = lambda: None) -> None:
+    """Serve until cancelled; ``ready`` is called when it leads. ``dsn`` is direct, not a transaction pooler's.
+
+    A lost database is waited for. Another clock that leads is waited for: its lock goes with its connection.
+    """
+    while True:
+        try:
+            await _serve(dsn, ready)
+        except* psycopg.Error as errors:
+            log.warning("the clock's database went away: %s", type(errors.exceptions[0]).__name__)
+        except* _Restart:
+            log.info("the clock begins anew")
+        task = asyncio.current_task()
+        if task and task.cancelling():  # told to stop while something failed, which hides it
+            raise asyncio.CancelledError
+        await asyncio.sleep(RETRY_S)
+
+
+class _Restart(Exception):
+    """net.worker_restart() was called: begin anew, with new sessions that see new settings."""
+
+
+async def _serve(dsn: str, ready: Callable[[], None]) -> None:
+    async with AsyncExitStack() as stack:
+        control = await stack.enter_async_context(await _connect(dsn, "pg_cron scheduler"))
+        await control.execute(LEAD)
+        served = await install(control)
+        changed, woken = asyncio.Event(), asyncio.Event()
+        # Heard before the first look, so that nothing falls in between.
+        await control.execute("listen cron")
+        await control.execute("listen net")
+        async with asyncio.TaskGroup() as group:
+            if "cron" in served:
+                work = await stack.enter_async_context(await _connect(dsn, "pg_cron"))
+                group.create_task(Scheduler(dsn, work, changed).run())
+            if "net" in served:
+                work = await stack.enter_async_context(
+                    await _connect(dsn, f"{USER_AGENT.replace('/', ' ')}")
+                )
+                group.create_task(Sender(work, woken).run())
+            log.info(
+                "the clock serves %s",
+                " and ".join(sorted(served)) or "nothing: the extensions are here",
+            )
+            ready()
+            async for notice in control.notifies():
+                if notice.payload == "restart":
+                    raise _Restart
+                (changed if notice.channel == "cron" else woken).set()
+
+
+async def _connect(dsn: str, name: str) -> AsyncConnection[DictRow]:
+    return await AsyncConnection[DictRow].connect(
+        make_conninfo(
+            dsn,
+            application_name=name,
+            connect_timeout=5,
+            keepalives_idle=5,
+            tcp_user_timeout=10_000,
+        ),
+        autocommit=True,
+        row_factory=dict_row,
+        prepare_threshold=None,
+    )

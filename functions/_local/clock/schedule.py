@@ -1,0 +1,74 @@
+"""When a job is due: pg_cron's schedules, read for the cronsim library, which shares pg_cron's day rule (Debian cron's).
+
+``cron.valid_schedule`` decides what is legal when a job is made; the odd forms that it takes are put straight here.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cronsim import CronSim, CronSimError
+
+NAMED = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """``seconds`` between runs, or five cron ``fields`` (GMT); neither: it never falls due by the clock."""
+
+    seconds: int | None = None
+    fields: str | None = None
+    at_start: bool = False
+    """@reboot: once when a clock takes over."""
+
+    def last_due(self, now: datetime) -> datetime | None:
+        """The newest full minute at or before ``now`` that the fields name."""
+        if self.fields is None:
+            return None
+        minute = now.astimezone(UTC).replace(second=0, microsecond=0)
+        try:
+            return next(CronSim(self.fields, minute + timedelta(minutes=1), reverse=True))
+        except (CronSimError, StopIteration):
+            return None  # 30 February
+
+
+def read_schedule(text: str) -> Schedule:
+    """A schedule that ``cron.valid_schedule`` has passed."""
+    words = text.strip(" \t").lower().split()
+    if words[0] in ("@reboot", "@restart"):
+        return Schedule(at_start=True)
+    if len(words) == 2 and words[1].startswith("second"):
+        return Schedule(seconds=int(words[0]))
+    fields = NAMED[words[0]].split() if words[0] in NAMED else words[:5]
+    if fields[2] == "$":
+        fields[2] = "L"
+    read = [_without_empty_ranges(field) for field in fields]
+    return Schedule(fields=" ".join(read)) if all(read) else Schedule()
+
+
+def _without_empty_ranges(field: str) -> str:
+    """``*-5`` means ``*``; ``5-1`` names nothing and is left out."""
+    terms = [re.sub(r"^\*-\d+", "*", term) for term in field.split(",")]
+    return ",".join(term for term in terms if not _is_empty_range(term))
+
+
+def _is_empty_range(term: str) -> bool:
+    low, dash, high = term.partition("/")[0].partition("-")
+    return bool(dash) and _number(low) > _number(high)
+
+
+def _number(word: str) -> int:
+    for names, first in ((MONTHS, 1), (DAYS, 0)):
+        if word in names:
+            return names.index(word) + first
+    return int(word)

@@ -1,0 +1,193 @@
+"""Schema cron: fire what is due, one run of a job at a time, and record every run as pg_cron does."""
+
+import asyncio
+import logging
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import DictRow
+
+from functions._local.clock.schedule import Schedule, read_schedule
+
+log = logging.getLogger(__name__)
+
+MAX_RUNNING = 32
+CONNECT_S = 10
+
+JOBS = """
+select job.*, clock_state.fired_at, clock_timestamp() as now
+from cron.job left join cron.clock_state using (jobid) where job.active
+"""
+KNOW = """
+insert into cron.clock_state (jobid, fired_at)
+select jobid, clock_timestamp() from cron.job where active on conflict do nothing
+"""
+# Whoever moves the row fires; another clock that saw the same time moves nothing.
+FIRE = "update cron.clock_state set fired_at = %s where jobid = %s and fired_at < %s returning 1"
+BEGIN = """
+insert into cron.job_run_details (jobid, database, username, command, status)
+values (%(jobid)s, %(database)s, %(username)s, %(command)s, 'starting') returning runid
+"""
+RUNNING = """
+update cron.job_run_details set status = 'running', job_pid = %s, start_time = clock_timestamp() where runid = %s
+"""
+END = """
+update cron.job_run_details
+set status = %s, return_message = %s, end_time = clock_timestamp(), start_time = coalesce(start_time, clock_timestamp())
+where runid = %s
+"""
+LEFT_OVER = """
+update cron.job_run_details set status = 'failed', return_message = 'server restarted'
+where status in ('starting', 'running')
+"""
+
+
+class Scheduler:
+    """Serves one database until cancelled. Errors: psycopg.Error when the connection ``work`` is lost."""
+
+    def __init__(self, dsn: str, work: AsyncConnection[DictRow], changed: asyncio.Event) -> None:
+        self._dsn = dsn
+        self._work = work
+        self._changed = changed
+        self._owed: Counter[int] = Counter()
+        """Runs that fell due, by job: one missed during a run follows right after it."""
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(MAX_RUNNING)
+        self._started: set[int] = set()
+
+    async def run(self) -> None:
+        await self._work.execute(LEFT_OVER)
+        first = True
+        try:
+            while True:
+                self._changed.clear()
+                wait_s = await self._look(first)
+                first = False
+                try:
+                    await asyncio.wait_for(self._changed.wait(), wait_s)
+                except TimeoutError:
+                    pass
+        finally:
+            tasks = list(self._running.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look(self, first: bool) -> float:
+        """Fire what is due; returns how many seconds later there may be more."""
+        await self._work.execute(KNOW)
+        jobs = await (await self._work.execute(JOBS)).fetchall()
+        known = {job["jobid"] for job in jobs}
+        for jobid, task in list(self._running.items()):
+            if jobid not in known:
+                task.cancel()  # unscheduled, or no longer active
+        wait_s = 1.0
+        for job in jobs:
+            schedule = read_schedule(job["schedule"])
+            wait_s = min(wait_s, await self._fire(job, schedule, first))
+            if self._owed[job["jobid"]] and job["jobid"] not in self._running:
+                self._start(job)
+        return max(wait_s, 0.001)
+
+    async def _fire(self, job: dict[str, Any], schedule: Schedule, first: bool) -> float:
+        """Claim what of one job is due; returns how many seconds later it may be due again."""
+        jobid: int = job["jobid"]
+        now: datetime = job["now"]
+        fired_at: datetime | None = job["fired_at"]
+        if fired_at is None:
+            return 0.0  # made since KNOW
+        if schedule.at_start:
+            self._owed[jobid] += first
+            return 1.0
+        if schedule.seconds:
+            left = fired_at + timedelta(seconds=schedule.seconds) - now
+            if left > timedelta():
+                return left.total_seconds()
+            if jobid in self._running or self._owed[jobid]:
+                return 1.0  # its end is an event of its own
+            due: datetime | None = now
+        else:
+            due = schedule.last_due(now)
+        if due and due > fired_at:
+            cursor = await self._work.execute(FIRE, (due, jobid, due))
+            self._owed[jobid] += cursor.rowcount
+        return 60 - now.second - now.microsecond / 1e6
+
+    def _start(self, job: dict[str, Any]) -> None:
+        task = asyncio.create_task(self._run(job), name=f"cron job {job['jobid']}")
+        self._running[job["jobid"]] = task
+        self._owed[job["jobid"]] -= 1
+
+        def ended(task: asyncio.Task[None]) -> None:
+            del self._running[job["jobid"]]
+            self._changed.set()
+            if not task.cancelled() and task.exception():
+                log.warning("cron job %s: its run could not be recorded", job["jobid"])
+
+        task.add_done_callback(ended)
+
+    async def _run(self, job: dict[str, Any]) -> None:
+        async with self._slots:
+            begun = await (await self._work.execute(BEGIN, job)).fetchone()
+            assert begun
+            runid = begun["runid"]
+            try:
+                status, message = await self._attempt(job, runid)
+            except asyncio.CancelledError:
+                await self._work.execute(END, ("failed", "job canceled", runid))
+                raise
+            await self._work.execute(END, (status, message, runid))
+
+    async def _attempt(self, job: dict[str, Any], runid: int) -> tuple[str, str]:
+        """Run the command as its user on a connection of its own: status and return_message."""
+        try:
+            connection = await psycopg.AsyncConnection.connect(
+                dsn_of(self._dsn, job["username"], job["database"]),
+                autocommit=True,
+                prepare_threshold=None,
+            )
+        except psycopg.Error:
+            return "failed", "connection failed"
+        try:
+            await self._work.execute(RUNNING, (connection.info.backend_pid, runid))
+            return await _execute(connection, job["command"])
+        finally:
+            await connection.close()  # not its own exit, which would want a COPY finished first
+
+
+async def _execute(connection: psycopg.AsyncConnection[Any], command: str) -> tuple[str, str]:
+    cursor = connection.cursor()
+    try:
+        await cursor.execute(command.encode())
+        while cursor.nextset():
+            pass
+    except psycopg.Error as error:
+        if connection.info.transaction_status == pq.TransactionStatus.ACTIVE:
+            return "failed", "COPY not supported"
+        if error.pgresult is not None:
+            return "failed", error.pgresult.error_message.decode(errors="replace")
+        return "failed", f"{error}\n"
+    if cursor.description is not None:
+        return "succeeded", "1 row" if cursor.rowcount == 1 else f"{cursor.rowcount} rows"
+    return "succeeded", cursor.statusmessage or "0 rows"
+
+
+def dsn_of(dsn: str, username: str, database: str) -> str:
+    """The clock's own address for its own login; for another user without the password, which libpq may know.
+
+    Never SET ROLE from a stronger login: the command could reset it.
+    """
+    given = conninfo_to_dict(dsn)
+    password = None if username == given.get("user") else ""
+    return make_conninfo(
+        dsn,
+        user=username,
+        dbname=database,
+        application_name="pg_cron",
+        connect_timeout=CONNECT_S,
+        **({} if password is None else {"password": password}),
+    )

@@ -1,0 +1,161 @@
+"""Schema net: send the requests that transactions have committed, side by side, and keep each answer as it comes.
+
+A request is taken and its row deleted in one commit, before it is sent: at most once, whatever happens to the clock.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+log = logging.getLogger(__name__)
+
+USER_AGENT = "pg_net/0.20.4"
+LONGEST_MS = 600_000
+POLL_S = 1.0
+
+SETTINGS = """
+select coalesce(nullif(current_setting('pg_net.ttl', true), ''), '6 hours')::interval as ttl,
+    coalesce(nullif(current_setting('pg_net.batch_size', true), ''), '200')::int as batch_size
+"""
+TAKE = """
+delete from net.http_request_queue where id in (
+    select id from net.http_request_queue order by id limit %s for update skip locked
+) returning *
+"""
+KEEP = """
+insert into net._http_response (id, status_code, content_type, headers, content, timed_out, error_msg, created)
+values (%(id)s, %(status_code)s, %(content_type)s, %(headers)s, %(content)s, %(timed_out)s, %(error_msg)s,
+    clock_timestamp() - make_interval(secs => %(seconds)s))
+"""
+EXPIRE = """
+delete from net._http_response where ctid = any (array(
+    select ctid from net._http_response where created < now() - %s limit %s
+))
+"""
+
+
+@dataclass
+class Answer:
+    """A row of net._http_response, but for its id and time."""
+
+    status_code: int | None = None
+    content_type: str | None = None
+    headers: Jsonb | None = None
+    content: str | None = None
+    timed_out: bool = False
+    error_msg: str | None = None
+
+
+class Sender:
+    """Serves one database until cancelled. Errors: psycopg.Error when the connection ``work`` is lost."""
+
+    def __init__(self, work: AsyncConnection[DictRow], woken: asyncio.Event) -> None:
+        self._work = work
+        self._woken = woken
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        settings = await (await self._work.execute(SETTINGS)).fetchone()
+        assert settings
+        slots = max(settings["batch_size"], 1)
+        limits = httpx.Limits(max_connections=slots)
+        bound = LONGEST_MS / 1000  # each request has its own, shorter one
+        async with httpx.AsyncClient(limits=limits, follow_redirects=True, timeout=bound) as http:
+            http.headers.clear()
+            try:
+                while True:
+                    self._woken.clear()
+                    if slots > len(self._sending):
+                        await self._take(http, slots - len(self._sending))
+                    await self._work.execute(EXPIRE, (settings["ttl"], slots))
+                    try:
+                        await asyncio.wait_for(self._woken.wait(), POLL_S)
+                    except TimeoutError:
+                        pass
+            finally:
+                for task in self._sending:
+                    task.cancel()
+                await asyncio.gather(*self._sending, return_exceptions=True)
+
+    async def _take(self, http: httpx.AsyncClient, limit: int) -> None:
+        for request in await (await self._work.execute(TAKE, (limit,))).fetchall():
+            task = asyncio.create_task(self._serve(http, request))
+            self._sending.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        self._woken.set()
+        if not task.cancelled() and task.exception():
+            log.warning("an answer could not be kept: %s", type(task.exception()).__name__)
+
+    async def _serve(self, http: httpx.AsyncClient, request: dict[str, Any]) -> None:
+        began = time.monotonic()
+        try:
+            answer = await send(http, request)
+        except asyncio.CancelledError:
+            answer = Answer(error_msg="The clock was stopped")
+        await self._work.execute(
+            KEEP, {**vars(answer), "id": request["id"], "seconds": time.monotonic() - began}
+        )
+
+
+async def send(http: httpx.AsyncClient, request: dict[str, Any]) -> Answer:
+    """Send a row of net.http_request_queue and wait for the whole answer; nothing it meets is raised."""
+    limit_ms = request["timeout_milliseconds"]
+    if not 1 <= limit_ms <= LONGEST_MS:
+        return Answer(error_msg=f"timeout_milliseconds must be between 1 and {LONGEST_MS}")
+    headers = [("Accept", "*/*")]
+    for name, value in (request["headers"] or {}).items():
+        if value not in (None, ""):
+            headers.append((name, value if isinstance(value, str) else str(Jsonb(value).obj)))
+    headers.append(("User-Agent", USER_AGENT))
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(limit_ms / 1000):
+            response = await http.request(
+                request["method"].upper(), request["url"], headers=headers, content=request["body"]
+            )
+    except TimeoutError:
+        taken_ms = (time.monotonic() - began) * 1000
+        text = f"Timeout of {limit_ms} ms reached. Total time: {taken_ms:.6f} ms"
+        return Answer(timed_out=True, error_msg=text)
+    except httpx.HTTPError as error:
+        return Answer(error_msg=_in_curls_words(error))
+    except (httpx.InvalidURL, UnicodeError) as error:
+        return Answer(error_msg=str(error))
+    first = response.history[0] if response.history else response
+    content = response.content.split(b"\0")[0].decode(
+        response.encoding or "utf-8", errors="replace"
+    )
+    return Answer(
+        status_code=response.status_code,
+        content_type=response.headers.get("content-type"),
+        headers=Jsonb(dict(first.headers)),
+        content=content or None,
+    )
+
+
+def _in_curls_words(error: httpx.HTTPError) -> str:
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return "Unsupported protocol"
+    if isinstance(error, httpx.ConnectError):
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, socket.gaierror):
+                return "Couldn't resolve host name"
+            cause = cause.__cause__ or cause.__context__
+        return "Couldn't connect to server"
+    if isinstance(error, httpx.RemoteProtocolError) and "without sending" in str(error):
+        return "Server returned nothing (no headers, no data)"
+    if isinstance(error, httpx.RemoteProtocolError) and "incomplete" in str(error):
+        return "Transferred a partial file"
+    return str(error) or type(error).__name__

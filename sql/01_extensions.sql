@@ -1,0 +1,39 @@
+-- pg_cron and pg_net, where the server has them: pg_cron can be made in one database of a cluster only, and only where
+-- it is preloaded. A stand-in that a clock has installed meanwhile makes way, and its jobs move to the real one.
+
+do $$
+declare
+    v_wanted record;
+    v_jobs jsonb;
+    v_job jsonb;
+begin
+    for v_wanted in
+        select wanted.extension, wanted.schema
+        from (values ('pg_cron', 'cron'), ('pg_net', 'net')) as wanted (extension, schema)
+        where exists (select 1 from pg_catalog.pg_available_extensions where name = wanted.extension)
+            and not exists (select 1 from pg_catalog.pg_extension where extname = wanted.extension)
+    loop
+        v_jobs := '[]';
+        begin -- all of it or nothing: what cannot be made here leaves the stand-in as it was
+            if obj_description(to_regnamespace(v_wanted.schema), 'pg_namespace') like 'Stand-in for %' then
+                if v_wanted.schema = 'cron' then
+                    execute 'select coalesce(jsonb_agg(to_jsonb(job) order by jobid), ''[]'') from cron.job'
+                    into v_jobs;
+                end if;
+                execute format('drop schema %I cascade', v_wanted.schema);
+            end if;
+            execute format('create extension %I', v_wanted.extension);
+            for v_job in select value from jsonb_array_elements(v_jobs) loop
+                -- Written as rows: an unnamed or inactive job stays what it was.
+                execute
+                    'insert into cron.job (schedule, command, nodeport, database, username, active, jobname)'
+                    ' values ($1, $2, current_setting(''port'')::int, $3, $4, $5, $6)'
+                using v_job ->> 'schedule', v_job ->> 'command', v_job ->> 'database', v_job ->> 'username',
+                (v_job ->> 'active')::boolean, v_job ->> 'jobname';
+            end loop;
+        exception when others then
+            raise notice 'extension % is installed but cannot be used here: %', v_wanted.extension, sqlerrm;
+        end;
+    end loop;
+end;
+$$;

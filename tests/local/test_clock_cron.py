@@ -1,0 +1,286 @@
+"""The stand-in for pg_cron: functions/_local/clock/cron.sql, scheduler.py, schedule.py."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from functions._local.clock.clock import run_clock
+from functions._local.clock.install import install
+from functions._local.clock.schedule import read_schedule
+from functions._local.clock.scheduler import Scheduler
+
+ENDED = "select * from cron.job_run_details where status in ('succeeded', 'failed') order by runid"
+
+
+def schedule(db, command, when="* * * * *", name=None):
+    arguments = (name, when, command) if name else (when, command)
+    marks = ", ".join(["%s"] * len(arguments))
+    return db.execute(f"select cron.schedule({marks}) as id", arguments).fetchone()["id"]
+
+
+def long_ago(db, job_id):
+    """As if the clock had known the job for an hour: it is due now."""
+    db.execute("insert into cron.clock_state values (%s, now()) on conflict do nothing", (job_id,))
+    db.execute(
+        "update cron.clock_state set fired_at = now() - interval '1 hour' where jobid = %s",
+        (job_id,),
+    )
+    db.execute("notify cron")
+
+
+def ended_run(db, job_id):
+    while True:
+        for run in db.execute(ENDED):
+            if run["jobid"] == job_id:
+                return run
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "message"),
+    [
+        ("select 1", "succeeded", "1 row"),
+        ("select 1 where false", "succeeded", "0 rows"),
+        ("values (1), (2), (3)", "succeeded", "3 rows"),
+        ("create table t (a int)", "succeeded", "CREATE TABLE"),
+        ("insert into paused_queues (job_type) values ('a'), ('b')", "succeeded", "INSERT 0 2"),
+        ("vacuum job_queue", "succeeded", "VACUUM"),
+        ("do $$ begin end $$", "succeeded", "DO"),
+        ("", "succeeded", "0 rows"),
+        ("-- nothing", "succeeded", "0 rows"),
+        ("select 1; update job_queue set priority = 0 where false", "succeeded", "UPDATE 0"),
+        ("begin; select 1; commit", "succeeded", "COMMIT"),
+        ("select 'a%'", "succeeded", "1 row"),
+        ("select 1/0", "failed", "ERROR:  division by zero\n"),
+        ("copy (select 1) to stdout", "failed", "COPY not supported"),
+    ],
+)
+def test_a_run_is_recorded_as_pg_cron_does(clock, db, command, status, message):
+    job_id = schedule(db, command)
+    long_ago(db, job_id)
+    run = ended_run(db, job_id)
+    assert (run["status"], run["return_message"], run["command"]) == (status, message, command)
+    assert run["job_pid"]
+    assert run["start_time"] <= run["end_time"]
+    assert (run["username"], run["database"]) == ("postgres", db.info.dbname)
+
+
+def test_an_hour_without_a_clock_is_caught_up_once(clock, db):
+    job_id = schedule(db, "select 1")
+    long_ago(db, job_id)
+    ended_run(db, job_id)
+    other = schedule(db, "select 2", "1 seconds")
+    ended_run(db, other)  # the clock has looked again
+    assert db.execute(
+        "select count(*) as n from cron.job_run_details where jobid = %s", (job_id,)
+    ).fetchone() == {"n": 1}
+
+
+def test_a_new_schedule_begins_now(clock, db):
+    job_id = schedule(db, "select 1", "0 0 1 1 *", "yearly")
+    long_ago(db, job_id)
+    db.execute("update cron.clock_state set fired_at = now() - interval '2 years'")
+    db.execute("select cron.schedule('yearly', '* * * * *', 'select 1')")
+    ended_run(db, schedule(db, "select 2", "1 seconds"))
+    assert db.execute(
+        "select fired_at > now() - interval '1 minute' as young from cron.clock_state where jobid = %s",
+        (job_id,),
+    ).fetchone() == {"young": True}
+
+
+def test_runs_of_a_job_never_overlap(clock, db):
+    job_id = schedule(db, "select pg_sleep(1.3)", "1 seconds")
+    runs = []
+    while len(runs) < 2:
+        runs = [run for run in db.execute(ENDED) if run["jobid"] == job_id]
+    assert runs[0]["end_time"] <= runs[1]["start_time"]
+
+
+def test_unscheduling_ends_the_run(clock, db):
+    job_id = schedule(db, "select pg_sleep(600)")
+    long_ago(db, job_id)
+    while not db.execute("select 1 from cron.job_run_details where status = 'running'").fetchone():
+        pass
+    db.execute("select cron.unschedule(%s::bigint)", (job_id,))
+    assert ended_run(db, job_id)["return_message"] == "job canceled"
+
+
+async def test_two_clocks_fire_once_and_the_second_takes_over(dsn):
+    """The lead is a lock of the leader's connection, and a firing is claimed in the database besides."""
+    leading = asyncio.Queue()
+    clocks = [
+        asyncio.create_task(run_clock(dsn, lambda n=n: leading.put_nowait(n))) for n in range(2)
+    ]
+    async with await psycopg.AsyncConnection.connect(
+        dsn, autocommit=True, row_factory=dict_row
+    ) as db:
+        first = await leading.get()
+        await db.execute("insert into cron.job_run_details (jobid, status) values (99, 'running')")
+        clocks[first].cancel()
+        assert await leading.get() != first
+        while (await (await db.execute("select * from cron.job_run_details")).fetchone())[
+            "return_message"
+        ] != "server restarted":
+            pass
+    for task in clocks:
+        task.cancel()
+    await asyncio.gather(*clocks, return_exceptions=True)
+
+
+async def test_a_time_is_fired_once_whoever_serves(dsn):
+    connections = [
+        await psycopg.AsyncConnection.connect(dsn, autocommit=True, row_factory=dict_row)
+        for _ in range(4)
+    ]
+    db, *works = connections
+    await install(db)
+    for n in range(20):
+        await db.execute("select cron.schedule(%s, '* * * * *', 'select 1')", (f"job {n}",))
+    await db.execute(
+        "insert into cron.clock_state select jobid, now() - interval '1 hour' from cron.job"
+    )
+    tasks = [asyncio.create_task(Scheduler(dsn, work, asyncio.Event()).run()) for work in works]
+    while (
+        await (
+            await db.execute(
+                "select count(*) as n from cron.job_run_details where end_time is not null"
+            )
+        ).fetchone()
+    )["n"] < 20:
+        pass
+    count = await (await db.execute("select count(*) as n from cron.job_run_details")).fetchone()
+    assert count == {"n": 20}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for connection in connections:
+        await connection.close()
+
+
+@pytest.fixture
+def cron(db):
+    """The schema alone, unserved."""
+
+    async def go():
+        async with await psycopg.AsyncConnection.connect(
+            f"postgresql://postgres:postgres@127.0.0.1:{db.info.port}/{db.info.dbname}",
+            autocommit=True,
+            row_factory=dict_row,
+        ) as connection:
+            assert await install(connection) == {"cron", "net"}
+            assert await install(connection) == {"cron", "net"}, "again, over itself"
+
+    asyncio.run(go())
+    return db
+
+
+def test_the_same_name_is_the_same_job_and_stays_inactive(cron):
+    first = schedule(cron, "select 1", name="x")
+    cron.execute("select cron.alter_job(%s, active => false)", (first,))
+    assert schedule(cron, "select 2", "5 4 * * *", "x") == first
+    assert cron.execute("select schedule, command, active, username from cron.job").fetchall() == [
+        {"schedule": "5 4 * * *", "command": "select 2", "active": False, "username": "postgres"}
+    ]
+    assert schedule(cron, "select 1") != schedule(cron, "select 1"), (
+        "without a name always a new one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "sqlstate", "text"),
+    [
+        ("cron.schedule('x', 'every day', 'select 1')", "22023", "invalid schedule: every day"),
+        ("cron.schedule(null, '* * * * *', 'x')", "XX000", "job_name can not be NULL"),
+        ("cron.schedule('x', null, 'x')", "XX000", "schedule can not be NULL"),
+        ("cron.unschedule(999)", "XX000", "could not find valid entry for job 999"),
+        ("cron.unschedule('nope')", "XX000", "could not find valid entry for job 'nope'"),
+        ("cron.alter_job(1)", "XX000", "no updates specified"),
+        ("cron.alter_job(999, active => true)", "XX000", "Job 999 does not exist or you don't own it"),
+        ("cron.schedule_in_database('x', '* * * * *', 'x', 'nodb')", "3D000", 'database "nodb" does not exist'),
+        ("cron.schedule_in_database('x', '* * * * *', 'x', 'postgres', 'nobody')", "XX000", 'role "nobody" does'),
+        ("cron.schedule_in_database('x', '* * * * *', 'x', 'postgres', 'anon')", "XX000", 'role "anon" can not log in'),
+    ],
+)  # fmt: skip
+def test_errors_are_pg_crons(cron, call, sqlstate, text):
+    with pytest.raises(psycopg.Error) as refused:
+        cron.execute(f"select {call}")
+    assert refused.value.sqlstate == sqlstate
+    assert text in str(refused.value)
+
+
+def test_a_role_sees_and_removes_its_own_jobs_only(cron):
+    cron.execute("drop role if exists clerk")
+    cron.execute("create role clerk login")
+    try:
+        mine = schedule(cron, "select 1", name="mine")
+        cron.execute("set role clerk")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            schedule(cron, "select 2", name="theirs")
+        cron.execute("reset role")
+        cron.execute("grant usage on schema cron to clerk")
+        cron.execute("set role clerk")
+        theirs = schedule(cron, "select 2", name="theirs")
+        assert [job["jobid"] for job in cron.execute("select jobid from cron.job")] == [theirs]
+        for call in (
+            "cron.unschedule(%s::bigint)", "cron.alter_job(%s, active => false)",
+        ):  # fmt: skip
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                cron.execute(f"select {call}", (mine,))
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            cron.execute("insert into cron.job (schedule, command) values ('* * * * *', 'x')")
+        assert cron.execute("select cron.unschedule('theirs') as done").fetchone() == {"done": True}
+        cron.execute("reset role")
+        assert [job["jobid"] for job in cron.execute("select jobid from cron.job")] == [mine]
+    finally:
+        cron.execute("reset role")
+        cron.execute("drop owned by clerk")
+        cron.execute("drop role clerk")
+
+
+ACCEPTED = [
+    "* * * * *", " 5\t4 * * * ", "*/5 * * * *", "1-10/2 * * * *", "0 0 1,15 * 5", "0 0 * jan-mar Mon-FRI", "@daily",
+    "@hourly", "* * * * * *", "5-1 * * * *", "*-5 * * * *", "0 0 * * 7", "0,30 8-17 * * sun,SAT",
+]  # fmt: skip
+REFUSED = [
+    "1/20 * * * *", "1, * * * *", "? * * * *", "0 0 L * *", "@every 5m", "0 0 0 * *", "0 0 * 0 *", "* * * * 8",
+    "* * * *", "60 * * * *", "* 24 * * *", "", "x" * 1000, "-1 * * * *", "0 seconds",
+]  # fmt: skip
+SECONDS = ["1 second", "30 seconds", "59 SECONDS", "@reboot", "0 0 $ * *"]
+
+
+@pytest.mark.parametrize("text", ACCEPTED + SECONDS)
+def test_accepted_schedules_can_be_read(cron, text):
+    schedule(cron, "select 1", text)
+    read_schedule(text).last_due(datetime(2026, 11, 24, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("text", [*REFUSED, "60 seconds", "-5 seconds"])
+def test_refused_schedules(cron, text):
+    with pytest.raises(psycopg.Error, match="invalid schedule"):
+        schedule(cron, "select 1", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "due"),
+    [
+        ("* * * * *", "2026-11-24 10:17"),
+        ("*/5 * * * *", "2026-11-24 10:15"),
+        ("30 9 * * *", "2026-11-24 09:30"),
+        ("30 11 * * *", "2026-11-23 11:30"),
+        ("0 0 1 * 1", "2026-11-23 00:00"),  # either: a Monday
+        ("0 0 1-7 * */7", "2026-11-01 00:00"),  # a field begins with *: both, so the first Sunday
+        ("0 0 $ * *", "2026-10-31 00:00"),
+        ("0 0 30 feb *", None),
+        ("5-1 * * * *", None),
+        ("*-5 * * * *", "2026-11-24 10:17"),
+        ("@yearly", "2026-01-01 00:00"),
+        ("0 0 * * 7", "2026-11-22 00:00"),
+    ],
+)
+def test_when_a_schedule_was_last_due(text, due):
+    found = read_schedule(text).last_due(
+        datetime(2026, 11, 24, 10, 17, 42, tzinfo=UTC)
+    )  # a Tuesday
+    assert found == (due and datetime.fromisoformat(due).replace(tzinfo=UTC))
