@@ -32,7 +32,7 @@ as $$
     from public.cron_ticks
     -- A late tick is no alarm: three must be missing, whatever the schedule.
     where clock_timestamp() - cron_ticks.ticked_at
-        > greatest(3 * least(cron_ticks.distance, interval '1 hour'), interval '3 minutes');
+        > greatest(3 * least(coalesce(cron_ticks.distance, '0'), interval '1 hour'), interval '3 minutes');
 $$;
 
 comment on function public.tick_overdue() is

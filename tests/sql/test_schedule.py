@@ -1,32 +1,23 @@
-"""The clock of sql/50_schedule.sql: nothing without the extensions, and a real pg_cron's tick where there is one."""
+"""The clock of sql/50_schedule.sql, on a real pg_cron where there is one, and on the stand-ins."""
 
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import psycopg
 import pytest
 from psycopg.rows import dict_row
 
 from scripts.postgres import Postgres, free_port, unprivileged_user
 from scripts.schema import apply_schema
-from tests.conftest import Database, running_edge
+from scripts.stack import ticking
+from tests.conftest import Database, Edge, running_edge
+from tests.local.test_clock_cron import ACCEPTED, REFUSED
 
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 KEY = "the-service-role-key"
-
-# What of pg_net a schedule needs: Debian has no package of it.
-NET = """
-create schema net;
-create table net.http_request_queue (id bigserial, url text, headers jsonb, body jsonb);
-create function net.http_post(
-    url text, body jsonb = '{}', params jsonb = '{}',
-    headers jsonb = '{"Content-Type": "application/json"}', timeout_milliseconds int = 5000
-) returns bigint language sql as
-'insert into net.http_request_queue (url, headers, body) values (url, headers, body) returning id';
-"""
 
 
 def test_without_the_extensions_nothing_is_scheduled_and_a_notice_says_so(db: Database):
@@ -45,81 +36,282 @@ def test_an_address_that_is_none_is_refused(db: Database, url):
         db.execute("select schedule_process_jobs(%s)", (url,))
 
 
-@pytest.fixture(scope="module")
-def debian() -> Iterator[Postgres]:
+PRELOADED = (
+    "shared_preload_libraries=pg_cron",
+    # Background workers need no entry in pg_hba.conf, unlike pg_cron's own connections.
+    "cron.use_background_workers=on",
+)
+
+
+@contextmanager
+def debian_server(folder: Path, *settings: str) -> Iterator[Postgres]:
+    user = unprivileged_user() if os.geteuid() == 0 else None
+    server = Postgres(DEBIAN, folder / "postgres", free_port(), user)
+    server.start([*settings, "fsync=off"])
+    yield server
+    server.stop("immediate")
+
+
+@contextmanager
+def debian_folder() -> Iterator[Path]:
     if not Path("/usr/share/postgresql/15/extension/pg_cron.control").exists():
         pytest.skip("no real pg_cron here: Debian's postgresql-15-cron is not installed")
     with tempfile.TemporaryDirectory(prefix="picture-edge-", ignore_cleanup_errors=True) as folder:
-        user = unprivileged_user() if os.geteuid() == 0 else None
-        server = Postgres(DEBIAN, Path(folder) / "postgres", free_port(), user)
-        # Background workers need no entry in pg_hba.conf, unlike pg_cron's own connections.
-        server.start(
-            ["shared_preload_libraries=pg_cron", "cron.use_background_workers=on", "fsync=off"]
-        )
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def debian() -> Iterator[Postgres]:
+    """PostgreSQL 15 with the real pg_cron."""
+    with debian_folder() as folder, debian_server(folder, *PRELOADED) as server:
         apply_schema(server.url)
         yield server
-        server.stop("immediate")
 
 
 @pytest.fixture
 def cron(debian: Postgres) -> Iterator[Database]:
-    with psycopg.connect(debian.url, autocommit=True, row_factory=dict_row) as connection:
-        connection.execute(NET)
+    """The real pg_cron; Debian has no pg_net, so the clock stands in for that one alone."""
+    with (
+        ticking(debian.url),
+        psycopg.connect(debian.url, autocommit=True, row_factory=dict_row) as connection,
+    ):
         yield connection
-        connection.execute("drop schema net cascade")
         connection.execute("delete from cron.job")
+        connection.execute("truncate public.job_queue, public.cron_ticks")
 
 
-def test_sql_makes_the_real_pg_cron_where_it_is_preloaded(cron: Database):
+def test_sql_makes_the_real_pg_cron_where_it_is_preloaded_and_no_stand_in_comes(cron: Database):
     assert cron.execute("select 1 from pg_extension where extname = 'pg_cron'").fetchone()
+    found = cron.execute(
+        "select to_regclass('cron.clock_state') as ours, to_regclass('net._http_response')::text as net"
+    ).fetchone()
+    assert found == {"ours": None, "net": "net._http_response"}
 
 
-def test_scheduling_twice_is_one_job_and_its_command_holds_no_key(cron: Database):
+@pytest.fixture(params=["pg_cron", "stand-in"])
+def any_clock(request: pytest.FixtureRequest) -> Database:
+    """A database that can schedule, by the real extension or by the stand-in."""
+    if request.param == "pg_cron":
+        return request.getfixturevalue("cron")
+    request.getfixturevalue("clock")
+    return request.getfixturevalue("db")
+
+
+def test_scheduling_twice_is_one_job_and_its_command_holds_no_key(any_clock: Database):
     for key in ("old-key", KEY):
-        cron.execute("select schedule_process_jobs('https://edge.example/', %s)", (key,))
-    [job] = cron.execute("select * from cron.job").fetchall()
-    assert (job["jobname"], job["schedule"]) == ("process-jobs-worker", "* * * * *")
+        any_clock.execute("select schedule_process_jobs('https://edge.example/', %s)", (key,))
+    jobs = {job["jobname"]: job for job in any_clock.execute("select * from cron.job").fetchall()}
+    assert set(jobs) == {"process-jobs-worker", "cleanup-old-jobs", "purge-cron-history"}
+    job = jobs["process-jobs-worker"]
+    assert job["schedule"] == "* * * * *"
     assert "https://edge.example/functions/v1/process-jobs" in job["command"]
     assert "key" not in job["command"]
-    headers = cron.execute("select process_jobs_headers() as headers").fetchone()
+    headers = any_clock.execute("select process_jobs_headers() as headers").fetchone()
     assert headers == {
         "headers": {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"}
     }
-    assert cron.execute("select unschedule_process_jobs() as done").fetchone() == {"done": True}
-    assert cron.execute("select * from cron.job").fetchall() == []
-    assert cron.execute("select process_jobs_headers() as headers").fetchone() == {
+    any_clock.execute(jobs["cleanup-old-jobs"]["command"])
+    any_clock.execute(jobs["purge-cron-history"]["command"])
+    done = "select unschedule_process_jobs() as done"
+    assert any_clock.execute(done).fetchone() == {"done": True}
+    assert any_clock.execute("select * from cron.job").fetchall() == []
+    assert any_clock.execute("select process_jobs_headers() as headers").fetchone() == {
         "headers": {"Content-Type": "application/json"}
     }
+    assert any_clock.execute(done).fetchone() == {"done": False}
 
 
-def test_the_originals_own_statement_schedules_as_it_is(cron: Database):
-    cron.execute("""
-        select cron.schedule('process-jobs-worker', '* * * * *', $$
-            select net.http_post(
-                url := 'http://127.0.0.1:54321/functions/v1/process-jobs',
-                headers := '{"Content-Type": "application/json"}'::jsonb, body := '{}'::jsonb)
-        $$)""")
-    assert cron.execute("select unschedule_process_jobs() as done").fetchone() == {"done": True}
+@pytest.mark.parametrize("path", ["", "/", "/functions/v1", "/functions/v1/process-jobs"])
+def test_the_address_may_be_given_with_its_path(clock, db: Database, path):
+    db.execute("select schedule_process_jobs(%s)", (f"http://127.0.0.1:54321{path}",))
+    command = db.execute("select command from cron.job where jobname = 'process-jobs-worker'")
+    assert "'http://127.0.0.1:54321/functions/v1/process-jobs'" in command.fetchone()["command"]
+
+
+def test_the_key_is_kept_in_the_vault_where_there_is_one(clock, db: Database):
+    db.execute("""
+        create schema vault;
+        create table vault.secrets (id uuid primary key default gen_random_uuid(), name text unique, secret text);
+        create view vault.decrypted_secrets as select id, name, secret as decrypted_secret from vault.secrets;
+        create function vault.create_secret(new_secret text, new_name text) returns uuid language sql as
+        'insert into vault.secrets (secret, name) values (new_secret, new_name) returning id'""")
+    for key in ("old-key", KEY):
+        db.execute("select schedule_process_jobs('https://edge.example', %s)", (key,))
+    assert db.execute("select * from edge_secrets").fetchall() == []
+    found = db.execute("select process_jobs_headers() ->> 'Authorization' as it").fetchone()
+    assert found == {"it": f"Bearer {KEY}"}
+    db.execute("select unschedule_process_jobs()")
+    assert db.execute("select * from vault.secrets").fetchall() == []
+
+
+ORIGINAL = """
+select cron.schedule('process-jobs-worker', %s, $$
+    select net.http_post(
+        url := '{url}/functions/v1/process-jobs',
+        headers := '{{"Content-Type": "application/json"}}'::jsonb, body := '{{}}'::jsonb)
+$$)"""
+
+
+def test_the_originals_own_statement_schedules_as_it_is(any_clock: Database):
+    any_clock.execute(ORIGINAL.format(url="http://127.0.0.1:54321"), ("* * * * *",))
+    done = any_clock.execute("select unschedule_process_jobs() as done").fetchone()
+    assert done == {"done": True}
+
+
+def enqueue_by_sql(db: Database) -> None:
+    db.execute("select enqueue_job('no-such-type', '{}', p_max_attempts => 1)")
+
+
+def until_done(db: Database) -> None:
+    while db.execute("select 1 from job_queue where status <> 'failed'").fetchone():
+        pass
+
+
+@pytest.fixture
+def deaf_edge(environ, monkeypatch):
+    """A gateway whose worker, once it has looked, looks again only when process-jobs is called."""
+    monkeypatch.setattr("functions.process_jobs.worker.POLL_S", 3600)
+
+    @contextmanager
+    def run(db: Database, **overrides: str) -> Iterator[Edge]:
+        info = db.info
+        url = f"postgresql://postgres:postgres@127.0.0.1:{info.port}/{info.dbname}"
+        with running_edge(**{**environ, "SUPABASE_DB_URL": url, **overrides}) as edge:
+            edge.post("process-jobs", {}, edge.service_role_key)  # its first look is over
+            yield edge
+
+    return run
 
 
 @pytest.mark.timeout(150)
-def test_a_tick_of_the_real_clock_gets_a_job_done(
-    cron: Database, debian: Postgres, environ, monkeypatch
-):
-    """With the worker's own looking about as good as off, the schedule's call runs a job that plain SQL queued."""
-    monkeypatch.setattr("functions.process_jobs.worker.POLL_S", 3600)
-    environ["SUPABASE_DB_URL"] = debian.url
-    with running_edge(**environ) as edge, httpx.Client() as client:
-        edge.post("process-jobs", {}, edge.service_role_key)  # its first look at the queue is over
-        cron.execute("select enqueue_job('no-such-type', '{}', p_max_attempts => 1)")
+def test_a_tick_of_the_real_clock_gets_a_job_done(cron: Database, deaf_edge):
+    """A job queued by plain SQL is done with nothing but the schedule."""
+    with deaf_edge(cron) as edge:
+        enqueue_by_sql(cron)
         cron.execute("select schedule_process_jobs(%s, %s)", (edge.url, edge.service_role_key))
-        while (
-            request := cron.execute("delete from net.http_request_queue returning *").fetchone()
-        ) is None:
+        until_done(cron)
+    assert cron.execute("select * from cron_ticks").fetchone()
+
+
+@pytest.mark.parametrize("statement", ["ours", "the original's"])
+def test_a_tick_of_the_stand_ins_gets_a_job_done(clock, db: Database, deaf_edge, statement):
+    with deaf_edge(db, NO_VERIFY_JWT="process-jobs") as edge:
+        enqueue_by_sql(db)
+        if statement == "ours":
+            db.execute(
+                "select schedule_process_jobs(%s, %s, '1 second')",
+                (edge.url, edge.service_role_key),
+            )
+        else:
+            db.execute(ORIGINAL.format(url=edge.url), ("1 second",))
+        until_done(db)
+        while not (answer := db.execute("select * from net._http_response").fetchone()):
             pass
-        assert cron.execute("select status from job_queue").fetchone() == {"status": "pending"}
-        # What pg_net would do: post it as it is, and not wait for the work.
-        answer = client.post(request["url"], headers=request["headers"], json=request["body"])
-        assert (answer.status_code, answer.json()["processed"]) == (200, 0)
-        while cron.execute("select status from job_queue").fetchone() != {"status": "failed"}:
-            pass
+    assert answer["status_code"] == 200
+
+
+def test_ticks_that_overlap_and_come_twice_run_nothing_twice(clock, db: Database, deaf_edge):
+    with deaf_edge(db) as edge:
+        db.execute(
+            "select schedule_process_jobs(%s, %s, '1 second')", (edge.url, edge.service_role_key)
+        )
+        for _ in range(50):
+            enqueue_by_sql(db)
+        command = db.execute("select command from cron.job where schedule = '1 second'").fetchone()
+        for _ in range(10):
+            db.execute(command["command"])
+        until_done(db)
+    rows = db.execute("select distinct attempt_number, lease_token from job_queue").fetchall()
+    assert rows == [{"attempt_number": 1, "lease_token": 1}]
+
+
+def test_an_hour_without_ticks_is_seen(db: Database):
+    seconds = "select seconds_since_last_tick as it from queue_health"
+    overdue = "select tick_overdue() as it"
+    assert db.execute(seconds).fetchone() == db.execute(overdue).fetchone() == {"it": None}
+    db.execute("select record_tick()")
+    assert db.execute(seconds).fetchone()["it"] < 60
+    assert db.execute(overdue).fetchone() == {"it": None}
+    db.execute("update cron_ticks set ticked_at = now() - interval '1 hour'")
+    assert db.execute(seconds).fetchone()["it"] >= 3600
+    assert db.execute(overdue).fetchone()["it"].total_seconds() >= 3600
+    db.execute("update cron_ticks set distance = interval '25 minutes'")
+    assert db.execute(overdue).fetchone() == {"it": None}, "a slow schedule is not late yet"
+    db.execute("select unschedule_process_jobs()")
+    assert db.execute(seconds).fetchone() == {"it": None}
+
+
+def test_the_gateway_says_when_ticks_stop_and_come_again(db, start_edge, monkeypatch, capfd):
+    monkeypatch.setattr("functions.process_jobs.queue.LEASE_S", 0.1)
+    db.execute("insert into cron_ticks (ticked_at) values (now() - interval '1 hour')")
+    start_edge(LOG_LEVEL="INFO")
+    told = ""
+    while "cron has not called process-jobs for 36" not in told:
+        told += capfd.readouterr().err
+    db.execute("select record_tick()")
+    while "cron calls process-jobs again" not in told:
+        told += capfd.readouterr().err
+    assert told.count("has not called") == 1
+
+
+JOBS = "select jobname::text, schedule, command, database, username, active from cron.job order by jobid"
+
+
+def test_the_jobs_of_the_stand_in_move_to_the_real_pg_cron_when_it_comes():
+    """The move is the same command as ever: apply sql/ again."""
+    with debian_folder() as folder:
+        with debian_server(folder) as plain:
+            apply_schema(plain.url)
+            with ticking(plain.url), psycopg.connect(plain.url, autocommit=True) as db:
+                db.execute("select schedule_process_jobs('https://edge.example', 'k')")
+                db.execute("select cron.schedule('0 0 1 1 *', 'select 1')")
+                db.execute("select cron.alter_job(1, active => false)")
+                before = db.execute(JOBS).fetchall()
+                assert len(before) == 4
+                apply_schema(plain.url)
+                assert db.execute(JOBS).fetchall() == before, "it cannot be made yet"
+        with debian_server(folder, *PRELOADED) as real:
+            apply_schema(real.url)
+            with ticking(real.url), psycopg.connect(real.url, autocommit=True) as db:
+                assert db.execute(
+                    "select extname from pg_extension where extname = 'pg_cron'"
+                ).fetchone()
+                assert db.execute(JOBS).fetchall() == before
+                assert db.execute("select to_regclass('cron.clock_state')").fetchone() == (None,)
+
+
+def test_schedules_are_taken_and_refused_as_by_the_real_one(cron: Database):
+    """1.4, which Debian has; seconds and the day $ came later."""
+    for text in (*ACCEPTED, "0 0 L * *", *REFUSED):
+        try:
+            cron.execute("select cron.schedule(%s, 'select 1')", (text,))
+        except psycopg.Error:
+            assert text in REFUSED
+        else:
+            assert text in ACCEPTED
+
+
+CATALOGUE = {
+    "columns": "select table_name, column_name, ordinal_position, is_nullable from information_schema.columns"
+    " where table_schema = 'cron' and table_name like 'job%' order by 1, 3",
+    "functions": "select proname, pg_get_function_arguments(oid) as arguments, proisstrict,"
+    " has_function_privilege('anon', oid, 'execute') as open from pg_proc"
+    " where pronamespace = 'cron'::regnamespace and proname ~ '^(schedule|alter_job)' order by 1, 2",
+    "policies": "select tablename, policyname, qual from pg_policies where schemaname = 'cron' order by 1",
+    "rights": "select table_name, privilege_type from information_schema.table_privileges"
+    " where table_schema = 'cron' and grantee = 'PUBLIC' order by 1, 2",
+}
+
+
+@pytest.mark.parametrize("query", CATALOGUE.values(), ids=CATALOGUE)
+def test_the_catalogue_is_the_real_ones(cron: Database, clock, db: Database, query):
+    def plain(rows):
+        return [
+            {
+                name: str(value).replace("NULL::text", "NULL").replace("::name", "::text")
+                for name, value in row.items()
+            }
+            for row in rows
+        ]
+
+    assert plain(db.execute(query)) == plain(cron.execute(query))

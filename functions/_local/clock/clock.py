@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import psycopg
 from psycopg import AsyncConnection
@@ -30,16 +30,10 @@ async def run_clock(dsn: str, ready: Callable[[], None] = lambda: None) -> None:
             await _serve(dsn, ready)
         except* psycopg.Error as errors:
             log.warning("the clock's database went away: %s", type(errors.exceptions[0]).__name__)
-        except* _Restart:
-            log.info("the clock begins anew")
         task = asyncio.current_task()
         if task and task.cancelling():  # told to stop while something failed, which hides it
             raise asyncio.CancelledError
         await asyncio.sleep(RETRY_S)
-
-
-class _Restart(Exception):
-    """net.worker_restart() was called: begin anew, with new sessions that see new settings."""
 
 
 async def _serve(dsn: str, ready: Callable[[], None]) -> None:
@@ -55,20 +49,28 @@ async def _serve(dsn: str, ready: Callable[[], None]) -> None:
             if "cron" in served:
                 work = await stack.enter_async_context(await _connect(dsn, "pg_cron"))
                 group.create_task(Scheduler(dsn, work, changed).run())
+            sender = None
             if "net" in served:
                 work = await stack.enter_async_context(
                     await _connect(dsn, f"{USER_AGENT.replace('/', ' ')}")
                 )
-                group.create_task(Sender(work, woken).run())
+                sender = Sender(work, woken, lambda: _new_session(dsn))
+                group.create_task(sender.run())
             log.info(
                 "the clock serves %s",
                 " and ".join(sorted(served)) or "nothing: the extensions are here",
             )
             ready()
             async for notice in control.notifies():
-                if notice.payload == "restart":
-                    raise _Restart
+                if sender and notice.payload == "restart":
+                    sender.reload()
                 (changed if notice.channel == "cron" else woken).set()
+
+
+@asynccontextmanager
+async def _new_session(dsn: str) -> AsyncIterator[AsyncConnection[DictRow]]:
+    async with await _connect(dsn, "pg_net settings") as connection:
+        yield connection
 
 
 async def _connect(dsn: str, name: str) -> AsyncConnection[DictRow]:

@@ -1,4 +1,4 @@
-"""When a job is due: pg_cron's schedules, read for the cronsim library, which shares pg_cron's day rule (Debian cron's).
+"""When a job is due: pg_cron's schedules, read for the cronsim library, whose day rule is pg_cron's (Debian cron's).
 
 ``cron.valid_schedule`` decides what is legal when a job is made; the odd forms that it takes are put straight here.
 """

@@ -7,6 +7,8 @@ import asyncio
 import logging
 import socket
 import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,22 +59,32 @@ class Answer:
 class Sender:
     """Serves one database until cancelled. Errors: psycopg.Error when the connection ``work`` is lost."""
 
-    def __init__(self, work: AsyncConnection[DictRow], woken: asyncio.Event) -> None:
+    def __init__(
+        self,
+        work: AsyncConnection[DictRow],
+        woken: asyncio.Event,
+        new_session: Callable[[], AbstractAsyncContextManager[AsyncConnection[DictRow]]],
+    ) -> None:
         self._work = work
         self._woken = woken
+        self._new_session = new_session
+        self._settings: DictRow | None = None
         self._sending: set[asyncio.Task[None]] = set()
 
+    def reload(self) -> None:
+        """Read the settings again; what is under way goes on."""
+        self._settings = None
+
     async def run(self) -> None:
-        settings = await (await self._work.execute(SETTINGS)).fetchone()
-        assert settings
-        slots = max(settings["batch_size"], 1)
-        limits = httpx.Limits(max_connections=slots)
         bound = LONGEST_MS / 1000  # each request has its own, shorter one
+        limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(limits=limits, follow_redirects=True, timeout=bound) as http:
             http.headers.clear()
             try:
                 while True:
                     self._woken.clear()
+                    settings = self._settings or await self._read_settings()
+                    slots = max(settings["batch_size"], 1)
                     if slots > len(self._sending):
                         await self._take(http, slots - len(self._sending))
                     await self._work.execute(EXPIRE, (settings["ttl"], slots))
@@ -84,6 +96,12 @@ class Sender:
                 for task in self._sending:
                     task.cancel()
                 await asyncio.gather(*self._sending, return_exceptions=True)
+
+    async def _read_settings(self) -> DictRow:
+        async with self._new_session() as session:  # ALTER DATABASE … SET is seen by new ones only
+            self._settings = await (await session.execute(SETTINGS)).fetchone()
+        assert self._settings
+        return self._settings
 
     async def _take(self, http: httpx.AsyncClient, limit: int) -> None:
         for request in await (await self._work.execute(TAKE, (limit,))).fetchall():

@@ -1,0 +1,239 @@
+"""The stand-in for pg_net: functions/_local/clock/net.sql, sender.py."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from scripts.postgres import free_port
+from scripts.stack import bound, serving
+
+
+@dataclass
+class Server:
+    """Keeps what it is sent; /wait answers once ``release`` is set."""
+
+    url: str = ""
+    seen: list[dict[str, Any]] = field(default_factory=list)
+    release: threading.Event = field(default_factory=threading.Event)
+
+    async def answer(self, request: Request) -> Response:
+        body = await request.body()
+        self.seen.append(
+            {
+                "method": request.method,
+                "path": request.url.path,
+                "query": request.url.query,
+                "headers": request.headers.raw,
+                "body": body.decode(),
+            }
+        )
+        match request.url.path:
+            case "/wait":
+                await asyncio.to_thread(self.release.wait)
+            case "/moved":
+                return RedirectResponse("/there", 302, {"X-First": "1"})
+            case "/latin":
+                return Response(b"caf\xe9", media_type="text/plain; charset=utf-8")
+            case "/empty":
+                return Response(status_code=500)
+        return Response('{"ok": true}', media_type="application/json")
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    app = Starlette(
+        routes=[Route("/{path:path}", server.answer, methods=["GET", "POST", "DELETE"])]
+    )
+    with bound("127.0.0.1", free_port(), "test") as listener, serving(app, listener):
+        server.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield server
+        server.release.set()
+
+
+def response(db, request_id):
+    while (
+        row := db.execute(
+            "select * from net._http_response where id = %s", (request_id,)
+        ).fetchone()
+    ) is None:
+        pass
+    return row
+
+
+def call(db, function, *arguments, **named):
+    marks = ", ".join(["%s"] * len(arguments) + [f"{name} := %s" for name in named])
+    return db.execute(
+        f"select net.{function}({marks}) as id", (*arguments, *named.values())
+    ).fetchone()["id"]
+
+
+def test_a_post_is_sent_as_pg_net_sends_it(clock, db, server):
+    request_id = call(
+        db, "http_post", f"{server.url}/x?a=1", '{"b": 1, "a": [2]}',
+        params='{"q": "a b&ü", "none": null}', headers='{"X-Key": "k", "Nothing": null, "Empty": ""}',
+    )  # fmt: skip
+    row = response(db, request_id)
+    assert (row["status_code"], row["content"], row["timed_out"], row["error_msg"]) == (
+        200, '{"ok": true}', False, None,
+    )  # fmt: skip
+    assert row["content_type"] == "application/json"
+    [seen] = server.seen
+    assert (seen["method"], seen["path"], seen["query"]) == ("POST", "/x", "a=1&q=a%20b%26%C3%BC")
+    assert seen["body"] == '{"a": [2], "b": 1}'
+    headers = dict(seen["headers"])
+    assert headers[b"content-type"] == b"application/json"
+    assert headers[b"x-key"] == b"k"
+    assert headers[b"user-agent"] == b"pg_net/0.20.4"
+    assert headers[b"accept"] == b"*/*"
+    assert not {b"nothing", b"empty", b"accept-encoding"} & set(headers)
+
+
+def test_get_and_delete(clock, db, server):
+    response(db, call(db, "http_get", server.url))
+    response(db, call(db, "http_delete", f"{server.url}/y"))
+    assert [(seen["method"], seen["path"], seen["body"]) for seen in server.seen] == [
+        ("GET", "/", ""), ("DELETE", "/y", ""),
+    ]  # fmt: skip
+
+
+def test_nothing_is_sent_before_commit_and_nothing_after_rollback(clock, db, connect, server):
+    theirs = connect(autocommit=False)
+    call(theirs, "http_get", f"{server.url}/rolled-back")
+    theirs.rollback()
+    first = call(theirs, "http_get", f"{server.url}/committed")
+    second = call(db, "http_get", f"{server.url}/other")
+    response(db, second)
+    assert [seen["path"] for seen in server.seen] == ["/other"]
+    theirs.commit()
+    response(db, first)
+    assert [seen["path"] for seen in server.seen] == ["/other", "/committed"]
+
+
+def test_a_slow_answer_holds_no_other_up(clock, db, server):
+    slow = call(db, "http_get", f"{server.url}/wait")
+    assert response(db, call(db, "http_get", server.url))["status_code"] == 200
+    assert db.execute("select * from net._http_response where id = %s", (slow,)).fetchone() is None
+    server.release.set()
+    assert response(db, slow)["status_code"] == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "limit_ms", "expected"),
+    [
+        ("/wait", 50, {"timed_out": True, "status_code": None, "error_msg": "Timeout of 50 ms reached"}),
+        ("/wait", 0, {"timed_out": False, "error_msg": "timeout_milliseconds must be between 1 and 600000"}),
+        ("/empty", 5000, {"status_code": 500, "content": None}),
+        ("/latin", 5000, {"content": "caf\ufffd"}),
+        ("/moved", 5000, {"status_code": 200, "content": '{"ok": true}'}),
+    ],
+)  # fmt: skip
+def test_what_is_kept(clock, db, server, path, limit_ms, expected):
+    row = response(db, call(db, "http_get", server.url + path, timeout_milliseconds=limit_ms))
+    for name, value in expected.items():
+        assert str(row[name]).startswith(str(value)), (name, row)
+    if path == "/moved":
+        assert row["headers"]["x-first"] == "1", "the first answer's headers"
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        (f"http://127.0.0.1:{free_port()}/", "Couldn't connect to server"),
+        ("http://no-such-host.invalid/", "Couldn't resolve host name"),
+        ("ftp://127.0.0.1/", "Unsupported protocol"),
+    ],
+)
+def test_what_cannot_be_reached(clock, db, url, error):
+    assert response(db, call(db, "http_get", url))["error_msg"] == error
+
+
+def test_the_default_time_out_is_five_seconds(clock, db):
+    defaults = db.execute(
+        "select pg_get_function_arguments(oid) as it from pg_proc where pronamespace = 'net'::regnamespace"
+        " and proname in ('http_get', 'http_post', 'http_delete')"
+    ).fetchall()
+    assert all("timeout_milliseconds integer DEFAULT 5000" in row["it"] for row in defaults)
+    assert db.execute(
+        "select proargnames from pg_proc where oid = 'net.http_post'::regproc"
+    ).fetchone() == {"proargnames": ["url", "body", "params", "headers", "timeout_milliseconds"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("example.com",), "Bad scheme"),
+        (("",), "Bad scheme"),
+        (("gopher://x/",), "Unsupported URL scheme"),
+        (("http://h/a b",), "Bad path"),
+        ((None,), 'null value in column "url"'),
+        (("http://h", "{}", "{}", '{"Content-Type": "text/plain"}'), "Content-Type header must be"),
+    ],
+)
+def test_what_is_refused_at_once(clock, db, arguments, text):
+    with pytest.raises(psycopg.Error, match=text):
+        call(db, "http_post", *arguments)
+
+
+def test_collecting_an_answer(clock, db, server):
+    collect = "select (net._http_collect_response(%s, async := %s)).*"
+    request_id = call(db, "http_get", server.url)
+    found = db.execute(collect, (request_id, False)).fetchone()
+    assert (found["status"], found["message"]) == ("SUCCESS", "ok")
+    assert db.execute(collect, (999, True)).fetchone()["status"] == "ERROR"
+    assert db.execute("select (net.http_collect_response(%s)).status", (request_id,)).fetchone()
+
+
+def test_the_worker_functions(clock, db, server):
+    db.execute("select net.check_worker_is_up(), net.wait_until_running(), net.wake()")
+    assert db.execute("select net.worker_restart() as done").fetchone() == {"done": True}
+    assert response(db, call(db, "http_get", server.url))["status_code"] == 200
+
+
+def test_a_setting_is_read_at_a_restart(clock, db):
+    db.execute(f"alter database {db.info.dbname} set pg_net.ttl = '1 minute'")
+    db.execute("select net.worker_restart()")
+    db.execute(
+        "insert into net._http_response (id, created) values (7, now() - interval '2 minutes')"
+    )
+    while db.execute("select 1 from net._http_response where id = 7").fetchone():
+        pass
+
+
+def test_old_answers_go(clock, db):
+    db.execute(
+        "insert into net._http_response (id, created) values (7, now() - interval '7 hours')"
+    )
+    db.execute("select net.wake()")
+    while db.execute("select 1 from net._http_response where id = 7").fetchone():
+        pass
+
+
+def test_headers_are_not_for_everyone(clock, db, server):
+    db.execute("grant usage on schema net to authenticated")
+    db.execute("set role authenticated")
+    request_id = call(db, "http_post", server.url, headers='{"Authorization": "Bearer secret"}')
+    for table in ("net.http_request_queue", "net._http_response"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            db.execute(f"select * from {table}")
+    db.execute("reset role")
+    assert response(db, request_id)["status_code"] == 200
+
+
+def test_a_lost_connection_is_made_again(clock, db, dsn):
+    db.execute(
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+        " where application_name like 'pg_net %' and datname = current_database()"
+    )
+    with closing(psycopg.connect(dsn, autocommit=True)) as other:
+        other.execute("select net.wait_until_running()")  # it comes back by itself

@@ -1,0 +1,123 @@
+"""Each guard in the SQL broken once: the test that is there for it must then fail.
+
+A mutant replaces a snippet of one function's definition in the test's own database; what is broken and which test
+notices stand side by side in MUTANTS.
+"""
+
+import inspect
+
+import psycopg
+import pytest
+from _pytest.outcomes import Failed
+
+from tests.sql import test_generation_steps, test_operations, test_queue
+from tests.sql.test_generation_steps import start
+from tests.sql.test_operations import generation
+
+__all__ = ["generation", "start"]  # fixtures of the tests below
+
+QUEUE, OPERATIONS, STEPS = test_queue, test_operations, test_generation_steps
+
+MUTANTS = [
+    # function, what is there, what the mutant has, the test that must fail, its parameters
+    ("claim_jobs", "for update skip locked", "for update", OPERATIONS.test_a_claim_is_not_short_while_a_job_is_free),
+    ("claim_jobs", "for update skip locked", "", QUEUE.test_two_open_transactions_never_share_a_job),
+    ("claim_jobs", "job_queue.lease_token + 1", "job_queue.lease_token",
+     QUEUE.test_a_dead_workers_job_is_claimed_again_under_a_higher_token),
+    ("claim_jobs", "job_queue.attempt_number + 1", "job_queue.attempt_number",
+     QUEUE.test_a_claim_has_the_originals_columns_first_and_counts_the_attempt),
+    ("claim_jobs", "and job_queue.scheduled_at <= clock_timestamp()", "",
+     QUEUE.test_a_job_alone_in_the_queue_waits_for_its_time_too),
+    ("claim_jobs", "- 600.0 * lane.priority", "", OPERATIONS.test_a_batch_comes_in_order_over_types_and_priorities),
+    ("claim_jobs", "600.0", "6000000.0", OPERATIONS.test_a_low_priority_does_not_starve),
+    ("claim_jobs", "paused_queues.job_type in (lane.job_type, '*')", "false",
+     OPERATIONS.test_a_paused_queue_hands_out_nothing_and_loses_nothing, {"paused": "generate-image"}),
+    ("claim_jobs", "(lane.job_type, '*')", "(lane.job_type)",
+     OPERATIONS.test_a_paused_queue_hands_out_nothing_and_loses_nothing, {"paused": None}),
+    ("claim_jobs", "or lane.job_type = any (p_job_types)", "or true",
+     OPERATIONS.test_only_the_asked_types_are_handed_out),
+    ("claim_jobs", "array[false, true]", "array[false]", OPERATIONS.test_a_claim_is_not_short_while_a_job_is_free),
+    ("claim_jobs", "lane.depth < 100", "lane.depth < 1",
+     OPERATIONS.test_a_batch_comes_in_order_over_types_and_priorities),
+    ("claim_jobs", "perform public.requeue_expired(greatest(p_limit, 10), 100);", "",
+     QUEUE.test_a_dead_workers_job_is_claimed_again_under_a_higher_token),
+    ("held_job", "v_job.lease_token <> p_lease_token or", "",
+     QUEUE.test_a_worker_that_lost_its_lease_changes_nothing_and_is_told,
+     {"statement": "select begin_generation(%(id)s, %(token)s, gen_random_uuid())"}),
+    ("held_job", "or v_job.status <> all (p_statuses)", "",
+     QUEUE.test_a_reset_by_hand_takes_the_job_from_its_worker),
+    ("complete_jobs", "and job_queue.lease_token = ending.token", "",
+     OPERATIONS.test_a_batch_of_ends_each_under_its_own_token),
+    ("complete_jobs", "or held.failed_before", "", QUEUE.test_repeating_an_end_whose_answer_was_lost_changes_nothing),
+    ("complete_jobs", "held.status = 'processing' and held.error is not null", "held.error is not null",
+     QUEUE.test_repeating_an_end_whose_answer_was_lost_changes_nothing),
+    ("complete_jobs", "job_queue.attempt_number < job_queue.max_attempts", "true",
+     QUEUE.test_an_error_waits_and_is_retried_until_the_attempts_are_spent),
+    ("complete_jobs", "coalesce(ending.retry, true)", "true", QUEUE.test_a_permanent_error_fails_at_once),
+    ("complete_jobs", "- (held.again and held.free)::int", "", QUEUE.test_the_providers_own_delay_costs_no_attempt),
+    ("complete_jobs", "+ greatest(held.retry_after, interval '0')", "",
+     QUEUE.test_the_providers_own_delay_costs_no_attempt),
+    ("complete_jobs", ", 300)", ", 3000000)", QUEUE.test_backoff_grows_with_jitter_and_has_a_cap),
+    ("complete_jobs", "random() *", "", QUEUE.test_backoff_grows_with_jitter_and_has_a_cap),
+    ("complete_jobs", "job_queue.errors - 0", "job_queue.errors",
+     OPERATIONS.test_no_more_than_a_hundred_errors_are_kept),
+    ("complete_job", "lease_token = job_queue.lease_token + 1", "lease_token = job_queue.lease_token",
+     OPERATIONS.test_a_person_ends_what_a_worker_has_and_the_worker_is_told),
+    ("extend_leases", "and job_queue.lease_token = lease.token", "",
+     QUEUE.test_extending_keeps_what_is_held_and_names_what_is_not),
+    ("extend_lease", "public.held_job(p_job_id, p_lease_token, '{processing}')", "1",
+     OPERATIONS.test_one_lease_is_extended_or_refused),
+    ("release_job", "public.held_job(p_job_id, p_lease_token, '{processing, pending}')", "1",
+     QUEUE.test_an_interrupted_job_goes_back_uncounted),
+    ("release_job", "greatest(job_queue.attempt_number - 1, 0)", "job_queue.attempt_number",
+     QUEUE.test_an_interrupted_job_goes_back_uncounted),
+    ("requeue_expired", "job_queue.crash_count >= 2", "false",
+     OPERATIONS.test_a_job_that_kills_its_workers_ends_after_the_third_however_often_it_is_reset),
+    ("requeue_expired", "lease_expires_at < clock_timestamp()", "lease_expires_at is not null",
+     OPERATIONS.test_a_requeue_takes_expired_leases_only_and_no_more_than_asked),
+    ("requeue_expired", "and job_queue.attempt_number < job_queue.max_attempts", "",
+     QUEUE.test_a_job_whose_workers_keep_dying_fails_in_the_end),
+    ("cancel_job", "and job_queue.status in ('pending', 'processing')", "",
+     OPERATIONS.test_cancel_ends_what_waits_or_runs_once),
+    ("redrive_job", "crash_count = 0,", "",
+     OPERATIONS.test_a_job_that_kills_its_workers_ends_after_the_third_however_often_it_is_reset),
+    ("redrive_job", "and job_queue.status in ('failed', 'cancelled')", "",
+     OPERATIONS.test_redrive_runs_a_job_again_with_all_its_attempts),
+    ("purge_jobs", "and job_queue.status = any (p_statuses)", "",
+     OPERATIONS.test_purge_deletes_what_ended_long_ago_and_keeps_failures),
+    ("purge_jobs", "and job_queue.completed_at < clock_timestamp() - p_older_than", "",
+     OPERATIONS.test_purge_deletes_what_ended_long_ago_and_keeps_failures),
+    ("keep_generation_forward", "array_position(v_order, new.status) < array_position(v_order, old.status)", "false",
+     OPERATIONS.test_a_generation_moves_forward_only, {"since": "downloading", "to": "queued"}),
+    ("keep_generation_forward", "old.status in ('completed', 'failed', 'cancelled')", "false",
+     OPERATIONS.test_a_generation_moves_forward_only, {"since": "completed", "to": "failed"}),
+    ("reopen_generation", "perform set_config('picture_edge.reopened', '', true);", "null;",
+     OPERATIONS.test_a_revived_job_reopens_its_generation, {"revive": "redrive", "end": "failed"}),
+    ("move_generation_with_job", "perform public.reopen_generation(", "perform concat(",
+     OPERATIONS.test_a_revived_job_reopens_its_generation, {"revive": "by hand", "end": "cancelled"}),
+    ("complete_manual_change", "clock_timestamp() + interval '10 minutes'", "null",
+     OPERATIONS.test_a_status_written_by_hand_brings_the_rest_with_it),
+    ("finish_generate_image", "if v_job.status = 'completed' then", "if false then",
+     STEPS.test_repeating_a_step_whose_answer_was_lost_changes_nothing),
+    ("store_image", "and image_generations.status in ('pending', 'queued', 'processing', 'downloading')", "",
+     STEPS.test_a_cancelled_generation_is_not_completed_by_a_late_download),
+]  # fmt: skip
+
+
+def mutant_id(mutant):
+    return f"{mutant[0]}: {mutant[1][:40]} → {mutant[2][:20] or 'nothing'}"
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=mutant_id)
+def test_each_guard_is_needed(mutant, db, request):
+    function, there, broken, test, *parameters = mutant
+    definition = db.execute(
+        "select pg_get_functiondef(oid) as it from pg_proc where pronamespace = 'public'::regnamespace"
+        " and proname = %s", (function,),
+    ).fetchone()["it"]  # fmt: skip
+    assert there in definition
+    db.execute(definition.replace(there, broken))
+    given = parameters[0] if parameters else {}
+    fixtures = [name for name in inspect.signature(test).parameters if name not in given]
+    with pytest.raises((AssertionError, TypeError, psycopg.Error, Failed)):
+        test(**given, **{name: request.getfixturevalue(name) for name in fixtures})
