@@ -56,7 +56,7 @@ class Postgres:
             f"-c {name}='{value}'" for name, value in (o.split("=", 1) for o in options)
         )
         log = self.data / "server.log"
-        run = self._run(
+        run = self.run(
             "pg_ctl", "-D", str(self.data), "-l", str(log), "-w", "-t", "60", "-o", flags, "start"
         )
         if run.returncode:
@@ -67,12 +67,20 @@ class Postgres:
 
     def stop(self, mode: str = "fast") -> None:
         """Stop the server if it runs; ``mode`` is pg_ctl's smart, fast or immediate."""
-        self._run("pg_ctl", "-D", str(self.data), "-w", "-m", mode, "stop")
+        self.run("pg_ctl", "-D", str(self.data), "-w", "-m", mode, "stop")
 
     def stop_leftover(self) -> None:
         """End what a stack that was killed has left running on this data, for whoever holds the folder's lock."""
         if (self.data / "postmaster.pid").exists():
             self.stop()
+
+    def version(self) -> str:
+        """As the server says it: ``PostgreSQL 18.6``."""
+        return (
+            self.run("postgres", "--version")
+            .stdout.strip()
+            .replace("postgres (PostgreSQL)", "PostgreSQL")
+        )
 
     def _init(self) -> None:
         password = self.data.parent / "password"
@@ -81,7 +89,7 @@ class Postgres:
         try:
             if self.user:
                 shutil.chown(password, self.user)
-            run = self._run(
+            run = self.run(
                 "initdb", "-D", str(self.data), "-U", "postgres", f"--pwfile={password}",
                 "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions",
             )  # fmt: skip
@@ -100,7 +108,8 @@ class Postgres:
                     self.data.parent.stat().st_mode | 0o011
                 )  # whatever the umask was
 
-    def _run(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run one of PostgreSQL's programs, as the user that the server runs as."""
         account = pwd.getpwnam(self.user) if self.user else None
         return subprocess.run(
             [str(self.bin / program), *arguments],

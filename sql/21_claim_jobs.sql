@@ -20,9 +20,14 @@ create or replace function public.claim_jobs(
 language plpgsql
 set search_path = ''
 set lock_timeout = '3s' -- a locked queue is an error to its caller, not a connection held for ever
+set enable_seqscan = off -- whatever the statistics say, old ones too: the lanes are read by their index, in its order
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
 as $$
 #variable_conflict use_column
 declare
+    v_now timestamptz;
     v_all boolean;
     v_lane record;
     v_left int := p_limit;
@@ -35,7 +40,8 @@ begin
     if p_lease is null or p_lease <= interval '0' then
         raise exception using errcode = 'PT400', message = format('p_lease must be positive, got %s', p_lease);
     end if;
-    perform public.requeue_expired(greatest(p_limit, 10), 100);
+    perform public.requeue_expired(greatest(p_limit, 10), 30);
+    v_now := clock_timestamp(); -- read once, as an index can end at a value, but not at a volatile function
 
     -- First each lane's share of the best p_limit jobs. They were seen without a lock, so others may have been
     -- faster; then whatever is left in any lane, so that no claim comes back short while a job is free.
@@ -83,7 +89,7 @@ begin
                     select extract(epoch from job_queue.scheduled_at) - 600.0 * lane.priority as rank
                     from public.job_queue
                     where job_queue.status = 'pending' and job_queue.job_type = lane.job_type
-                        and job_queue.priority = lane.priority and job_queue.scheduled_at <= clock_timestamp()
+                        and job_queue.priority = lane.priority and job_queue.scheduled_at <= v_now
                     order by job_queue.scheduled_at, job_queue.id
                     limit p_limit
                 ) as due
@@ -107,7 +113,7 @@ begin
                 select job_queue.id
                 from public.job_queue
                 where job_queue.status = 'pending' and job_queue.job_type = v_lane.job_type
-                    and job_queue.priority = v_lane.priority and job_queue.scheduled_at <= clock_timestamp()
+                    and job_queue.priority = v_lane.priority and job_queue.scheduled_at <= v_now
                 order by job_queue.scheduled_at, job_queue.id
                 limit case when v_all then v_left else v_lane.share end
                 for update skip locked
@@ -121,8 +127,8 @@ begin
                     worker_id = p_worker_id,
                     started_at = clock_timestamp(),
                     updated_at = clock_timestamp()
-                from candidate
-                where job_queue.id = candidate.id and job_queue.status = 'pending'
+                -- An array, and no status, so that no plan can read a lane here: the rows are locked and checked.
+                where job_queue.id = any (array(select candidate.id from candidate))
                 returning job_queue.*
             )
             select

@@ -77,6 +77,10 @@ comment on function public.release_job(uuid, bigint) is
 create or replace function public.requeue_expired(p_limit int default 1000, p_examine int default null) returns int
 language plpgsql
 set search_path = ''
+set enable_seqscan = off -- as in claim_jobs
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_incremental_sort = off
 as $$
 declare
     v_from uuid := gen_random_uuid();
@@ -107,13 +111,13 @@ begin
             job_queue.id,
             job_queue.crash_count >= 2 as poisonous,
             job_queue.crash_count < 2 and job_queue.attempt_number < job_queue.max_attempts as again
-        from page
-        inner join public.job_queue on job_queue.id = page.id
-        where page.lease_expires_at < clock_timestamp()
+        from public.job_queue
+        -- An array, so that the page is read once and no plan can walk all that runs instead.
+        where job_queue.id = any (array(select page.id from page where page.lease_expires_at < clock_timestamp()))
             and job_queue.status = 'processing' and job_queue.lease_expires_at < clock_timestamp()
         order by job_queue.id
         limit p_limit
-        for update of job_queue skip locked
+        for update skip locked
     ),
     described as (
         select expired.*, case when expired.poisonous then 'Poisonous: three of its workers stopped answering'

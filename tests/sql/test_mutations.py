@@ -10,13 +10,19 @@ import psycopg
 import pytest
 from _pytest.outcomes import Failed
 
-from tests.sql import test_generation_steps, test_operations, test_queue
+from tests.sql import (
+    test_generation_steps,
+    test_operations,
+    test_queue,
+    test_queue_model,
+)
 from tests.sql.test_generation_steps import start
 from tests.sql.test_operations import generation
 
 __all__ = ["generation", "start"]  # fixtures of the tests below
 
 QUEUE, OPERATIONS, STEPS = test_queue, test_operations, test_generation_steps
+MODEL = test_queue_model
 
 MUTANTS = [
     # function, what is there, what the mutant has, the test that must fail, its parameters
@@ -26,7 +32,7 @@ MUTANTS = [
      QUEUE.test_a_dead_workers_job_is_claimed_again_under_a_higher_token),
     ("claim_jobs", "job_queue.attempt_number + 1", "job_queue.attempt_number",
      QUEUE.test_a_claim_has_the_originals_columns_first_and_counts_the_attempt),
-    ("claim_jobs", "and job_queue.scheduled_at <= clock_timestamp()", "",
+    ("claim_jobs", "and job_queue.scheduled_at <= v_now", "",
      QUEUE.test_a_job_alone_in_the_queue_waits_for_its_time_too),
     ("claim_jobs", "- 600.0 * lane.priority", "", OPERATIONS.test_a_batch_comes_in_order_over_types_and_priorities),
     ("claim_jobs", "600.0", "6000000.0", OPERATIONS.test_a_low_priority_does_not_starve),
@@ -39,7 +45,7 @@ MUTANTS = [
     ("claim_jobs", "array[false, true]", "array[false]", OPERATIONS.test_a_claim_is_not_short_while_a_job_is_free),
     ("claim_jobs", "lane.depth < 100", "lane.depth < 1",
      OPERATIONS.test_a_batch_comes_in_order_over_types_and_priorities),
-    ("claim_jobs", "perform public.requeue_expired(greatest(p_limit, 10), 100);", "",
+    ("claim_jobs", "perform public.requeue_expired(greatest(p_limit, 10), 30);", "",
      QUEUE.test_a_dead_workers_job_is_claimed_again_under_a_higher_token),
     ("held_job", "v_job.lease_token <> p_lease_token or", "",
      QUEUE.test_a_worker_that_lost_its_lease_changes_nothing_and_is_told,
@@ -75,6 +81,7 @@ MUTANTS = [
      OPERATIONS.test_a_job_that_kills_its_workers_ends_after_the_third_however_often_it_is_reset),
     ("requeue_expired", "lease_expires_at < clock_timestamp()", "lease_expires_at is not null",
      OPERATIONS.test_a_requeue_takes_expired_leases_only_and_no_more_than_asked),
+    ("redrive_job", "attempt_number = 0,", "", MODEL.test_random_walks),
     ("requeue_expired", "and job_queue.attempt_number < job_queue.max_attempts", "",
      QUEUE.test_a_job_whose_workers_keep_dying_fails_in_the_end),
     ("cancel_job", "and job_queue.status in ('pending', 'processing')", "",

@@ -1,0 +1,65 @@
+"""What one claim costs, whatever else the table holds: its time and the pages it touches."""
+
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+SAMPLES = 300
+HISTORY = """
+insert into public.job_queue (job_type, status, completed_at, scheduled_at)
+select 'bench', 'completed', now() - n * interval '1 s', now() - n * interval '1 s' from generate_series(1, %s) as n
+"""
+FUTURE = """
+insert into public.job_queue (job_type, priority, scheduled_at)
+select 'bench', n %% 3, now() + interval '1 day' + n * interval '1 s' from generate_series(1, %s) as n
+"""
+PENDING = "insert into public.job_queue (job_type) select 'bench' from generate_series(1, %s)"
+
+
+@dataclass(frozen=True)
+class ClaimCost:
+    table: str
+    p50_ms: float
+    p99_ms: float
+    pages: int
+    """Shared buffers, from memory or disk."""
+
+
+def claim_costs(url: str, rows: int) -> Iterator[ClaimCost]:
+    """Claims of one job: from an empty table, from 1,000, and beside ``rows`` finished and a tenth as many future."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("truncate public.job_queue")
+        yield measure(connection, "nothing")
+        connection.execute(PENDING, (1000,))
+        yield measure(connection, "1,000 waiting")
+        connection.execute("truncate public.job_queue")
+        connection.execute(HISTORY, (rows,))
+        connection.execute(FUTURE, (rows // 10,))
+        yield measure(connection, f"{rows:,} finished, {rows // 10:,} future")
+        connection.execute(PENDING, (1000,))
+        yield measure(connection, "… and 1,000 waiting")
+
+
+def measure(connection: psycopg.Connection[Any], table: str) -> ClaimCost:
+    connection.execute("vacuum analyze public.job_queue")
+    times = []
+    for _ in range(SAMPLES):
+        began = time.perf_counter()
+        connection.execute("select * from public.claim_jobs(1)").fetchall()
+        times.append((time.perf_counter() - began) * 1000)
+    ranks = statistics.quantiles(times, n=100)
+    return ClaimCost(
+        table, ranks[49], ranks[98], pages(connection, "select * from public.claim_jobs(1)")
+    )
+
+
+def pages(connection: psycopg.Connection[Any], query: str) -> int:
+    """Shared buffers that ``query`` touches, as EXPLAIN (ANALYZE, BUFFERS) counts them."""
+    row = connection.execute(f"explain (analyze, buffers, format json) {query}".encode()).fetchone()
+    assert row
+    plan = row[0][0]["Plan"]
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])

@@ -1,0 +1,82 @@
+"""Jobs per second, by pgbench on both sides, so that the client costs the same."""
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psycopg
+
+from scripts.postgres import Postgres
+
+CLIENTS = (1, 8)
+BATCH = 100
+
+FLOOR = """
+create table floor (
+    id uuid primary key default gen_random_uuid(), n bigint generated always as identity, payload jsonb, status text
+);
+insert into floor (payload, status) select '{}', 'pending' from generate_series(1, 100000);
+create index on floor (n);
+vacuum analyze floor;
+"""
+UPDATE = "\\set row random(1, 100000)\nupdate floor set status = 'x' where n = :row;\n"
+"""One row by its key, each time another: the least that a claim or an end has to do."""
+INSERT_MANY = (
+    "insert into floor (payload, status) select '{{}}', 'pending' from generate_series(1, {n});"
+)
+ENQUEUE_MANY = "select public.enqueue_job('bench', '{{}}') from generate_series(1, {n});"
+END = """
+with claimed as (select array_agg(id) as ids, array_agg(lease_token) as tokens from public.claim_jobs({n}))
+select public.complete_jobs(ids, tokens) from claimed;
+"""
+
+CELLS = (
+    ("floor: insert one row", "insert into floor (payload, status) values ('{}', 'pending');", 1, 0),
+    ("enqueue_job", "select public.enqueue_job('bench', '{}');", 1, 0),
+    ("floor: update one row", UPDATE, 1, 0),
+    ("claim_next_job", "select * from public.claim_next_job();", 1, 1),
+    ("floor: two updates", UPDATE + UPDATE, 1, 0),
+    ("claim, then complete, one by one", END.format(n=1), 1, 1),
+    (f"floor: insert {BATCH} rows", INSERT_MANY.format(n=BATCH), BATCH, 0),
+    (f"enqueue_job, {BATCH} in a statement", ENQUEUE_MANY.format(n=BATCH), BATCH, 0),
+    (f"claim_jobs({BATCH}), then complete_jobs", END.format(n=BATCH), BATCH, BATCH),
+)  # fmt: skip
+"""Name, pgbench script, jobs in each run of it, jobs that it takes from the queue."""
+
+
+def throughput(postgres: Postgres, seconds: int) -> Iterator[tuple[str, Sequence[float]]]:
+    """Each cell's name and its jobs per second with 1 and with 8 connections; a cell lasts ``seconds``."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        for statement in FLOOR.split(";\n"):
+            connection.execute(statement.encode())
+        for name, script, jobs, taken in CELLS:
+            rates = []
+            for clients in CLIENTS:
+                connection.execute("truncate public.job_queue")
+                if taken:  # more than can be taken in the time
+                    waiting = seconds * (60_000 if taken > 1 else 15_000)
+                    connection.execute(
+                        "insert into public.job_queue (job_type) select 'bench' from generate_series(1, %s)",
+                        (waiting,),
+                    )
+                connection.execute("vacuum analyze public.job_queue")
+                connection.execute("checkpoint")
+                rates.append(pgbench(postgres, script, clients, seconds) * jobs)
+            yield name, rates
+
+
+def pgbench(postgres: Postgres, script: str, clients: int, seconds: int) -> float:
+    """Runs of ``script`` per second. Raises RuntimeError with pgbench's own words."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "script.sql"
+        file.write_text(script)
+        Path(folder).chmod(0o755)
+        done = postgres.run(
+            "pgbench", "--no-vacuum", "--file", str(file), "--client", str(clients),
+            "--jobs", str(min(clients, 2)), "--time", str(seconds), postgres.url,
+        )  # fmt: skip
+    found = re.search(r"tps = ([\d.]+)", done.stdout)
+    if done.returncode or not found:
+        raise RuntimeError(done.stderr.strip())
+    return float(found[1])

@@ -1,0 +1,38 @@
+"""Old rows cost nothing: the pages a claim touches do not grow with what is finished, future, paused or running."""
+
+import pytest
+
+from scripts.bench.claims import FUTURE, HISTORY, pages
+
+WAITING = "insert into job_queue (job_type) select 'bench' from generate_series(1, 500)"
+ELSEWHERE = """
+select pause_queue('paused');
+insert into job_queue (job_type) select 'paused' from generate_series(1, 50000);
+insert into job_queue (job_type) select 'other' from generate_series(1, 50000);
+insert into job_queue (job_type, status) select 'bench', 'processing' from generate_series(1, 2000)
+"""
+
+
+@pytest.mark.parametrize("limit", [1, 10])
+def test_a_claim_touches_as_few_pages_in_a_full_table_as_in_a_small_one(db, connect, limit):
+    claim = f"select * from claim_jobs({limit}, p_job_types => '{{bench}}')"
+    plain = connect()  # rows come as tuples from here on
+    plain.row_factory = lambda cursor: tuple
+    db.execute(WAITING)
+    small = measure(plain, claim)
+    db.execute(HISTORY, (1_000_000 if limit == 10 else 100_000,))
+    db.execute(FUTURE, (100_000,))
+    for statement in ELSEWHERE.split(";"):
+        db.execute(statement)
+    full = measure(plain, claim)  # with statistics as old as can be …
+    db.execute("vacuum analyze job_queue")
+    tidy = measure(plain, claim)  # … and fresh
+    # A deeper index, two more priorities and types to look past, and 30 running rows whose lease is looked at.
+    assert full <= small + 200
+    assert tidy <= small + 200
+
+
+def measure(connection, claim):
+    for _ in range(8):  # what the session has to learn about the catalogue is not the claim's
+        connection.execute(claim)
+    return pages(connection, claim)
