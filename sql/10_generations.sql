@@ -27,10 +27,22 @@ create table if not exists public.image_generations (
 create index if not exists image_generations_user_idx on public.image_generations (user_id, created_at desc);
 
 comment on table public.image_generations is 'One row a picture asked for; its status is what clients watch.';
+comment on column public.image_generations.id is 'The generation''s id, which start-generation returns.';
+comment on column public.image_generations.user_id is 'Whose it is; row level security reads it.';
+comment on column public.image_generations.prompt is 'What was asked for.';
+comment on column public.image_generations.negative_prompt is 'What was asked to be left out.';
+comment on column public.image_generations.style is 'The style asked for.';
+comment on column public.image_generations.width is 'Pixels asked for, or the model''s default.';
+comment on column public.image_generations.height is 'Pixels asked for, or the model''s default.';
+comment on column public.image_generations.steps is 'Inference steps asked for, or the model''s default.';
+comment on column public.image_generations.guidance_scale is 'Guidance asked for, or the model''s default.';
+comment on column public.image_generations.created_at is 'When it was asked for.';
+comment on column public.image_generations.updated_at is 'When it last changed.';
+comment on column public.image_generations.completed_at is 'When its picture was stored.';
 comment on column public.image_generations.model is 'models.name, else the part of model_id after the slash.';
 comment on column public.image_generations.status is
 'pending, queued, processing, downloading, completed; failed or cancelled from any of them. Never backwards.';
-comment on column public.image_generations.error_message is 'Why it failed, for people. Set only with status failed.';
+comment on column public.image_generations.error_message is 'Why it failed or was cancelled, for people.';
 comment on column public.image_generations.generation_time_seconds is 'Whole seconds the provider took.';
 comment on column public.image_generations.replicate_prediction_id is
 'The paid prediction. Kept before it is waited for, so that the next worker adopts it instead of paying again.';
@@ -57,6 +69,16 @@ create index if not exists images_generation_idx on public.images (generation_id
 create index if not exists images_user_idx on public.images (user_id, created_at desc);
 
 comment on table public.images is 'One row a stored picture.';
+comment on column public.images.id is 'The picture''s id.';
+comment on column public.images.generation_id is 'The generation that made it.';
+comment on column public.images.user_id is 'Whose it is; row level security reads it.';
+comment on column public.images.public_url is 'Where clients load it from.';
+comment on column public.images.width is 'Pixels.';
+comment on column public.images.height is 'Pixels.';
+comment on column public.images.prompt is 'The generation''s.';
+comment on column public.images.negative_prompt is 'The generation''s.';
+comment on column public.images.model is 'The generation''s.';
+comment on column public.images.created_at is 'When it was stored.';
 comment on column public.images.filename is '<generation_id>.<format>';
 comment on column public.images.storage_path is '<user_id>/<filename> in the bucket.';
 comment on column public.images.file_size is 'Bytes.';
@@ -77,6 +99,15 @@ create table if not exists public.models (
 alter table public.models add column if not exists is_active boolean not null default true;
 
 comment on table public.models is 'Models that clients may offer, with the defaults a generation row records.';
+comment on column public.models.id is 'The row''s id.';
+comment on column public.models.name is 'For people.';
+comment on column public.models.default_width is 'Pixels, where none are asked for.';
+comment on column public.models.default_height is 'Pixels, where none are asked for.';
+comment on column public.models.default_steps is 'Inference steps, where none are asked for; null for a model without.';
+comment on column public.models.default_guidance_scale is
+'Guidance, where none is asked for; null for a model without.';
+comment on column public.models.is_active is 'Whether clients should offer it.';
+comment on column public.models.created_at is 'When it was added.';
 comment on column public.models.replicate_id is 'owner/name, as in a request''s model_id.';
 
 -- An older models table may hold whatever else; then its own rows will do.
