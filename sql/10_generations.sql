@@ -96,7 +96,9 @@ create table if not exists public.models (
     created_at timestamptz not null default now()
 );
 
-alter table public.models add column if not exists is_active boolean not null default true;
+alter table public.models
+add column if not exists is_active boolean not null default true,
+add column if not exists created_at timestamptz not null default now();
 
 comment on table public.models is 'Models that clients may offer, with the defaults a generation row records.';
 comment on column public.models.id is 'The row''s id.';

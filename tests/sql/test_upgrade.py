@@ -1,5 +1,6 @@
 """sql/ over the original's tables, in both variants known from the field: sql/05_upgrade.sql."""
 
+import threading
 from collections.abc import Iterator
 
 import psycopg
@@ -183,3 +184,54 @@ def test_the_field_variants_readers_still_find_attempts(original):
         "select attempts, attempt_number from job_queue where id = %s", (job["id"],)
     ).fetchone()
     assert row == {"attempts": 1, "attempt_number": 1}
+
+
+OLD_WORKER = """
+update job_queue set status = 'completed', result = '{"by": "the old worker"}', completed_at = now()
+where id = (select id from job_queue where status = 'pending' limit 1 for update skip locked) returning id
+"""
+
+
+def test_traffic_goes_on_during_the_upgrade_and_no_job_is_lost_or_doubled(original):
+    """Callers of the old functions and a worker with SQL of its own; a call that fails in the change is repeated."""
+    url, db = original
+    db.execute("delete from job_queue")
+    enqueued: list = []
+    worked: list = []
+    stop = threading.Event()
+
+    def go(statement, results):
+        with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
+            while not stop.is_set():
+                try:
+                    row = connection.execute(statement).fetchone()
+                except psycopg.Error:
+                    assert not connection.closed
+                    continue
+                if row:
+                    results.append(row["id"])
+
+    enqueue = "select enqueue_job('generate-image', '{\"prompt\": \"x\"}', 0, now(), 3) as id"
+    if not db.execute(HAS_ATTEMPTS).fetchone():
+        enqueue = "select enqueue_job('generate-image', '{\"prompt\": \"x\"}') as id"
+    old_result = OLD_WORKER
+    if db.execute(HAS_ATTEMPTS).fetchone():
+        old_result = OLD_WORKER.replace('result = \'{"by": "the old worker"}\', ', "")
+    threads = [
+        threading.Thread(target=go, args=work)
+        for work in ((enqueue, enqueued), (enqueue, enqueued), (old_result, worked))
+    ]
+    for thread in threads:
+        thread.start()
+    while len(worked) < 20:
+        pass
+    apply_schema(url)
+    since = len(enqueued)
+    while len(enqueued) < since + 20:
+        pass
+    stop.set()
+    for thread in threads:
+        thread.join()
+    claimed = [row["id"] for row in db.execute("select id from claim_jobs(100000)")]
+    assert len(set(enqueued)) == len(enqueued)
+    assert sorted(worked + claimed) == sorted(enqueued)
