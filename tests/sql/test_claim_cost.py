@@ -27,9 +27,10 @@ def test_a_claim_touches_as_few_pages_in_a_full_table_as_in_a_small_one(db, conn
     full = measure(plain, claim)  # with statistics as old as can be …
     db.execute("vacuum analyze job_queue")
     tidy = measure(plain, claim)  # … and fresh
-    # A deeper index, two more priorities and types to look past, and 30 running rows whose lease is looked at.
-    assert full <= small + 200
-    assert tidy <= small + 200
+    # A deeper index, more lanes to look past, 30 running rows whose lease is looked at, index entries not yet vacuumed:
+    # hundreds. Walking one lane, or what is finished, would be tens of thousands.
+    assert full <= small + 1000
+    assert tidy <= small + 1000
 
 
 def measure(connection, claim):
