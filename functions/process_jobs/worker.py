@@ -76,7 +76,8 @@ class Worker:
             if free > 0 and len(await self._try_claim(free)) == free:
                 continue  # there may be more
             try:
-                await asyncio.wait_for(self._woken.wait(), POLL_S * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+                async with asyncio.timeout(POLL_S * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter
+                    await self._woken.wait()
             except TimeoutError:
                 pass
 

@@ -68,7 +68,8 @@ class Scheduler:
                 wait_s = await self._look(first)
                 first = False
                 try:
-                    await asyncio.wait_for(self._changed.wait(), wait_s)
+                    async with asyncio.timeout(wait_s):
+                        await self._changed.wait()
                 except TimeoutError:
                     pass
         finally:

@@ -89,7 +89,8 @@ class Sender:
                         await self._take(http, slots - len(self._sending))
                     await self._work.execute(EXPIRE, (settings["ttl"], slots))
                     try:
-                        await asyncio.wait_for(self._woken.wait(), POLL_S)
+                        async with asyncio.timeout(POLL_S):
+                            await self._woken.wait()
                     except TimeoutError:
                         pass
             finally:
