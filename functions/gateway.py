@@ -1,10 +1,11 @@
-"""The edge: every function under /functions/v1/<name>, the shared resources, and the worker.
+"""The edge: every function under /functions/v1/<name>, the shared resources, the worker and the poller.
 
     uvicorn functions.gateway:app        or        python -m functions
 
 A new function is a folder with an ``app`` whose routes begin with its name, and one line in FUNCTIONS.
 """
 
+import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from functions._shared.resources import open_resources
 from functions._shared.settings import Settings
 from functions.generate_image_legacy.app import app as generate_image
 from functions.process_generation.app import app as process_generation
+from functions.process_generation.poller import Poller
 from functions.process_jobs.app import app as process_jobs
 from functions.process_jobs.worker import Worker
 from functions.start_generation.app import app as start_generation
@@ -100,10 +102,15 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             worker = Worker(resources)
             resources.wake = worker.wake
             worker.start()
+            poller = Poller(resources)
+            resources.expect = poller.expect
+            polling = asyncio.create_task(poller.run())
             try:
                 yield {"resources": resources, "worker": worker}
             finally:
                 await worker.stop()
+                polling.cancel()
+                await asyncio.gather(polling, return_exceptions=True)
 
     starlette = Starlette(
         routes=[

@@ -22,7 +22,7 @@ if __name__ == "__main__" and not __package__:  # run by its path: the project i
 from functions._shared.bodies import validate
 from functions._shared.errors import InvalidRequest
 from functions._shared.generation_request import GenerationRequest
-from functions.process_generation.catalog import (
+from functions._shared.image_models.catalog import (
     ImageModel,
     find_model,
     model_from_schema,

@@ -104,6 +104,11 @@ begin
             ('claim_next_job', 'p_job_types'),
             ('complete_job', 'p_error_class'),
             ('requeue_expired', 'p_examine'),
+            ('finish_download_image', 'p_images'),
+            ('begin_generation', null), -- today's are begin_generate_image and sql/33_predictions.sql
+            ('record_prediction', null),
+            ('finish_generate_image', null),
+            ('store_image', null),
             ('get_user_limits', 'p_user_id')
         ) as today (name, argument) on today.name = pg_proc.proname
         where pg_proc.pronamespace = 'public'::regnamespace

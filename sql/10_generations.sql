@@ -1,4 +1,4 @@
--- image_generations, images, models: what clients read.
+-- image_generations, images: what clients read.
 -- No foreign key to auth.users: a valid token is enough, wherever its user is kept.
 
 create table if not exists public.image_generations (
@@ -16,6 +16,7 @@ create table if not exists public.image_generations (
     error_message text,
     generation_time_seconds int,
     replicate_prediction_id text,
+    adjustments text[] not null default '{}',
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     completed_at timestamptz,
@@ -23,6 +24,8 @@ create table if not exists public.image_generations (
         status in ('pending', 'queued', 'processing', 'downloading', 'completed', 'failed', 'cancelled')
     )
 );
+
+alter table public.image_generations add column if not exists adjustments text[] not null default '{}';
 
 create index if not exists image_generations_user_idx on public.image_generations (user_id, created_at desc);
 
@@ -46,6 +49,8 @@ comment on column public.image_generations.error_message is 'Why it failed or wa
 comment on column public.image_generations.generation_time_seconds is 'Whole seconds the provider took.';
 comment on column public.image_generations.replicate_prediction_id is
 'The paid prediction. Kept before it is waited for, so that the next worker adopts it instead of paying again.';
+comment on column public.image_generations.adjustments is
+'What the model could not honour, in words: {"size: asked 1920x1080, sent aspect_ratio 16:9"}.';
 
 create table if not exists public.images (
     id uuid primary key default gen_random_uuid(),
@@ -79,74 +84,8 @@ comment on column public.images.prompt is 'The generation''s.';
 comment on column public.images.negative_prompt is 'The generation''s.';
 comment on column public.images.model is 'The generation''s.';
 comment on column public.images.created_at is 'When it was stored.';
-comment on column public.images.filename is '<generation_id>.<format>';
+comment on column public.images.filename is
+'<generation_id>.<format>, the further pictures <generation_id>-2.<format> …';
 comment on column public.images.storage_path is '<user_id>/<filename> in the bucket.';
 comment on column public.images.file_size is 'Bytes.';
 comment on column public.images.format is 'webp, png, jpeg or svg, told from the bytes.';
-
-create table if not exists public.models (
-    id uuid primary key default gen_random_uuid(),
-    replicate_id text not null unique,
-    name text not null,
-    default_width int,
-    default_height int,
-    default_steps int,
-    default_guidance_scale numeric,
-    is_active boolean not null default true,
-    created_at timestamptz not null default now()
-);
-
-alter table public.models
-add column if not exists is_active boolean not null default true,
-add column if not exists created_at timestamptz not null default now();
-
-comment on table public.models is 'Models that clients may offer, with the defaults a generation row records.';
-comment on column public.models.id is 'The row''s id.';
-comment on column public.models.name is 'For people.';
-comment on column public.models.default_width is 'Pixels, where none are asked for.';
-comment on column public.models.default_height is 'Pixels, where none are asked for.';
-comment on column public.models.default_steps is 'Inference steps, where none are asked for; null for a model without.';
-comment on column public.models.default_guidance_scale is
-'Guidance, where none is asked for; null for a model without.';
-comment on column public.models.is_active is 'Whether clients should offer it.';
-comment on column public.models.created_at is 'When it was added.';
-comment on column public.models.replicate_id is 'owner/name, as in a request''s model_id.';
-
--- An older models table may hold whatever else; then its own rows will do.
-do $$
-begin
-    insert into public.models (
-        replicate_id, name, default_width, default_height, default_steps, default_guidance_scale
-    )
-    select
-        seed.replicate_id,
-        seed.name,
-        1024 as default_width,
-        1024 as default_height,
-        seed.steps,
-        seed.guidance
-    from (
-        values
-        ('black-forest-labs/flux-schnell', 'FLUX Schnell', 4, null),
-        ('black-forest-labs/flux-dev', 'FLUX Dev', 28, 3),
-        ('black-forest-labs/flux-krea-dev', 'FLUX Krea Dev', 28, 4.5),
-        ('black-forest-labs/flux-1.1-pro', 'FLUX 1.1 Pro', null, null),
-        ('stability-ai/sdxl', 'SDXL', 50, 7.5),
-        ('bytedance/sdxl-lightning-4step', 'SDXL Lightning', 4, 0),
-        ('stability-ai/stable-diffusion-3.5-large', 'Stable Diffusion 3.5 Large', null, 5),
-        ('ideogram-ai/ideogram-v3-turbo', 'Ideogram V3 Turbo', null, null),
-        ('google/imagen-4-fast', 'Imagen 4 Fast', null, null),
-        ('recraft-ai/recraft-v3', 'Recraft V3', null, null),
-        ('recraft-ai/recraft-v3-svg', 'Recraft V3 SVG', null, null),
-        ('bytedance/seedream-3', 'Seedream 3', null, 2.5),
-        ('bytedance/seedream-4', 'Seedream 4', null, null),
-        ('qwen/qwen-image', 'Qwen Image', 30, 3)
-    ) as seed (replicate_id, name, steps, guidance)
-    where not exists (
-        select 1 from public.models
-        where models.replicate_id = seed.replicate_id
-    );
-exception when not_null_violation then
-    raise notice 'public.models has columns of its own: no models added';
-end;
-$$;

@@ -109,6 +109,12 @@ begin
     expired as materialized (
         select
             job_queue.id,
+            -- Parked past its prediction's time, because nobody was there to look: nothing has failed.
+            exists (
+                select from public.predictions
+                where predictions.job_id = job_queue.id and predictions.status = 'running'
+                    and predictions.lease_token = job_queue.lease_token
+            ) as parked,
             job_queue.crash_count >= 2 as poisonous,
             job_queue.crash_count < 2 and job_queue.attempt_number < job_queue.max_attempts as again
         from public.job_queue
@@ -119,32 +125,44 @@ begin
         limit p_limit
         for update skip locked
     ),
+    unparked as (
+        update public.job_queue
+        set status = 'pending', attempt_number = greatest(job_queue.attempt_number - 1, 0),
+            scheduled_at = clock_timestamp(), lease_expires_at = null, updated_at = clock_timestamp()
+        from expired
+        where job_queue.id = expired.id and expired.parked
+        returning 1
+    ),
     described as (
         select expired.*, case when expired.poisonous then 'Poisonous: three of its workers stopped answering'
             else 'The worker stopped answering' end as error
         from expired
+        where not expired.parked
+    ),
+    crashed as (
+        update public.job_queue
+        set status = case when described.again then 'pending' else 'failed' end,
+            error_message = described.error,
+            errors = job_queue.errors || jsonb_build_object(
+                'attempt', job_queue.attempt_number, 'at', clock_timestamp(), 'class', 'crash', 'text', described.error
+            ),
+            crash_count = job_queue.crash_count + 1,
+            scheduled_at = case when described.again then clock_timestamp() else job_queue.scheduled_at end,
+            completed_at = case when not described.again then clock_timestamp() end,
+            lease_expires_at = null,
+            updated_at = clock_timestamp()
+        from described
+        where job_queue.id = described.id
+        returning 1
     )
-    update public.job_queue
-    set status = case when described.again then 'pending' else 'failed' end,
-        error_message = described.error,
-        errors = job_queue.errors || jsonb_build_object(
-            'attempt', job_queue.attempt_number, 'at', clock_timestamp(), 'class', 'crash', 'text', described.error
-        ),
-        crash_count = job_queue.crash_count + 1,
-        scheduled_at = case when described.again then clock_timestamp() else job_queue.scheduled_at end,
-        completed_at = case when not described.again then clock_timestamp() end,
-        lease_expires_at = null,
-        updated_at = clock_timestamp()
-    from described
-    where job_queue.id = described.id;
-    get diagnostics v_count = row_count;
+    select (select count(*) from unparked) + (select count(*) from crashed) into v_count;
     return v_count;
 end;
 $$;
 
 comment on function public.requeue_expired(int, int) is
 'Return up to p_limit jobs whose lease has ended to the queue, or fail them after their last attempt or third crash;
-how many. p_examine bounds how many running jobs are looked at (null: all).';
+how many. A parked job whose prediction nobody looked at returns uncounted, and adopts that. p_examine bounds how many running jobs are looked at (null: all).';
 
 revoke execute on function public.extend_leases(uuid[], bigint[], interval) from public, anon, authenticated;
 grant execute on function public.extend_leases(uuid[], bigint[], interval) to service_role;

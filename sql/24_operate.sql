@@ -99,12 +99,16 @@ begin
         and job_queue.completed_at < clock_timestamp() - p_older_than
         and job_queue.status = any (p_statuses);
     get diagnostics v_count = row_count;
+    delete from public.predictions
+    where predictions.created_at < clock_timestamp() - p_older_than and predictions.status <> 'running'
+        and not exists (select from public.job_queue where job_queue.id = predictions.job_id);
     return v_count;
 end;
 $$;
 
 comment on function public.purge_jobs(interval, text[]) is
-'Delete jobs that ended longer ago than p_older_than; how many. Failed ones are kept unless p_statuses names them.';
+'Delete jobs that ended longer ago than p_older_than, and their predictions; how many. Failed ones are kept unless
+p_statuses names them.';
 
 revoke execute on function public.cancel_job(uuid, text) from public, anon, authenticated;
 grant execute on function public.cancel_job(uuid, text) to service_role;

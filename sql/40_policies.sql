@@ -6,13 +6,17 @@ alter table public.models enable row level security;
 alter table public.job_queue enable row level security;
 alter table public.paused_queues enable row level security;
 alter table public.cron_ticks enable row level security;
+alter table public.predictions enable row level security;
+alter table public.provider_limits enable row level security;
 
 -- Supabase once granted everything on new tables to its API roles; now it grants nothing. Say it, either way.
 revoke all
-on public.image_generations, public.images, public.models, public.job_queue, public.paused_queues, public.cron_ticks
+on public.image_generations, public.images, public.models, public.job_queue, public.paused_queues, public.cron_ticks,
+public.predictions, public.provider_limits
 from public, anon, authenticated;
 grant select, insert, update, delete
-on public.image_generations, public.images, public.models, public.job_queue, public.paused_queues, public.cron_ticks
+on public.image_generations, public.images, public.models, public.job_queue, public.paused_queues, public.cron_ticks,
+public.predictions, public.provider_limits
 to service_role;
 grant select on public.image_generations, public.images, public.job_queue to authenticated;
 grant select on public.models to anon, authenticated;
@@ -48,3 +52,9 @@ create policy paused_queues_select_service on public.paused_queues for select to
 
 drop policy if exists cron_ticks_select_service on public.cron_ticks;
 create policy cron_ticks_select_service on public.cron_ticks for select to service_role using (true);
+
+drop policy if exists predictions_select_service on public.predictions;
+create policy predictions_select_service on public.predictions for select to service_role using (true);
+
+drop policy if exists provider_limits_select_service on public.provider_limits;
+create policy provider_limits_select_service on public.provider_limits for select to service_role using (true);

@@ -12,7 +12,8 @@ select
     waiting.scheduled_jobs,
     dead.failed_jobs,
     tick.seconds_since_last_tick,
-    paused.paused_types
+    paused.paused_types,
+    parked.parked_jobs
 from (
     select
         count(*) as pending_jobs,
@@ -51,7 +52,12 @@ from (
     (
         select array_agg(job_type order by job_type) as paused_types
         from public.paused_queues
-    ) as paused;
+    ) as paused,
+    (
+        select count(*) as parked_jobs
+        from public.predictions
+        where status = 'running'
+    ) as parked;
 
 comment on view public.queue_health is 'The queue in one row: waiting, running, the last hour, the clock, the pauses.';
 comment on column public.queue_health.pending_jobs is 'Waiting, scheduled ones included.';
@@ -68,6 +74,8 @@ comment on column public.queue_health.scheduled_jobs is
 comment on column public.queue_health.failed_jobs is 'Failed and kept, until redriven or purged.';
 comment on column public.queue_health.seconds_since_last_tick is
 'Since the clock last called process-jobs; null when it never did.';
+comment on column public.queue_health.parked_jobs is
+'Those of in_flight_jobs whose prediction runs at the provider: no worker holds them.';
 comment on column public.queue_health.paused_types is 'Job types held back by pause_queue; * is all. Null when none.';
 
 create or replace view public.failed_jobs_recent with (security_invoker = true) as

@@ -90,7 +90,7 @@ def fastest_sandbox() -> Iterator[Provider]:
 @pytest.fixture
 def sandbox(fastest_sandbox: Provider) -> Provider:
     """A sandbox at its fastest, as new; its predictions can be looked at."""
-    fastest_sandbox.state.predictions.clear()
+    fastest_sandbox.state.clear()
     return fastest_sandbox
 
 
@@ -138,7 +138,7 @@ def user_token(secret: str = LOCAL_JWT_SECRET, **claims: Any) -> str:
 @contextmanager
 def running_edge(**environ: str) -> Iterator[Edge]:
     """A gateway on a free port; ``environ`` holds the settings that differ from the local stack's."""
-    port = free_port()
+    port = int(environ.get("EDGE_PORT") or free_port())
     values = (
         local_environment({"EDGE_PORT": str(port), "LOG_LEVEL": "WARNING", **environ}) | environ
     )

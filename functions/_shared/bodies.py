@@ -22,7 +22,7 @@ async def read_body(request: Request, model: type[M]) -> M:
 
 async def read_object(request: Request) -> dict[str, Any]:
     """The body as a JSON object, whatever its content type says; no body is ``{}``."""
-    raw = await _read_bounded(request)
+    raw = await read_raw(request)
     if not raw.strip():
         return {}
     try:
@@ -49,7 +49,8 @@ def _in_words(problem: Any) -> str:
     return REQUIRED[field] if absent and field in REQUIRED else f"{field}: {problem['msg']}"
 
 
-async def _read_bounded(request: Request) -> bytes:
+async def read_raw(request: Request) -> bytes:
+    """The bytes as they came. Raises PayloadTooLarge before reading on."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
         raise _too_large()

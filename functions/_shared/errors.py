@@ -72,16 +72,25 @@ class Unavailable(FunctionError):
 
 
 class GenerationFailed(FunctionError):
-    """``retry``: whether another attempt may end better. ``retry_after_s``: the provider's own delay in seconds."""
+    """``retry``: whether another attempt may end better. ``retry_after_s``: the provider's own delay in seconds.
+
+    ``error_class`` is kept with the job: ``failures.py`` has the provider's, None stands for permanent or transient.
+    """
 
     status, code = 500, "GENERATION_FAILED"
 
     def __init__(
-        self, message: str, *, retry: bool = True, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        retry: bool = True,
+        retry_after_s: float | None = None,
+        error_class: str | None = None,
     ) -> None:
         super().__init__(message)
         self.retry = retry
         self.retry_after_s = retry_after_s
+        self.error_class = error_class
 
 
 class LeaseLost(Exception):

@@ -1,12 +1,14 @@
 """The body of a generation: the same fields for start-generation, process-generation and generate-image."""
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 MAX_PROMPT_CHARACTERS = 10_000
+MAX_OUTPUTS = 16
 MAX_SIDE_PX = 4096
 """The longest side any model in the catalogue draws (seedream-4)."""
 
@@ -27,6 +29,15 @@ def _not_blank(text: str) -> str:
 def _whole(value: Any) -> Any:
     """Accept 1024.0 for 1024: to JavaScript they are the same number."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_RATIO = re.compile(r"\d{1,4}(\.\d{1,4})?:\d{1,4}(\.\d{1,4})?", re.ASCII)
+
+
+def _ratio(text: str) -> str:
+    if not _RATIO.fullmatch(text) or 0 in (float(side) for side in text.split(":")):
+        raise PydanticCustomError("ratio", "must be a ratio such as 16:9")
+    return text
 
 
 Text = Annotated[str, AfterValidator(_storable)]
@@ -57,6 +68,10 @@ class GenerationRequest(BaseModel):
     strength: Annotated[float, Field(ge=0, le=1)] | None = None
     """How far the result may leave the source image: 0 keeps it, 1 ignores it."""
     style: Annotated[Text, Field(max_length=200)] | None = None
+    aspect_ratio: Annotated[Text, AfterValidator(_ratio)] | None = None
+    """``16:9``; with one side given it gives the other, and beside two it counts for nothing."""
+    num_outputs: Annotated[Whole, Field(ge=1, le=MAX_OUTPUTS)] | None = None
+    output_format: Literal["webp", "png", "jpg", "jpeg", "svg"] | None = None
 
 
 class LegacyRequest(GenerationRequest):

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -49,30 +50,38 @@ def inspect(data: bytes) -> Picture:
 
 async def fetch_and_store(
     resources: Resources,
-    output_url: str,
+    output_urls: Sequence[str],
     *,
     user_id: UUID,
     name: str,
     width: int | None,
     height: int | None,
-) -> dict[str, Any]:
-    """Store the picture at ``<user_id>/<name>.<format>``; returns the fields of its images row.
+) -> list[dict[str, Any]]:
+    """Store the pictures at ``<user_id>/<name>.<format>``, ``<name>-2.<format>`` …; the fields of their images rows.
 
-    ``width`` and ``height`` stand in where the file names none. Raises GenerationFailed.
+    One after the other, so that one file is in memory. ``width`` and ``height`` stand in where a file names none.
+    Raises GenerationFailed.
     """
-    picture = await asyncio.to_thread(inspect, await fetch_output(resources, output_url))
-    filename = f"{name}.{picture.format}"
-    path = f"{user_id}/{filename}"
-    return {
-        "user_id": str(user_id),
-        "filename": filename,
-        "storage_path": path,
-        "public_url": await upload(resources, path, picture),
-        "file_size": len(picture.data),
-        "width": picture.width or width,
-        "height": picture.height or height,
-        "format": picture.format,
-    }
+    images = []
+    for number, output_url in enumerate(output_urls, start=1):
+        picture = await asyncio.to_thread(inspect, await fetch_output(resources, output_url))
+        filename = (
+            f"{name}.{picture.format}" if number == 1 else f"{name}-{number}.{picture.format}"
+        )
+        path = f"{user_id}/{filename}"
+        images.append(
+            {
+                "user_id": str(user_id),
+                "filename": filename,
+                "storage_path": path,
+                "public_url": await upload(resources, path, picture),
+                "file_size": len(picture.data),
+                "width": picture.width or width,
+                "height": picture.height or height,
+                "format": picture.format,
+            }
+        )
+    return images
 
 
 async def upload(resources: Resources, path: str, picture: Picture) -> str:

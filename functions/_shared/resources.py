@@ -5,24 +5,23 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
-from psycopg import AsyncConnection
-from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool
 from starlette.requests import Request
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from functions._shared.auth import Authenticator
+from functions._shared.database import Pool, make_pool
+from functions._shared.image_models.store import ModelStore
+from functions._shared.replicate import Replicate
 from functions._shared.settings import Settings
-
-Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
-
-POOL_WAIT_S = 3
-"""After this long without a connection the database counts as down."""
 
 
 @dataclass
 class Resources:
-    """Shared by all functions of the process; ``wake`` tells the worker that there is a job."""
+    """Shared by all functions of the process.
+
+    ``wake`` tells the worker that there is a job; ``expect`` the poller that a prediction was parked, to be looked at
+    in so many seconds.
+    """
 
     settings: Settings
     pool: Pool
@@ -31,7 +30,10 @@ class Resources:
     http: httpx.AsyncClient
     supabase: AsyncClient
     auth: Authenticator
+    replicate: Replicate
+    models: ModelStore
     wake: Callable[[], None]
+    expect: Callable[[float], None]
 
 
 def resources_of(request: Request) -> Resources:
@@ -43,8 +45,8 @@ def resources_of(request: Request) -> Resources:
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything. A database that is down does not stop the start: requests answer 503 until it is back."""
-    pool = _make_pool(settings, min_size=1)
-    legacy_pool = _make_pool(settings, min_size=0)
+    pool = make_pool(settings, min_size=1)
+    legacy_pool = make_pool(settings, min_size=0)
     async with httpx.AsyncClient(
         timeout=httpx.Timeout(30, connect=5), follow_redirects=False
     ) as http:
@@ -53,6 +55,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             settings.supabase_service_role_key.get_secret_value(),
             AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http),
         )
+        replicate = Replicate(http, str(settings.replicate_api_url), settings.replicate_api_token)
         await pool.open(wait=False)
         await legacy_pool.open(wait=False)
         try:
@@ -63,28 +66,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 http=http,
                 supabase=supabase,
                 auth=Authenticator(settings),
+                replicate=replicate,
+                models=ModelStore(replicate),
                 wake=lambda: None,
+                expect=lambda _: None,
             )
         finally:
             await pool.close()
             await legacy_pool.close()
-
-
-def _make_pool(settings: Settings, min_size: int) -> Pool:
-    return AsyncConnectionPool(
-        settings.supabase_db_url.get_secret_value(),
-        connection_class=AsyncConnection[DictRow],
-        min_size=min_size,
-        max_size=settings.db_pool_size,
-        timeout=POOL_WAIT_S,
-        # Giving up early means that the next request tries afresh: back within seconds, not after a long backoff.
-        reconnect_timeout=POOL_WAIT_S,
-        kwargs={
-            "autocommit": True,
-            "row_factory": dict_row,
-            "prepare_threshold": None,  # a transaction pooler does not keep prepared statements
-            "connect_timeout": POOL_WAIT_S,
-            "application_name": "picture-edge",
-        },
-        open=False,
-    )

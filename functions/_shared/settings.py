@@ -24,7 +24,7 @@ from pydantic import (
 LOCAL_JWT_SECRET = "super-secret-jwt-token-with-at-least-32-characters-long"  # noqa: S105 - public: every laptop's
 """Supabase's own local secret. Whoever knows it can sign any token, so it is served on loopback only."""
 
-FunctionNames = Annotated[
+Words = Annotated[
     frozenset[str],
     BeforeValidator(
         lambda text: frozenset(text.replace(",", " ").split()) if isinstance(text, str) else text
@@ -60,8 +60,11 @@ class Settings(BaseModel):
     ] = None
     replicate_api_url: HttpUrl = HttpUrl("https://api.replicate.com/v1")
 
+    output_hosts: Words = frozenset({"replicate.delivery"})
+    """Hosts, with all below them, that finished pictures are fetched from; the API's own address besides."""
+
     public_url: HttpUrl | None = None
-    """Base of the links given to clients; absent: ``supabase_url``."""
+    """Base of the links given to clients, and of what the provider calls; absent: ``supabase_url``, and no calls."""
     storage_bucket: str = "generated-images"
     max_parallel_jobs: PositiveInt = 3
     """Jobs that one call of process-jobs claims."""
@@ -70,7 +73,7 @@ class Settings(BaseModel):
     job_timeout_ms: PositiveInt = 600_000
     allow_anon: bool = False
     """Whether the anon key acts as a demo user who may call everything."""
-    no_verify_jwt: FunctionNames = frozenset()
+    no_verify_jwt: Words = frozenset()
     """Functions whose callers need no token."""
     db_pool_size: PositiveInt = 10
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

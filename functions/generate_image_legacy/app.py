@@ -26,7 +26,7 @@ async def handle(request: Request) -> JSONResponse:
     body = await read_body(request, LegacyRequest)
     if body.generation_id is None:
         result, stored = await _make(body, uuid4(), user_id, resources)
-        answer = {"url": stored["public_url"], "format": stored["format"]}
+        answer = {"url": stored[0]["public_url"], "format": stored[0]["format"]}
     else:
         result, image = await _make_recorded(body, body.generation_id, user_id, resources)
         answer = {"image": image}
@@ -37,7 +37,7 @@ async def handle(request: Request) -> JSONResponse:
 async def _make_recorded(
     body: LegacyRequest, generation_id: UUID, user_id: UUID, resources: Resources
 ) -> tuple[GenerationResult, dict[str, Any]]:
-    """Make the picture of the caller's own row, which follows it to completed or failed."""
+    """Make the pictures of the caller's own row, which follows it to completed or failed; the first one's row."""
     pool = resources.legacy_pool
     adopt = await rows.begin(pool, generation_id, user_id)
     try:
@@ -62,12 +62,14 @@ async def _make(
     resources: Resources,
     on_prediction: OnPrediction | None = None,
     adopt: str | None = None,
-) -> tuple[GenerationResult, dict[str, Any]]:
-    """The picture, stored as ``<user_id>/<name>.<format>``, and the fields of its images row."""
-    result = await process_generation(body, resources, adopt=adopt, on_prediction=on_prediction)
+) -> tuple[GenerationResult, list[dict[str, Any]]]:
+    """The pictures, stored as ``<user_id>/<name>.<format>`` and so on, and the fields of their images rows."""
+    result = await process_generation(
+        body, resources, pool=resources.legacy_pool, adopt=adopt, on_prediction=on_prediction
+    )
     stored = await fetch_and_store(
         resources,
-        result.output_url,
+        result.output_urls,
         user_id=user_id,
         name=str(name),
         width=result.width,

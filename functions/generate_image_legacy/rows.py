@@ -5,8 +5,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from functions._shared.database import Pool
 from functions._shared.errors import Conflict, NotFound
-from functions._shared.resources import Pool
 
 
 async def begin(pool: Pool, generation_id: UUID, user_id: UUID) -> str | None:
@@ -46,16 +46,17 @@ async def keep_prediction(pool: Pool, generation_id: UUID, prediction_id: str | 
 
 
 async def complete(
-    pool: Pool, generation_id: UUID, image: dict[str, Any], seconds: int
+    pool: Pool, generation_id: UUID, images: list[dict[str, Any]], seconds: int
 ) -> dict[str, Any]:
-    """Write the images row and complete the generation in one transaction; returns the images row."""
+    """Write the images rows and complete the generation in one transaction; returns the first of them."""
     async with pool.connection() as connection, connection.transaction():
         await connection.execute(
             "update public.image_generations set generation_time_seconds = %s where id = %s",
             (seconds, generation_id),
         )
         cursor = await connection.execute(
-            "select to_jsonb(public.store_image(%s, %s)) as image", (generation_id, Jsonb(image))
+            "select to_jsonb(stored) as image from public.store_images(%s, %s) as stored",
+            (generation_id, Jsonb(images)),
         )
         row = cast(dict[str, dict[str, Any]], await cursor.fetchone())
         return row["image"]

@@ -1,4 +1,4 @@
-"""Route process-generation."""
+"""Routes process-generation and process-generation/webhook."""
 
 from dataclasses import asdict
 
@@ -11,6 +11,7 @@ from functions._shared.bodies import read_body
 from functions._shared.errors import EXCEPTION_HANDLERS
 from functions._shared.generation_request import GenerationRequest
 from functions._shared.resources import resources_of
+from functions.process_generation import webhook
 from functions.process_generation.generation import process_generation
 
 
@@ -24,6 +25,9 @@ async def handle(request: Request) -> JSONResponse:
 
 
 app = Starlette(
-    routes=[Route("/process-generation", handle, methods=["POST"])],
+    routes=[
+        Route("/process-generation", handle, methods=["POST"]),
+        Route("/process-generation/webhook", webhook.handle, methods=["POST"]),
+    ],
     exception_handlers=EXCEPTION_HANDLERS,
 )

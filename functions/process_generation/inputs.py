@@ -4,6 +4,7 @@ Everything follows from the model's JSON Schema, nothing from its name. What is 
 validates, unknown keys refused.
 """
 
+import math
 import re
 import secrets
 from collections.abc import Callable, Iterable
@@ -12,30 +13,37 @@ from typing import Any
 
 from functions._shared.errors import InvalidRequest
 from functions._shared.generation_request import GenerationRequest
-from functions.process_generation.catalog import ImageModel, stored_format
-from functions.process_generation.json_schema import (
+from functions._shared.image_models.catalog import ImageModel, stored_format
+from functions._shared.image_models.json_schema import (
     SEED_SPAN,
     Schema,
-    allows,
     is_whole,
     nearest_number,
     nearest_seed,
 )
-from functions.process_generation.sizes import DEFAULT_SIZE, SIZE_KEYS, choose_size
+from functions._shared.image_models.keys import (
+    COUNT_KEYS,
+    DENOISE_KEYS,
+    GUIDANCE_KEYS,
+    IMAGE_KEYS,
+    KEEP_KEYS,
+    SERIES_KEY,
+    SIZE_KEYS,
+    STEPS_KEYS,
+    STYLE_KEYS,
+)
+from functions.process_generation.sizes import (
+    DEFAULT_SIZE,
+    SAME_SHAPE,
+    choose_shape,
+    choose_size,
+)
 
-# One idea has many names. The first that a model has is used.
-STEPS_KEYS = ("num_inference_steps", "steps")
-GUIDANCE_KEYS = ("guidance_scale", "guidance", "cfg", "cfg_scale")
-IMAGE_KEYS = ("image", "input_image", "image_input", "input_images", "image_prompt")
-DENOISE_KEYS = ("prompt_strength", "strength")
-"""1 ignores the source picture, as in the request."""
-KEEP_KEYS = ("image_prompt_strength",)
-"""1 keeps the source picture."""
-STYLE_KEYS = ("style", "style_type", "style_preset")
-COUNT_KEYS = ("num_outputs", "number_of_images", "num_images", "max_images")
 FORMAT_WORDS = ("webp", "png", "jpg", "jpeg", "svg")
 """The output formats that can be stored, best first."""
 
+MOST_PICTURES = 15
+"""Of a series, the source picture among them (seedream)."""
 UNSUPPORTED = "not supported by this model"
 
 
@@ -84,13 +92,12 @@ class _Draft:
 
     @property
     def fields(self) -> dict[str, Schema]:
-        properties: dict[str, Schema] = self.model.schema["properties"]
-        return properties
+        return self.model.properties
 
     def send(self, key: str, *values: Any) -> bool:
         """Put the first of ``values`` that ``key`` takes; False where there is none."""
         for value in values:
-            if value is not None and key in self.fields and allows(self.fields[key], value):
+            if value is not None and self.model.takes(key, value):
                 self.input[key] = value
                 return True
         return False
@@ -120,13 +127,8 @@ def _fill(draft: _Draft, request: GenerationRequest, new_seed: Callable[[], int]
     _seed(draft, request.seed, new_seed)
     if request.style and request.style.strip():
         _style(draft, request.style)
-    for key in COUNT_KEYS:
-        if draft.needs(key) or draft.fields.get(key, {}).get("default", 1) != 1:
-            draft.send(key, 1)
-    words = (draft.fields.get("output_format", {}).get("default"), *FORMAT_WORDS)
-    storable = [word for word in words if word in FORMAT_WORDS]
-    storable.sort(key=lambda word: stored_format(word) != draft.model.output_format)
-    draft.send("output_format", *storable)
+    _count(draft, request.num_outputs, source=source)
+    _format(draft, request.output_format)
 
 
 def _text(draft: _Draft, key: str, text: str) -> bool:
@@ -169,7 +171,17 @@ def _strength(draft: _Draft, asked: float | None, *, source: bool) -> None:
 
 
 def _size(draft: _Draft, request: GenerationRequest, *, source: bool) -> None:
-    width, height = request.width or request.height, request.height or request.width
+    width, height, shape = request.width, request.height, _shape(request.aspect_ratio)
+    if shape and width and height and abs(math.log(shape * height / width)) > SAME_SHAPE:
+        draft.note("aspect_ratio", f"asked {request.aspect_ratio}, but width and height are given")
+    elif shape and not (width or height):
+        _ratio(draft, request.aspect_ratio or "", shape)
+        return
+    across, down = (shape, 1 / shape) if shape else (1.0, 1.0)
+    width, height = (
+        width or (height and round(height * across)),
+        height or (width and round(width * down)),
+    )
     asked = (width, height) if width and height else None
     chosen, exact = choose_size(draft.fields, asked, source=source)
     if asked is None and any(draft.needs(key) for key in ("width", "height", *SIZE_KEYS)):
@@ -178,11 +190,28 @@ def _size(draft: _Draft, request: GenerationRequest, *, source: bool) -> None:
     if asked and not sent:
         draft.note("size", UNSUPPORTED)
     elif asked and not (exact and sent == chosen):
-        sides = [f"{sent['width']}x{sent['height']}"] if {"width", "height"} <= sent.keys() else []
-        words = [
-            f"{k} {v}" for k, v in sent.items() if v != "custom" and (k in SIZE_KEYS or not sides)
-        ]
-        draft.note("size", f"asked {width}x{height}, sent {', '.join(sides + words)}")
+        draft.note("size", f"asked {width}x{height}, sent {_in_words(sent)}")
+
+
+def _ratio(draft: _Draft, asked: str, shape: float) -> None:
+    chosen, exact = choose_shape(draft.fields, shape)
+    sent = {key: value for key, value in chosen.items() if draft.send(key, value)}
+    if not sent:
+        draft.note("aspect_ratio", UNSUPPORTED)
+    elif not (exact and sent == chosen):
+        draft.note("aspect_ratio", f"asked {asked}, sent {_in_words(sent)}")
+
+
+def _shape(ratio: str | None) -> float | None:
+    """Width by height."""
+    across, _, down = (ratio or "").partition(":")
+    return float(across) / float(down) if down else None
+
+
+def _in_words(sent: dict[str, Any]) -> str:
+    sides = [f"{sent['width']}x{sent['height']}"] if {"width", "height"} <= sent.keys() else []
+    words = [f"{k} {v}" for k, v in sent.items() if v != "custom" and (k in SIZE_KEYS or not sides)]
+    return ", ".join(sides + words)
 
 
 def _number(draft: _Draft, name: str, keys: Iterable[str], asked: float | None) -> None:
@@ -208,6 +237,37 @@ def _seed(draft: _Draft, asked: int | None, new_seed: Callable[[], int]) -> None
             draft.note("seed", UNSUPPORTED)
     elif asked not in (None, sent):
         draft.note("seed", f"asked {asked}, sent {sent}")
+
+
+def _count(draft: _Draft, asked: int | None, *, source: bool) -> None:
+    sent: Any = 1
+    for key in COUNT_KEYS:
+        limits = draft.fields.get(key)
+        if limits is None:
+            continue
+        wanted = asked or 1
+        if SERIES_KEY in draft.fields:
+            if wanted > 1 and not draft.send(SERIES_KEY, "auto"):
+                continue  # without it the count is not read
+            wanted = min(wanted, MOST_PICTURES - source)
+        if wanted != limits.get("default", 1) or draft.needs(key):
+            draft.send(key, nearest_number(wanted, limits))
+        sent = draft.input.get(key, limits.get("default", 1))
+        break
+    if asked and sent != asked:
+        draft.note("num_outputs", f"asked {asked}, sent {sent}")
+
+
+def _format(draft: _Draft, asked: str | None) -> None:
+    words = (draft.fields.get("output_format", {}).get("default"), *FORMAT_WORDS)
+    storable = [word for word in words if word in FORMAT_WORDS]
+    first = stored_format(asked) if asked else draft.model.output_format
+    storable.sort(key=lambda word: stored_format(word) != draft.model.output_format)
+    storable.sort(key=lambda word: stored_format(word) != first)
+    draft.send("output_format", *storable)
+    sent = output_format_of(draft.input, draft.model)
+    if asked and sent != first:
+        draft.note("output_format", f"asked {asked}, sent {sent}")
 
 
 def _style(draft: _Draft, asked: str) -> None:
@@ -243,5 +303,5 @@ def _complete(draft: _Draft, *, source: bool) -> None:
             wanted = key in IMAGE_KEYS and not source
             why = "send source_image_url" if wanted else "a request cannot carry it"
             raise UnsupportedModel(f"{model_id} requires {key!r}: {why}")
-    if not allows({**schema, "additionalProperties": False}, draft.input):
+    if not draft.model.accepts(draft.input):
         raise UnsupportedModel(f"{model_id} sets conditions between its inputs that cannot be met")

@@ -5,15 +5,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from functions.process_generation.json_schema import Schema, bounds, nearest_number, types_of
+from functions._shared.image_models.json_schema import Schema, bounds, nearest_number, types_of
+from functions._shared.image_models.keys import SIZE_KEYS
 
 T = TypeVar("T")
 Size = tuple[int, int]
 """Width and height in pixels."""
 
 DEFAULT_SIZE: Size = (1024, 1024)
-SIZE_KEYS = ("aspect_ratio", "size", "image_size", "resolution", "megapixels")
-"""Properties whose words mean a size; each word is told by its shape, not by its property."""
 COMMON_RATIOS = ("1:1", "16:9", "9:16", "4:3", "3:4")
 """What an aspect_ratio that lists nothing can be trusted to know."""
 SAME_SHAPE = 0.01
@@ -48,6 +47,34 @@ def choose_size(
     # Beside a ratio that is set by default, width and height may count for nothing: send both.
     shape = _shape(fields.get("aspect_ratio", {}).get("default"))
     return ({**listed, **sides}, False) if shape and shape != asked[0] / asked[1] else (sides, fits)
+
+
+def choose_shape(fields: Mapping[str, Schema], shape: float) -> tuple[dict[str, Any], bool]:
+    """The input for a ratio (width by height) alone, and whether the picture has that ratio, to the eye.
+
+    How large it gets is left to the model, as far as that can be: of its sizes, the nearest to its default.
+    """
+    area = _default_side(fields.get("width", {})) * _default_side(fields.get("height", {}))
+    asked = (max(1, round(math.sqrt(area * shape))), max(1, round(math.sqrt(area / shape))))
+    ratio = min(
+        ((_apart(meant, shape), key, word) for key, word, meant in _offers(fields, _ratio)),
+        key=lambda option: option[0],
+        default=None,
+    )
+    if ratio and (ratio[0] <= SAME_SHAPE or not {"width", "height"} <= fields.keys()):
+        return {ratio[1]: ratio[2]}, ratio[0] <= SAME_SHAPE
+    if ratio and not _custom_word(fields):
+        return {ratio[1]: ratio[2]}, False  # beside it width and height may count for nothing
+    chosen, _ = choose_size(fields, asked, source=False)
+    sent = _shape(next((chosen[key] for key in SIZE_KEYS if key in chosen), None))
+    if {"width", "height"} <= chosen.keys():
+        sent = chosen["width"] / chosen["height"]
+    return chosen, sent is not None and _apart(sent, shape) <= SAME_SHAPE
+
+
+def _default_side(field: Schema) -> float:
+    side = field.get("default")
+    return side if isinstance(side, int | float) and side >= 1 else 1024
 
 
 def _unasked(fields: Mapping[str, Schema], *, source: bool) -> dict[str, Any]:
@@ -89,7 +116,7 @@ def _sides(
         nearest_number(side * shrink * grow, fields[key])
         for key, side in zip(("width", "height"), asked, strict=True)
     )
-    if width is None or height is None:
+    if width is None or height is None or width < 1 or height < 1:
         return {}, False
     return {**custom, "width": width, "height": height}, (width, height) == asked
 

@@ -1,18 +1,15 @@
 """The queue from Python: one function per SQL function of sql/2*.sql, and no other SQL."""
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from functions._shared.errors import LeaseLost, NotFound
-from functions._shared.resources import Pool
+from functions._shared.database import Pool, fenced
 
 LEASE_S = 10
 """How long a worker may be silent before its jobs go to another; it renews each at a third of it."""
@@ -28,18 +25,6 @@ class Job:
     attempt_number: int
     max_attempts: int
     lease_token: int
-
-
-@asynccontextmanager
-async def fenced() -> AsyncIterator[None]:
-    """Turn what our SQL refuses into LeaseLost (a stale fencing token) or NotFound (its row is gone or done)."""
-    try:
-        yield
-    except psycopg.Error as error:
-        refusal = {"PT409": LeaseLost, "PT404": NotFound}.get(error.sqlstate or "")
-        if refusal:
-            raise refusal(str(error.diag.message_primary)) from None
-        raise
 
 
 async def claim(pool: Pool, limit: int, worker_id: str) -> list[Job]:
@@ -102,6 +87,19 @@ async def requeue_expired(pool: Pool) -> int:
     async with pool.connection() as connection:
         cursor = await connection.execute("select public.requeue_expired() as count")
         return int((await cursor.fetchall())[0]["count"])
+
+
+async def progress(pool: Pool, job_ids: Iterable[UUID]) -> tuple[int, int]:
+    """How many of these jobs are still processing, parked ones among them; and how many are back or failed."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "select count(*) filter (where status = 'processing') as processing,"
+            " count(*) filter (where status not in ('processing', 'completed')) as unwell"
+            " from public.job_queue where id = any(%s)",
+            (list(job_ids),),
+        )
+        [row] = await cursor.fetchall()
+        return row["processing"], row["unwell"]
 
 
 async def record_tick(pool: Pool) -> None:

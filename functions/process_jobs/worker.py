@@ -15,7 +15,8 @@ from uuid import UUID
 import psycopg
 import psycopg_pool
 
-from functions._shared.errors import FunctionError, GenerationFailed, LeaseLost
+from functions._shared.database import DATABASE_DOWN
+from functions._shared.errors import FunctionError, GenerationFailed, InvalidRequest, LeaseLost
 from functions._shared.resources import Resources
 from functions.process_jobs import queue
 from functions.process_jobs.jobs import JOBS
@@ -26,7 +27,8 @@ log = logging.getLogger(__name__)
 POLL_S = 1.0
 """How often an idle worker looks without being woken: for retries that fall due, jobs of dead workers, plain SQL."""
 
-DATABASE_DOWN = (psycopg.OperationalError, psycopg_pool.PoolTimeout)
+PARKED_S = 0.1
+"""How often a call that waits for its jobs looks after those that are parked."""
 
 
 class Worker:
@@ -64,10 +66,18 @@ class Worker:
         await _end(renewing)
 
     async def run_once(self, limit: int) -> tuple[int, int]:
-        """Claim up to ``limit`` jobs and run them to their end: how many, and how many of them with an error."""
+        """Claim up to ``limit`` jobs and see them to their end: how many, and how many of them with an error."""
         tasks = await self._claim(limit)
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        return len(outcomes), sum(outcome is not True for outcome in outcomes)
+        jobs = [self._running[task].id for task in tasks]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        # The parked ones are ended by whoever learns of their prediction's end, perhaps in another process.
+        processing, unwell = len(jobs), 0
+        until = asyncio.get_running_loop().time() + self._settings.job_timeout_ms / 1000
+        while processing and asyncio.get_running_loop().time() < until:
+            processing, unwell = await queue.progress(self._resources.pool, jobs)
+            if processing:
+                await asyncio.sleep(PARKED_S)
+        return len(jobs), unwell
 
     async def _claim_loop(self) -> None:
         while True:
@@ -147,10 +157,15 @@ class Worker:
                 result = await handler(job, self._resources)
         except GenerationFailed as error:
             await queue.fail(
-                pool, job, str(error), retry=error.retry, retry_after_s=error.retry_after_s
+                pool,
+                job,
+                str(error),
+                retry=error.retry,
+                retry_after_s=error.retry_after_s,
+                error_class=error.error_class,
             )
         except FunctionError as error:
-            await queue.fail(pool, job, str(error), retry=False)
+            await queue.fail(pool, job, str(error), retry=False, error_class=_class_of(error))
         except TimeoutError:
             text = f"Job timed out after {self._settings.job_timeout_ms} ms"
             await queue.fail(pool, job, text, retry=True, error_class="timeout")
@@ -210,3 +225,7 @@ class Worker:
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+def _class_of(error: FunctionError) -> str | None:
+    return "bad_input" if isinstance(error, InvalidRequest) else None

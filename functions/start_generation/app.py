@@ -28,10 +28,15 @@ async def start(request: Request) -> JSONResponse:
     resources = resources_of(request)
     user_id = resources.auth.user(request)
     body = await read_body(request, GenerationRequest)
+    model = await resources.models.resolve(body.model_id, resources.pool)
+    payload = body.model_dump(exclude_none=True)
+    payload["model_id"] = model.replicate_id
+    if ":" in body.model_id:
+        payload["model_version"] = model.version
     async with resources.pool.connection() as connection:
         cursor = await connection.execute(
             "select * from public.start_generation(%s, %s)",
-            (user_id, Jsonb(body.model_dump(exclude_none=True))),
+            (user_id, Jsonb(payload)),
         )
         row = cast(dict[str, Any], await cursor.fetchone())
     resources.wake()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from functions._local.defaults import SANDBOX_TOKEN, local_environment
 from functions._local.sandbox.app import create_sandbox
@@ -49,22 +50,31 @@ def own_process(environ: dict[str, str]) -> Iterator[tuple["subprocess.Popen[byt
             process.kill()
 
 
-def test_the_next_process_adopts_what_a_killed_one_had_paid_for(environ, db):
-    sandbox = create_sandbox(token=SANDBOX_TOKEN, seconds=3600)
-    with bound("127.0.0.1", free_port(), "sandbox") as listener, serving(sandbox, listener):
+@pytest.mark.parametrize("known", [True, False], ids=["its id written down", "its answer lost"])
+def test_the_next_process_adopts_what_a_killed_one_had_paid_for(environ, db, monkeypatch, known):
+    monkeypatch.setattr("functions.process_generation.paid.LISTED_AFTER_S", 0.0)
+    app = create_sandbox(token=SANDBOX_TOKEN, seconds=500)
+    sandbox = app.state.sandbox
+    sandbox.slow_seconds = 3600
+    with bound("127.0.0.1", free_port(), "sandbox") as listener, serving(app, listener):
         environ["REPLICATE_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        fault = "" if known else "[fault:slow-answer]"
         with own_process(environ) as (process, url):
             token = {"Authorization": f"Bearer {local_environment({})['SUPABASE_ANON_KEY']}"}
-            answer = httpx.post(f"{url}/functions/v1/start-generation", json=BODY, headers=token)
+            body = {**BODY, "model_id": "google/nano-banana", "prompt": f"a cat {fault}"}
+            answer = httpx.post(f"{url}/functions/v1/start-generation", json=body, headers=token)
             assert answer.status_code == 200
+            wanted = "running" if known else "intended"
             while not db.execute(
-                "select 1 from image_generations where replicate_prediction_id is not null"
+                "select 1 from predictions where status = %s", (wanted,)
             ).fetchone():
+                pass
+            while not sandbox.predictions:
                 pass
             process.kill()
             process.wait()
-        [prediction] = sandbox.state.sandbox.predictions.values()
-        prediction.created -= 7200  # the picture is ready, and nobody asks for it
+        [prediction] = sandbox.predictions.values()
+        prediction.created -= 550  # the picture is ready, and nobody asks for it
         assert db.execute("select status from job_queue").fetchone() == {"status": "processing"}
 
         with running_edge(**environ):
@@ -72,13 +82,15 @@ def test_the_next_process_adopts_what_a_killed_one_had_paid_for(environ, db):
                 "status": "completed"
             }:
                 pass
-        assert len(sandbox.state.sandbox.predictions) == 1
+        assert len(sandbox.predictions) == 1
     took_over = db.execute(
         "select attempt_number, errors from job_queue where job_type = 'generate-image'"
     ).fetchone()
     assert took_over is not None
-    assert took_over["attempt_number"] == 2
-    assert [error["text"] for error in took_over["errors"]] == ["The worker stopped answering"]
+    assert took_over["attempt_number"] == (1 if known else 2), "a parked job needs no worker"
+    assert [error["text"] for error in took_over["errors"]] == (
+        [] if known else ["The worker stopped answering"]
+    )
 
 
 def test_two_processes_share_the_queue_and_run_each_job_once(environ, db, sandbox):

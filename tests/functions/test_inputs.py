@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from functions._shared.errors import InvalidRequest
 from functions._shared.generation_request import GenerationRequest
-from functions.process_generation.catalog import (
+from functions._shared.image_models.catalog import (
     CATALOG,
     find_model,
     model_from_schema,
@@ -24,7 +24,7 @@ from functions.process_generation.inputs import (
     output_format_of,
 )
 
-FILES = resources.files("functions.process_generation").joinpath("schemas").iterdir()
+FILES = resources.files("functions._shared.image_models").joinpath("schemas").iterdir()
 FACTS = {facts["model"]: facts for facts in (json.loads(f.read_text("utf-8")) for f in FILES)}
 NEEDS_A_KEY = "openai/gpt-image-1"
 USABLE = sorted(FACTS.keys() - {NEEDS_A_KEY})

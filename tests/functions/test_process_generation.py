@@ -8,9 +8,15 @@ from functions._local.defaults import local_environment
 from functions._shared.errors import GenerationFailed, InvalidRequest
 from functions._shared.fetch import fetch_output, fetch_source
 from functions._shared.pictures import inspect
+from functions._shared.replicate import (
+    MaybeCreated,
+    NotCreated,
+    PredictionOver,
+    Replicate,
+    outputs_of,
+)
 from functions._shared.resources import open_resources
 from functions._shared.settings import Settings
-from functions.process_generation.replicate import Replicate, ended_without_picture, first_output
 from tests.conftest import Edge
 
 BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
@@ -124,74 +130,122 @@ async def test_an_output_is_fetched_from_the_provider_only(resources, url):
 
 
 @pytest.mark.parametrize(
-    ("output", "url"),
+    ("output", "urls"),
     [
-        (["https://a", "https://b"], "https://a"),
-        ("https://a", "https://a"),
-        ({"url": "https://a"}, "https://a"),
-        ([{"url": "https://a"}], "https://a"),
-        ([], None),
-        (None, None),
-        ("", None),
-        ({}, None),
-        (7, None),
+        (["https://a", "https://b"], ("https://a", "https://b")),
+        ("https://a", ("https://a",)),
+        ({"url": "https://a"}, ("https://a",)),
+        ([{"url": "https://a"}], ("https://a",)),
+        ({"images": ["https://a", "https://b"], "seed": "7"}, ("https://a", "https://b")),
+        ("data:image/png;base64,AA==", ("data:image/png;base64,AA==",)),
     ],
 )
-def test_outputs_come_in_three_shapes(output, url):
-    assert first_output(output) == url
+def test_outputs_come_in_many_shapes(output, urls):
+    assert outputs_of({"status": "succeeded", "output": output}) == urls
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "retry"),
+    ("status", "error", "error_class", "retry"),
     [
-        ("failed", "Prediction interrupted; please retry (code: PA)", True),
+        ("failed", "Prediction interrupted; please retry (code: PA)", "transient", True),
+        ("failed", "Director: unexpected error handling prediction (E9828)", "transient", True),
         (
             "failed",
             "NSFW content detected. Try running it again, or try a different prompt.",
+            "refused",
             False,
         ),
-        ("failed", "The input or output was flagged as sensitive. (E005)", False),
-        ("failed", None, True),
-        ("canceled", None, False),
-        ("aborted", None, False),
-        ("succeeded", None, False),
+        ("failed", "The input or output was flagged as sensitive. (E005)", "refused", False),
+        ("failed", "Queue is full", "busy", True),
+        ("failed", "You've hit your monthly spend limit", "out_of_credit", False),
+        ("failed", "CUDA out of memory (E1001)", "model_failed", False),
+        ("failed", "KeyError: 'x'", "model_failed", False),
+        ("failed", None, "transient", True),
+        ("canceled", None, "canceled", False),
+        ("aborted", None, "timed_out", True),
+        ("succeeded", None, "refused", False),
     ],
 )
-def test_predictions_that_end_without_a_picture(status, error, retry):
-    failure = ended_without_picture({"status": status, "error": error})
-    assert failure.retry is retry
-    assert str(failure)
+@pytest.mark.parametrize("output", [[], None, "", {}, 7, {"text": "no"}])
+def test_predictions_that_end_without_a_picture(status, error, error_class, retry, output):
+    with pytest.raises(PredictionOver) as over:
+        outputs_of({"status": status, "error": error, "output": output})
+    assert (over.value.error_class, over.value.retry) == (error_class, retry)
+    assert str(over.value)
+
+
+def test_a_picture_that_was_removed_may_be_made_again():
+    with pytest.raises(PredictionOver) as over:
+        outputs_of({"status": "succeeded", "output": None, "data_removed": True})
+    assert over.value.retry
 
 
 def replicate_answering(status, **answer) -> Replicate:
     """A client whose every call gets this one answer."""
     transport = httpx.MockTransport(lambda _: httpx.Response(status, **answer))
-    return Replicate(httpx.AsyncClient(transport=transport), "http://x", SecretStr("t"))
+    return Replicate(httpx.AsyncClient(transport=transport), "http://x", SecretStr("t0ken"))
+
+
+LITTLE_CREDIT = (
+    "Request was throttled. Your rate limit for creating predictions is reduced to 6 requests per minute with a burst"
+    " of 1 requests while you have less than $5.0 in credit. Your rate limit resets in ~8s."
+)
 
 
 @pytest.mark.parametrize(
-    ("status", "options", "wait"),
+    ("options", "wait", "spacing"),
     [
-        (429, {"headers": {"Retry-After": "7"}}, 7.5),
-        (429, {"json": {"detail": "throttled", "retry_after": 8}}, 8.5),
-        (429, {"json": {"detail": "Request was throttled. Your rate limit resets in ~30s."}}, 30.5),
-        (429, {"text": "busy"}, 10),
+        ({"headers": {"Retry-After": "7"}}, 7, None),
+        ({"json": {"detail": "throttled", "retry_after": 8}}, 8, None),
+        ({"json": {"detail": "Request was throttled. Your rate limit resets in ~30s."}}, 30, None),
+        ({"json": {"detail": LITTLE_CREDIT, "retry_after": 8}}, 8, 10),
+        ({"text": "busy"}, 10, None),
     ],
 )
-async def test_a_busy_provider_says_how_long_to_wait(status, options, wait):
-    with pytest.raises(GenerationFailed) as busy:
-        await replicate_answering(status, **options).get("p")
-    assert (busy.value.retry, busy.value.retry_after_s) == (True, wait)
+async def test_a_busy_provider_says_how_long_to_wait(options, wait, spacing):
+    with pytest.raises(NotCreated) as busy:
+        await replicate_answering(429, **options).create("a/b", None, {}, cancel_after_s=60)
+    assert (busy.value.retry, busy.value.error_class) == (True, "busy")
+    assert (busy.value.retry_after_s, busy.value.spacing_s) == (wait, spacing)
 
 
 @pytest.mark.parametrize(
-    ("status", "retry"), [(400, False), (401, False), (402, False), (422, False), (500, True)]
+    ("status", "answer", "error_class", "text"),
+    [
+        (400, "why", "bad_input", "why"),
+        (401, "why", "unauthorised", "the server's Replicate token is not accepted"),
+        (402, "why", "out_of_credit", "the server's Replicate account is out of credit"),
+        (404, "why", "unknown_model", "why"),
+        (422, "why", "bad_input", "why"),
+        (422, "The specified version does not exist", "unknown_model", None),
+    ],
 )
-async def test_only_the_providers_own_trouble_is_tried_again(status, retry):
-    with pytest.raises(GenerationFailed) as refused:
-        await replicate_answering(status, text="why").create("a/b", None, {}, 60)
-    assert refused.value.retry is retry
-    assert str(refused.value) == f"Replicate API error ({status}): why"
+async def test_what_the_provider_refuses_is_not_tried_again(status, answer, error_class, text):
+    with pytest.raises(NotCreated) as refused:
+        await replicate_answering(status, text=answer).create("a/b", None, {}, cancel_after_s=60)
+    assert (refused.value.retry, refused.value.error_class) == (False, error_class)
+    assert str(refused.value) == f"Replicate API error ({status}): {text or answer}"
+
+
+@pytest.mark.parametrize("answer", [{"text": "<html>oops"}, {"text": ""}])
+async def test_after_a_server_error_nobody_knows(answer):
+    with pytest.raises(MaybeCreated) as unclear:
+        await replicate_answering(502, **answer).create("a/b", None, {}, cancel_after_s=60)
+    assert str(unclear.value) == "Replicate API error (502): Bad Gateway"
+    assert unclear.value.retry
+
+
+@pytest.mark.parametrize("answer", ["not json", "[]", "{}"])
+async def test_an_answer_that_is_no_prediction_may_have_made_one(answer):
+    with pytest.raises(MaybeCreated):
+        await replicate_answering(201, text=answer).create("a/b", None, {}, cancel_after_s=60)
+
+
+async def test_no_token_reaches_an_error():
+    replicate = replicate_answering(422, text="t0ken and r8_abcdef and whsec_abcdef=")
+    with pytest.raises(NotCreated) as refused:
+        await replicate.create("a/b", None, {}, cancel_after_s=60)
+    assert str(refused.value) == "Replicate API error (422): *** and r8_*** and whsec_***"
 
 
 @pytest.mark.parametrize(

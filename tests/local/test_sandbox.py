@@ -33,7 +33,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     data["model"]: data
     for data in (
         json.loads(file.read_text("utf-8"))
-        for file in (files("functions.process_generation") / "schemas").iterdir()
+        for file in (files("functions._shared.image_models") / "schemas").iterdir()
         if file.name.endswith(".json")
     )
 }
@@ -554,8 +554,11 @@ def test_the_newest_come_first_a_hundred_at_most() -> None:
     with running(seconds=0) as server:
         ids = [server.create().json()["id"] for _ in range(102)]
         page = server.client.get("/v1/predictions").json()
+        rest = server.client.get(page["next"]).json()
         assert list(server.sandbox.predictions) == ids
-    assert (page["previous"], page["next"]) == (None, None)
+        assert server.client.get(rest["previous"]).json()["results"] == page["results"]
+    assert (page["previous"], rest["next"]) == (None, None)
+    assert [prediction["id"] for prediction in rest["results"]] == ids[1::-1]
     assert [prediction["id"] for prediction in page["results"]] == ids[:-101:-1]
     assert page["results"][0]["status"] == "succeeded"
 
@@ -702,7 +705,7 @@ def test_the_same_seed_prompt_and_model_make_the_same_picture(at_once: Server) -
         return at_once.client.get(done["output"][0]).content
 
     first = picture()
-    at_once.sandbox.draw.cache_clear()
+    at_once.sandbox.pictures.draw.cache_clear()
     assert picture() == first
     assert first not in (
         picture(seed=8),

@@ -1,4 +1,4 @@
-"""A generation and its jobs move together: sql/30_start_generation.sql, 31_generation_steps.sql."""
+"""A generation and its jobs move together: sql/30_start_generation.sql, 31_generation_steps.sql, 33_predictions.sql."""
 
 import psycopg
 import pytest
@@ -24,36 +24,66 @@ def claim(db):
     return db.execute("select * from claim_next_job()").fetchone()
 
 
-def finish_generate(db, job):
+def begin(db, job, generation_id):
     return db.execute(
-        "select finish_generate_image(%s, %s, 'https://x/y.png', 'png', 1024, 768, 3) as id",
+        "select * from begin_generate_image(%s, %s, %s, '10 minutes')",
+        (job["id"], job["lease_token"], generation_id),
+    ).fetchone()
+
+
+def intend(db, job):
+    return db.execute(
+        "select * from intend_prediction(%s, %s, 'a/b', null, '{}', 'png', '{\"size: no\"}', '10 minutes')",
         (job["id"], job["lease_token"]),
+    ).fetchone()
+
+
+def park(db, job, intent_id, prediction_id="p1"):
+    return db.execute(
+        "select park_prediction(%s, %s, %s) as first_poll",
+        (intent_id, job["lease_token"], prediction_id),
+    ).fetchone()["first_poll"]
+
+
+def succeed(db, job, intent_id):
+    return db.execute(
+        "select succeed_prediction(%s, %s, %s, 3.2) as id",
+        (intent_id, job["lease_token"], ["https://x/y.png", "https://x/z.png"]),
     ).fetchone()["id"]
 
 
+def parked(db, start):
+    """A generation whose prediction runs; returns its id, its job and the intent's id."""
+    ids = start()
+    job = claim(db)
+    assert begin(db, job, ids["generation_id"]) is None
+    intent_id = intend(db, job)["intent_id"]
+    park(db, job, intent_id)
+    return ids["generation_id"], job, intent_id
+
+
 def finish_download(db, job):
-    image = {
-        "user_id": USER,
-        "filename": "f.png",
-        "storage_path": "u/f.png",
-        "public_url": "http://p",
-        "format": "png",
-    }
+    images = [
+        {
+            "user_id": USER,
+            "filename": f"f{n}.png",
+            "storage_path": f"u/f{n}.png",
+            "public_url": f"http://p{n}",
+            "format": "png",
+        }
+        for n in (1, 2)
+    ]
     return db.execute(
         "select finish_download_image(%s, %s, %s) as id",
-        (job["id"], job["lease_token"], Jsonb(image)),
+        (job["id"], job["lease_token"], Jsonb(images)),
     ).fetchone()["id"]
 
 
 def downloading(db, start):
     """A generation whose picture is made; returns its id and the claimed download job."""
-    ids = start()
-    job = claim(db)
-    db.execute(
-        "select begin_generation(%s, %s, %s)", (job["id"], job["lease_token"], ids["generation_id"])
-    )
-    finish_generate(db, job)
-    return ids["generation_id"], claim(db)
+    generation_id, job, intent_id = parked(db, start)
+    succeed(db, job, intent_id)
+    return generation_id, claim(db)
 
 
 def test_a_start_is_a_queued_row_and_a_job_with_the_originals_payload(db, start):
@@ -80,8 +110,10 @@ def test_a_model_without_a_row_falls_back(db, start):
 def test_each_step_moves_generation_and_job_together(db, start):
     generation_id, job = downloading(db, start)
     assert generation(db, generation_id)["status"] == "downloading"
-    assert generation(db, generation_id)["generation_time_seconds"] == 3
+    assert generation(db, generation_id)["generation_time_seconds"] == 0
+    assert generation(db, generation_id)["adjustments"] == ["size: no"]
     assert (job["job_type"], job["payload"]["output_url"]) == ("download-image", "https://x/y.png")
+    assert job["payload"]["output_urls"] == ["https://x/y.png", "https://x/z.png"]
     assert (
         db.execute("select priority from job_queue where id = %s", (job["id"],)).fetchone()[
             "priority"
@@ -92,7 +124,7 @@ def test_each_step_moves_generation_and_job_together(db, start):
     row = generation(db, generation_id)
     assert row["status"] == "completed"
     assert row["completed_at"] is not None
-    image = db.execute("select * from images").fetchone()
+    image, other = db.execute("select * from images order by created_at").fetchall()
     assert (image["id"], image["generation_id"], image["prompt"]) == (
         image_id,
         generation_id,
@@ -103,30 +135,27 @@ def test_each_step_moves_generation_and_job_together(db, start):
     ]
     assert result == {
         "image_id": str(image_id),
-        "public_url": "http://p",
-        "storage_path": "u/f.png",
+        "public_url": "http://p1",
+        "storage_path": "u/f1.png",
+        "image_ids": [str(image_id), str(other["id"])],
     }
 
 
 def test_repeating_a_step_whose_answer_was_lost_changes_nothing(db, start):
-    ids = start()
-    job = claim(db)
-    db.execute(
-        "select begin_generation(%s, %s, %s)", (job["id"], job["lease_token"], ids["generation_id"])
-    )
-    assert finish_generate(db, job) == finish_generate(db, job)
+    _, job, intent_id = parked(db, start)
+    assert park(db, job, intent_id) is None
+    assert succeed(db, job, intent_id) == succeed(db, job, intent_id)
+    assert park(db, job, intent_id) is None, "the create's answer came after the webhook"
     download = claim(db)
     assert finish_download(db, download) == finish_download(db, download)
-    assert db.execute("select count(*) as n from images").fetchone()["n"] == 1
+    assert db.execute("select count(*) as n from images").fetchone()["n"] == 2
     assert db.execute("select count(*) as n from job_queue").fetchone()["n"] == 2
 
 
 def test_a_first_failed_attempt_leaves_the_generation_processing(db, start):
     ids = start()
     job = claim(db)
-    db.execute(
-        "select begin_generation(%s, %s, %s)", (job["id"], job["lease_token"], ids["generation_id"])
-    )
+    begin(db, job, ids["generation_id"])
     db.execute("select complete_job(%s, p_error => 'hiccup')", (job["id"],))
     assert generation(db, ids["generation_id"])["status"] == "processing"
 
@@ -169,21 +198,9 @@ def test_a_revived_job_takes_its_generation_out_of_failed(db, start):
     db.execute("select complete_job(%s, p_error => 'x', p_retry => false)", (claim(db)["id"],))
     db.execute("update job_queue set status='pending', attempt_number=0, error_message=null")
     job = claim(db)
-    db.execute(
-        "select begin_generation(%s, %s, %s)", (job["id"], job["lease_token"], ids["generation_id"])
-    )
+    begin(db, job, ids["generation_id"])
     row = generation(db, ids["generation_id"])
     assert (row["status"], row["error_message"]) == ("processing", None)
-
-
-def test_a_prediction_is_kept_for_the_next_worker(db, start):
-    ids = start()
-    job = claim(db)
-    lease = (job["id"], job["lease_token"], ids["generation_id"])
-    begin = "select begin_generation(%s, %s, %s) as prediction"
-    assert db.execute(begin, lease).fetchone()["prediction"] is None
-    db.execute("select record_prediction(%s, %s, %s, 'p1')", lease)
-    assert db.execute(begin, lease).fetchone()["prediction"] == "p1"
 
 
 def test_a_finished_generation_is_not_begun_again(db, start):
@@ -194,10 +211,7 @@ def test_a_finished_generation_is_not_begun_again(db, start):
     )
     again = claim(db)
     with pytest.raises(psycopg.Error, match="waits for a picture"):
-        db.execute(
-            "select begin_generation(%s, %s, %s)",
-            (again["id"], again["lease_token"], generation_id),
-        )
+        begin(db, again, generation_id)
 
 
 def test_a_cancelled_generation_is_not_completed_by_a_late_download(db, start):
@@ -228,3 +242,176 @@ def test_the_size_a_job_asks_the_model_for(db, start, request_, sent):
     start(**request_)
     payload = claim(db)["payload"]
     assert (payload.get("width"), payload.get("height")) == sent
+
+
+def job_of(db, job):
+    return db.execute("select * from job_queue where id = %s", (job["id"],)).fetchone()
+
+
+def prediction(db):
+    return db.execute("select * from predictions").fetchone()
+
+
+def test_a_parked_job_keeps_its_lease_past_the_predictions_time(db, start):
+    generation_id, job, _ = parked(db, start)
+    row = db.execute(
+        "select lease_expires_at - expires_at = interval '5 minutes' as later"
+        " from job_queue join predictions on job_id = job_queue.id"
+    ).fetchone()
+    assert row == {"later": True}
+    assert generation(db, generation_id)["replicate_prediction_id"] == "p1"
+    assert db.execute("select parked_jobs from queue_health").fetchone() == {"parked_jobs": 1}
+    assert job_of(db, job)["status"] == "processing"
+
+
+def test_the_next_worker_adopts_what_runs_and_looks_for_what_was_intended(db, start):
+    ids = start()
+    job = claim(db)
+    assert begin(db, job, ids["generation_id"]) is None
+    intent = intend(db, job)
+    found = begin(db, job, ids["generation_id"])
+    assert (found["id"], found["status"]) == (intent["intent_id"], "intended")
+    park(db, job, intent["intent_id"])
+    db.execute("update job_queue set status = 'pending'")
+    again = claim(db)
+    found = begin(db, again, ids["generation_id"])
+    assert (found["status"], found["prediction_id"]) == ("running", "p1")
+    assert found["lease_token"] == again["lease_token"]
+    [due] = db.execute("select * from claim_polls()").fetchall()
+    assert (due["prediction_id"], due["lease_token"]) == ("p1", again["lease_token"])
+
+
+def test_what_an_earlier_version_has_paid_for_is_adopted_too(db, start):
+    ids = start()
+    db.execute("update image_generations set replicate_prediction_id = 'old'")
+    found = begin(db, claim(db), ids["generation_id"])
+    assert (found["status"], found["prediction_id"]) == ("running", "old")
+
+
+def test_a_parked_job_nobody_looked_after_returns_uncounted(db, start):
+    _, job, _ = parked(db, start)
+    db.execute("update job_queue set lease_expires_at = now() - interval '1 s'")
+    assert db.execute("select requeue_expired() as n").fetchone() == {"n": 1}
+    row = job_of(db, job)
+    assert (row["status"], row["attempt_number"], row["crash_count"], row["errors"]) == (
+        "pending", 0, 0, [],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda db, job, _: intend(db, job),
+        lambda db, job, intent_id: park(db, job, intent_id),
+        lambda db, job, intent_id: succeed(db, job, intent_id),
+        lambda db, job, intent_id: fail(db, job, intent_id),
+    ],
+    ids=["intend", "park", "succeed", "fail"],
+)
+def test_no_step_without_the_lease(db, start, step):
+    _, job, intent_id = parked(db, start)
+    stale = {**job, "lease_token": job["lease_token"] - 1}
+    with pytest.raises(psycopg.Error) as refused:
+        step(db, stale, intent_id)
+    assert refused.value.sqlstate == "PT409"
+    assert prediction(db)["status"] == "running"
+
+
+def fail(db, job, intent_id, *, retry=True, retry_after=None):
+    db.execute(
+        "select fail_prediction(%s, %s, 'failed', 'broken', 'model_failed', %s, %s)",
+        (intent_id, job["lease_token"], retry, retry_after),
+    )
+
+
+def test_a_failed_prediction_ends_the_attempt_once(db, start):
+    generation_id, job, intent_id = parked(db, start)
+    fail(db, job, intent_id)
+    assert generation(db, generation_id)["replicate_prediction_id"] is None
+    row = job_of(db, job)
+    assert (row["status"], row["attempt_number"], row["errors"][0]["class"]) == (
+        "pending", 1, "model_failed",
+    )  # fmt: skip
+    db.execute("update job_queue set scheduled_at = now()")
+    assert begin(db, claim(db), generation_id) is None, "a retry pays for a new one"
+
+
+def test_one_prediction_belongs_to_one_intent(db, start):
+    parked(db, start)
+    ids = start()
+    job = claim(db)
+    begin(db, job, ids["generation_id"])
+    intent = intend(db, job)
+    with pytest.raises(psycopg.Error, match="another intent") as refused:
+        park(db, job, intent["intent_id"], "p1")
+    assert refused.value.sqlstate == "PT409"
+
+
+def test_polls_are_handed_out_once_and_grow_apart(db, start):
+    parked(db, start)
+    assert not db.execute("select * from claim_polls()").fetchall(), "not yet due"
+    distances = []
+    for _ in range(6):
+        db.execute("update predictions set next_poll_at = now()")
+        [due] = db.execute("select * from claim_polls()").fetchall()
+        distances.append(round(due["next_poll_seconds"]))
+        assert (due["wanted"], due["expired"]) == (True, False)
+    assert distances == [2, 4, 8, 15, 15, 15]
+
+
+def test_a_fast_model_is_looked_at_sooner(db, start):
+    for _ in range(2):
+        _, job, intent_id = parked(db, start)
+        db.execute(
+            "select succeed_prediction(%s, %s, '{https://x}', 0.8)",
+            (intent_id, job["lease_token"]),
+        )
+        db.execute("update predictions set prediction_id = gen_random_uuid()")
+        claim(db)
+    assert db.execute("select typical_seconds('a/b') as s").fetchone()["s"] == pytest.approx(0.8)
+    ids = start()
+    job = claim(db)
+    begin(db, job, ids["generation_id"])
+    intent = intend(db, job)
+    assert intent["typical_seconds"] == pytest.approx(0.8)
+    assert park(db, job, intent["intent_id"], "p9") == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("end", ["cancel_job", "failed by hand"])
+def test_the_prediction_of_a_job_that_has_ended_is_looked_at_at_once(db, start, end):
+    _, job, intent_id = parked(db, start)
+    if end == "cancel_job":
+        db.execute("select cancel_job(%s)", (job["id"],))
+    else:
+        db.execute("update job_queue set status = 'failed'")
+    [due] = db.execute("select * from claim_polls()").fetchall()
+    assert (due["intent_id"], due["wanted"]) == (intent_id, False)
+    db.execute("select abandon_prediction(%s)", (intent_id,))
+    assert prediction(db)["status"] == "canceled"
+
+
+def test_a_429_holds_back_everybody(db, start):
+    ids = start()
+    job = claim(db)
+    begin(db, job, ids["generation_id"])
+    db.execute("select limit_provider('30 s')")
+    intent = intend(db, job)
+    assert intent["intent_id"] is None
+    assert 25 < intent["retry_after"].total_seconds() <= 30
+    assert prediction(db) is None
+    db.execute("select limit_provider('1 s')")
+    assert intend(db, job)["retry_after"].total_seconds() > 20, "a shorter wait takes nothing back"
+
+
+def test_an_account_held_to_a_rate_is_asked_at_that_rate(db, start):
+    jobs = []
+    for _ in range(2):
+        ids = start()
+        jobs.append(claim(db))
+        begin(db, jobs[-1], ids["generation_id"])
+    db.execute("select limit_provider('0 s', '10 s')")
+    assert intend(db, jobs[0])["intent_id"]
+    assert 9 < intend(db, jobs[1])["retry_after"].total_seconds() <= 10
+    db.execute("update provider_limits set not_before = now(), spaced_until = now()")
+    assert intend(db, jobs[1])["intent_id"]
+    assert db.execute("select not_before <= now() as free from provider_limits").fetchone()["free"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from functions._shared.image_models.catalog import CATALOG
 from scripts.postgres import Postgres
 from scripts.schema import SQL_FOLDER, apply_schema, main
 
@@ -69,9 +70,9 @@ def test_tables_join_the_realtime_publication_where_there_is_one(db, dsn):
     assert {row["tablename"] for row in rows} == {"image_generations", "job_queue"}
 
 
-def test_the_fourteen_models_are_seeded(db):
+def test_the_models_of_the_catalogue_are_seeded(db):
     rows = db.execute("select replicate_id, name, default_width from public.models").fetchall()
-    assert len(rows) == 14
+    assert len(rows) == len(CATALOG)
     assert {"replicate_id": "stability-ai/sdxl", "name": "SDXL", "default_width": 1024} in rows
 
 
@@ -131,7 +132,7 @@ def test_users_see_their_own_rows_only(db, as_role):
     assert [str(row["created_by"]) for row in db.execute("select created_by from job_queue")] == [
         mine
     ]
-    assert db.execute("select count(*) as n from models").fetchone()["n"] == 14
+    assert db.execute("select count(*) as n from models").fetchone()["n"] == len(CATALOG)
     as_role("anon")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         db.execute("select * from image_generations")

@@ -1,11 +1,11 @@
 """The sandbox's routes. See the package for the contract."""
 
-import base64
-import functools
+import asyncio
 import hmac
-import json
-import secrets
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -16,7 +16,6 @@ from starlette.authentication import (
     AuthenticationError,
     SimpleUser,
 )
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
@@ -24,38 +23,23 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from functions._local.sandbox import drawing
+from functions._local.sandbox import creates, problems
+from functions._local.sandbox.faults import Faults
 from functions._local.sandbox.models import (
     OFFICIAL_VERSION,
     Model,
     find_by_reference,
     load_models,
-    refusals,
+    read_model,
 )
-from functions._local.sandbox.picture_size import picture_size
-from functions._local.sandbox.predictions import Prediction
+from functions._local.sandbox.pictures import Pictures
+from functions._local.sandbox.predictions import Prediction, read_moment
+from functions._local.sandbox.problems import Cut, Problem
+from functions._local.sandbox.upload_files import Files
+from functions._local.sandbox.webhooks import Webhooks, new_secret
 
-KEPT_PREDICTIONS = 1000
-KEPT_PICTURES = 32
+KEPT_PREDICTIONS = 10_000
 PAGE_LENGTH = 100
-
-CONTENT_TYPES: Mapping[str, str] = {
-    "webp": "image/webp",
-    "png": "image/png",
-    "jpg": "image/jpeg",
-    "jpeg": "image/jpeg",
-    "svg": "image/svg+xml",
-}
-
-
-class Problem(Exception):
-    """An answer in Replicate's error form: ``title`` and ``extra`` are left out when empty."""
-
-    def __init__(self, status: int, detail: str, title: str = "", **extra: object) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.body = {**({"title": title} if title else {}), "detail": detail, "status": status}
-        self.body |= extra
 
 
 class Sandbox:
@@ -63,17 +47,43 @@ class Sandbox:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.models = load_models()
+        self.slow_seconds = 2.0
+        """How late slow-answer and slow-file come."""
+        self.pictures = Pictures()
+        self.webhooks = Webhooks(new_secret())
+        self.files = Files()
         self.predictions: dict[str, Prediction] = {}
         """By id, oldest first: as many as were created, up to ``KEPT_PREDICTIONS``."""
-        # Drawing is deterministic: the cache saves work, and a dropped picture is drawn again.
-        self.draw = functools.lru_cache(maxsize=KEPT_PICTURES)(drawing.draw)
+        self.calls: Counter[str] = Counter()
+        """How often each route was called."""
+        self.clear()
+
+    def clear(self) -> None:
+        """As new: no predictions, files, limit or counted faults, and the models of the files."""
+        self.models = load_models()
+        self.faults = Faults()
+        self.rate = creates.RateLimit()
+        self.predictions.clear()
+        self.files.files.clear()
+        self.calls.clear()
+
+    def limit(self, per_minute: int | None, burst: int = 1) -> None:
+        """Throttle creates from now on; None: no longer."""
+        self.rate = creates.RateLimit(per_minute, burst)
+
+    def add_model(self, data: Mapping[str, Any]) -> None:
+        """Serve a model beyond the files; ``data`` has their form."""
+        self.models[data["model"]] = read_model(data)
+
+    def change_schema(self, model_id: str, input_schema: Mapping[str, Any]) -> None:
+        self.models[model_id] = replace(self.models[model_id], input_schema=input_schema)
 
     async def create(self, request: Request) -> Response:
-        body = await _read_json(request)
+        self.calls["create"] += 1
+        body = await problems.read_json(request)
         reference = body.get("version") if isinstance(body, dict) else None
         model = find_by_reference(self.models, reference) if isinstance(reference, str) else None
-        _refuse_bad_body(body, model, by_name=False)
+        creates.refuse_bad_body(body, model, by_name=False)
         if model is None or not isinstance(reference, str):
             raise Problem(
                 422,
@@ -82,68 +92,109 @@ class Sandbox:
                 "Invalid version or not permitted",
             )
         version = OFFICIAL_VERSION if reference == model.id else reference.rpartition(":")[2]
-        return self._created(request, model, version, body["input"])
+        return await self._created(request, body, model, version)
 
     async def create_by_name(self, request: Request) -> Response:
+        self.calls["create"] += 1
         model = self.models.get("{owner}/{name}".format_map(request.path_params))
         if model is None or not model.official:
             raise HTTPException(404)
-        body = await _read_json(request)
-        _refuse_bad_body(body, model, by_name=True)
-        return self._created(request, model, OFFICIAL_VERSION, body["input"])
+        body = await problems.read_json(request)
+        creates.refuse_bad_body(body, model, by_name=True)
+        return await self._created(request, body, model, OFFICIAL_VERSION)
+
+    async def _created(
+        self, request: Request, body: dict[str, Any], model: Model, version: str
+    ) -> Response:
+        faults = creates.faults_of(request, body["input"], self.faults)
+        if (refused := creates.refusal(faults)) is not None:
+            return refused
+        self.rate.take()
+        base_url = str(request.base_url)
+        prediction = creates.make(request, body, model, version, self.seconds, faults)
+        prediction.lost_input = not all(
+            self.files.has(address, base_url) for address in _addresses(prediction.input)
+        )
+        if "webhook-early" in faults:
+            prediction.created -= self.seconds
+        self.predictions[prediction.id] = prediction
+        self._drop_oldest_finished()
+        if prediction.webhook:
+            calling = self.webhooks.follow(prediction, base_url)
+            if "webhook-early" in faults:
+                await asyncio.wait([calling])
+        if "slow-answer" in faults:
+            await asyncio.sleep(self.slow_seconds)
+        if "error-after" in faults:
+            return Response(status_code=502)
+        if "cut-after" in faults:
+            return Cut(status_code=201)
+        held = await creates.hold(request, prediction)
+        answer = prediction.as_json(base_url, just_created=not held)
+        return JSONResponse(answer, status_code=201, headers={"location": answer["urls"]["get"]})
 
     async def get(self, request: Request) -> Response:
+        self.calls["get"] += 1
         return JSONResponse(self._find(request).as_json(str(request.base_url)))
 
     async def cancel(self, request: Request) -> Response:
+        self.calls["cancel"] += 1
         prediction = self._find(request)
         prediction.cancel()
         return JSONResponse(prediction.as_json(str(request.base_url)))
 
     async def newest(self, request: Request) -> Response:
-        page = islice(reversed(self.predictions.values()), PAGE_LENGTH)
-        results = [prediction.as_json(str(request.base_url)) for prediction in page]
-        return JSONResponse({"previous": None, "next": None, "results": results})
+        self.calls["list"] += 1
+        asked = request.query_params
+        found = list(reversed(self.predictions.values()))
+        if "created_after" in asked:
+            moment = read_moment(asked["created_after"])
+            found = [one for one in found if one.created_at >= moment]
+        if "created_before" in asked:
+            moment = read_moment(asked["created_before"])
+            found = [one for one in found if one.created_at < moment]
+        ids = [one.id for one in found]
+        start = ids.index(asked["cursor"]) if asked.get("cursor") in ids else 0
+        page = found[start : start + PAGE_LENGTH]
+
+        def at(place: int) -> str | None:
+            inside = 0 <= place < len(ids)
+            return str(request.url.include_query_params(cursor=ids[place])) if inside else None
+
+        previous = at(max(0, start - PAGE_LENGTH)) if start else None
+        return JSONResponse(
+            {
+                "previous": previous,
+                "next": at(start + PAGE_LENGTH),
+                "results": [one.as_json(str(request.base_url)) for one in page],
+            }
+        )
+
+    async def model(self, request: Request) -> Response:
+        self.calls["model"] += 1
+        return JSONResponse(self._model(request).as_json())
+
+    async def versions(self, request: Request) -> Response:
+        self.calls["version"] += 1
+        version = self._model(request).as_json()["latest_version"]
+        if "version" not in request.path_params:
+            return JSONResponse({"previous": None, "next": None, "results": [version]})
+        if request.path_params["version"] != version["id"]:
+            raise HTTPException(404)
+        return JSONResponse(version)
 
     async def account(self, _: Request) -> Response:
         who = {"type": "user", "username": "sandbox", "name": "Sandbox", "github_url": ""}
         return JSONResponse(who)
 
-    async def output(self, request: Request) -> Response:
-        prediction = self._find(request)
-        names = prediction.filenames() if prediction.status == "succeeded" else []
-        if request.path_params["filename"] not in names:
-            raise HTTPException(404)
-        width, height = picture_size(prediction.model.effective(prediction.input))
-        image_format = prediction.model.output_format(prediction.input)
-        picture = await run_in_threadpool(
-            self.draw,
-            prompt=str(prediction.input.get("prompt", "")),
-            model=prediction.model.id,
-            seed=prediction.seed + names.index(request.path_params["filename"]),
-            width=width,
-            height=height,
-            image_format=image_format,
-        )
-        return Response(picture, media_type=CONTENT_TYPES[image_format])
+    async def webhook_secret(self, _: Request) -> Response:
+        self.calls["webhook-secret"] += 1
+        return JSONResponse({"key": self.webhooks.secret})
 
-    def _created(
-        self, request: Request, model: Model, version: str, given: dict[str, Any]
-    ) -> Response:
-        filled = model.with_defaults(given)
-        prediction = Prediction(
-            # 16 bytes are 26 of the 32 letters and digits.
-            id=base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower(),
-            model=model,
-            version=version,
-            input=filled,
-            seed=int(model.effective(filled).get("seed", secrets.randbelow(2**31))),
-            seconds=self.seconds,
-        )
-        self.predictions[prediction.id] = prediction
-        self._drop_oldest_finished()
-        answer = prediction.as_json(str(request.base_url), just_created=True)
-        return JSONResponse(answer, status_code=201, headers={"location": answer["urls"]["get"]})
+    async def output(self, request: Request) -> Response:
+        self.calls["output"] += 1
+        prediction = self._find(request)
+        return await self.pictures.answer(request, prediction, self.faults, self.slow_seconds)
 
     def _drop_oldest_finished(self) -> None:
         excess = max(0, len(self.predictions) - KEPT_PREDICTIONS)
@@ -156,6 +207,22 @@ class Sandbox:
         if prediction is None:
             raise HTTPException(404)
         return prediction
+
+    def _model(self, request: Request) -> Model:
+        model = self.models.get("{owner}/{name}".format_map(request.path_params))
+        if model is None:
+            raise HTTPException(404)
+        return model
+
+
+def _addresses(model_input: Mapping[str, Any]) -> list[str]:
+    """The addresses among an input's values, those in lists too."""
+    values = [
+        part
+        for value in model_input.values()
+        for part in (value if isinstance(value, list) else [value])
+    ]
+    return [value for value in values if isinstance(value, str) and "://" in value]
 
 
 class TokenCheck(AuthenticationBackend):
@@ -179,68 +246,41 @@ def create_sandbox(*, token: str, seconds: float = 2.0) -> Starlette:
     the ``Sandbox``, whose ``predictions`` a test may count and look into.
     """
     sandbox = Sandbox(seconds)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await sandbox.webhooks.close()
+
+    api = [
+        Route("/account", sandbox.account),
+        Route("/predictions", sandbox.newest, methods=["GET"]),
+        Route("/predictions", sandbox.create, methods=["POST"]),
+        Route("/predictions/{id}", sandbox.get),
+        Route("/predictions/{id}/cancel", sandbox.cancel, methods=["POST"]),
+        Route("/models/{owner}/{name}", sandbox.model),
+        Route("/models/{owner}/{name}/predictions", sandbox.create_by_name, methods=["POST"]),
+        Route("/models/{owner}/{name}/versions", sandbox.versions),
+        Route("/models/{owner}/{name}/versions/{version}", sandbox.versions),
+        Route("/files", sandbox.files.list, methods=["GET"]),
+        Route("/files", sandbox.files.create, methods=["POST"]),
+        Route("/files/{id}", sandbox.files.get, methods=["GET"]),
+        Route("/files/{id}", sandbox.files.delete, methods=["DELETE"]),
+        Route("/webhooks/default/secret", sandbox.webhook_secret),
+    ]
+    check = Middleware(
+        AuthenticationMiddleware, backend=TokenCheck(token), on_error=problems.on_bad_token
+    )
     app = Starlette(
         routes=[
-            Mount(
-                "/v1",
-                routes=[
-                    Route("/account", sandbox.account),
-                    Route("/predictions", sandbox.newest, methods=["GET"]),
-                    Route("/predictions", sandbox.create, methods=["POST"]),
-                    Route("/predictions/{id}", sandbox.get),
-                    Route("/predictions/{id}/cancel", sandbox.cancel, methods=["POST"]),
-                    Route(
-                        "/models/{owner}/{name}/predictions",
-                        sandbox.create_by_name,
-                        methods=["POST"],
-                    ),
-                ],
-                middleware=[
-                    Middleware(
-                        AuthenticationMiddleware,
-                        backend=TokenCheck(token),
-                        on_error=_on_bad_token,
-                    )
-                ],
-            ),
+            Mount("/v1", routes=api, middleware=[check]),
             Route("/output/{id}/{filename}", sandbox.output),
         ],
-        exception_handlers={Problem: _on_problem, HTTPException: _on_http_exception},
+        exception_handlers={
+            Problem: problems.on_problem,
+            HTTPException: problems.on_http_exception,
+        },
+        lifespan=lifespan,
     )
     app.state.sandbox = sandbox
     return app
-
-
-async def _read_json(request: Request) -> Any:
-    try:
-        body = json.loads(await request.body())
-        # Python reads NaN, 1e999 and half a surrogate pair, but could not answer with them.
-        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise Problem(400, f"Failed to parse request body as JSON: {error}") from error
-    return body
-
-
-def _refuse_bad_body(body: object, model: Model | None, *, by_name: bool) -> None:
-    if fields := refusals(body, model, by_name=by_name):
-        lines = [": ".join(filter(None, (f["field"], f["description"]))) for f in fields]
-        detail = "".join(f"- {line}\n" for line in lines)
-        raise Problem(422, detail, "Input validation failed", invalid_fields=fields)
-
-
-def _on_bad_token(_: HTTPConnection, __: AuthenticationError) -> Response:
-    problem = Problem(401, "You did not pass a valid authentication token", "Unauthenticated")
-    return JSONResponse(problem.body, status_code=problem.status)
-
-
-async def _on_problem(_: Request, problem: Exception) -> Response:
-    assert isinstance(problem, Problem)
-    return JSONResponse(problem.body, status_code=problem.status)
-
-
-async def _on_http_exception(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    missing = error.status_code == 404
-    detail = "The requested resource could not be found." if missing else error.detail
-    body = {"detail": detail, "status": error.status_code}
-    return JSONResponse(body, status_code=error.status_code, headers=error.headers)

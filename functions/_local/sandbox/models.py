@@ -1,5 +1,6 @@
 """What the sandbox knows of each model: its schema files, and Replicate's words for a bad body."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -50,6 +51,48 @@ class Model:
         properties: Mapping[str, Any] = self.input_schema["properties"]
         return properties
 
+    @property
+    def latest_version(self) -> str:
+        """The hash that the API tells; one is made up where none is known."""
+        return self.version or hashlib.sha256(self.id.encode()).hexdigest()
+
+    def as_json(self) -> dict[str, Any]:
+        """The model as the API tells it, each enumeration a schema of its own."""
+        owner, _, name = self.id.partition("/")
+        properties, enumerations = {}, {}
+        for place, (key, schema) in enumerate(self.properties.items()):
+            shown = {**schema, "x-order": place, "title": key.replace("_", " ").title()}
+            if "enum" in schema:
+                kinds = {"enum", "type"}
+                enumerations[key] = {k: v for k, v in schema.items() if k in kinds}
+                shown = {k: v for k, v in shown.items() if k not in kinds}
+                shown["allOf"] = [{"$ref": f"#/components/schemas/{key}"}]
+            properties[key] = shown
+        address = {"type": "string", "format": "uri", "title": "Output"}
+        schemas = {
+            **enumerations,
+            "Input": {**self.input_schema, "title": "Input", "properties": properties},
+            "Output": {"type": "array", "items": address, "title": "Output"}
+            if self.makes_list
+            else address,
+        }
+        return {
+            "url": f"https://replicate.com/{self.id}",
+            "owner": owner,
+            "name": name,
+            "description": None,
+            "visibility": "public",
+            "is_official": self.official,
+            "run_count": 0,
+            "default_example": None,
+            "latest_version": {
+                "id": self.latest_version,
+                "created_at": "2026-01-01T00:00:00.000000Z",
+                "cog_version": "0.16.0",
+                "openapi_schema": {"openapi": "3.0.2", "components": {"schemas": schemas}},
+            },
+        }
+
     def with_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """A valid input as the prediction shows it: defaults filled in, unknown keys kept."""
         defaults = {k: p["default"] for k, p in self.properties.items() if "default" in p}
@@ -76,20 +119,22 @@ class Model:
 
 def load_models() -> dict[str, Model]:
     """Read every schema file; the key is ``owner/name``. Aliases are not answered to."""
-    folder = files("functions.process_generation") / "schemas"
+    folder = files("functions._shared.image_models") / "schemas"
     found = [json.loads(f.read_text("utf-8")) for f in folder.iterdir() if f.name.endswith(".json")]
-    return {
-        data["model"]: Model(
-            id=data["model"],
-            # Where nobody knows, a version is asked for: a client that sends one is always right.
-            official=data["official"] is True,
-            version=data["version"],
-            input_schema=data["input"],
-            makes_list=data["output"]["shape"] == "array-of-uri",
-            default_format=data["output"]["format_default"],
-        )
-        for data in found
-    }
+    return {data["model"]: read_model(data) for data in found}
+
+
+def read_model(data: Mapping[str, Any]) -> Model:
+    """A model from what a schema file holds."""
+    return Model(
+        id=data["model"],
+        # Where nobody knows, a version is asked for: a client that sends one is always right.
+        official=data["official"] is True,
+        version=data["version"],
+        input_schema=data["input"],
+        makes_list=data["output"]["shape"] == "array-of-uri",
+        default_format=data["output"]["format_default"],
+    )
 
 
 def find_by_reference(models: Mapping[str, Model], reference: str) -> Model | None:
@@ -98,7 +143,7 @@ def find_by_reference(models: Mapping[str, Model], reference: str) -> Model | No
         return models[reference] if models[reference].official else None
     name, colon, version = reference.rpartition(":")
     for model in models.values():
-        if model.version == version and (not colon or name == model.id):
+        if model.latest_version == version and (not colon or name == model.id):
             return model
     return None
 

@@ -1,13 +1,24 @@
 """One prediction of the sandbox: how far it is by the clock, and how the API tells it."""
 
+import base64
+import io
+import re
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from PIL import Image
+
+from functions._local.sandbox.faults import ENDINGS
 from functions._local.sandbox.models import Model
+from functions._local.sandbox.problems import Problem
 
 STARTING_SHARE = 0.2  # of the whole time; the rest is the run
+TERMINAL = frozenset({"succeeded", "failed", "canceled", "aborted"})
+NO_FILE = "The input file could not be read"
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 
 
 @dataclass(kw_only=True)
@@ -24,23 +35,44 @@ class Prediction:
     input: dict[str, Any]
     seed: int
     seconds: float
+    faults: frozenset[str] = frozenset()
+    cancel_after: float | None = None
+    """Seconds from the create."""
+    webhook: str | None = None
+    webhook_events: list[str] | None = None
+    lost_input: bool = False
+    """An input file that we do not have."""
     created: float = field(default_factory=time.monotonic)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     canceled: float | None = None
 
     @property
+    def age(self) -> float:
+        return time.monotonic() - self.created
+
+    @property
     def status(self) -> str:
-        """``starting``, ``processing``, ``succeeded`` or ``canceled``, now."""
+        """Replicate's words, now."""
         if self.canceled is not None:
             return "canceled"
-        age = time.monotonic() - self.created
-        if age >= self.seconds:
-            return "succeeded"
-        return "processing" if age >= self.seconds * STARTING_SHARE else "starting"
+        age, ends = self.age, float("inf") if "hang" in self.faults else self.seconds
+        if self.cancel_after is not None and self.cancel_after <= min(age, ends):
+            return "aborted" if self.cancel_after < self.seconds * STARTING_SHARE else "canceled"
+        if age >= ends:
+            return self._ending[0]
+        if age < self.seconds * STARTING_SHARE:
+            return "starting"
+        return "warming" if "strange-status" in self.faults else "processing"
+
+    @property
+    def _ending(self) -> tuple[str, str | None]:
+        if self.lost_input:
+            return "failed", NO_FILE
+        return next((ENDINGS[name] for name in self.faults if name in ENDINGS), ("succeeded", None))
 
     @property
     def is_finished(self) -> bool:
-        return self.status in ("succeeded", "canceled")
+        return self.status in TERMINAL
 
     def cancel(self) -> None:
         """End it now; a finished one stays as it is."""
@@ -49,10 +81,11 @@ class Prediction:
 
     def filenames(self) -> list[str]:
         """Name the files of a success, in the order of the output."""
-        ending = self.model.output_format(self.input)
+        ending = "txt" if "wrong-type" in self.faults else self.model.output_format(self.input)
         if not self.model.makes_list:
             return [f"output.{ending}"]
-        return [f"out-{n}.{ending}" for n in range(self.model.output_count(self.input))]
+        count = self.model.output_count(self.input) - ("partial" in self.faults)
+        return [f"out-{n}.{ending}" for n in range(count)]
 
     def as_json(self, base_url: str, *, just_created: bool = False) -> dict[str, Any]:
         """Return Replicate's object. The times and metrics are absent until they are known.
@@ -61,39 +94,83 @@ class Prediction:
         """
         status = "starting" if just_created else self.status
         address = f"{base_url}v1/predictions/{self.id}"
-        output: list[str] | str | None = None
-        if status == "succeeded":
-            files = [f"{base_url}output/{self.id}/{name}" for name in self.filenames()]
-            output = files if self.model.makes_list else files[0]
-        return {
+        shown: dict[str, Any] = {
             "id": self.id,
             "model": self.model.id,
             "version": self.version,
             "status": status,
             "input": self.input,
-            "output": output,
-            "error": None,
+            "output": self._output(base_url) if status == "succeeded" else None,
+            "error": self._ending[1] if status == "failed" else None,
             "source": "api",
-            "data_removed": False,
-            "created_at": _rfc3339(self.created_at),
+            "data_removed": "removed" in self.faults and status in TERMINAL,
+            "created_at": rfc3339(self.created_at),
             **self._progress(status),
             "urls": {"get": address, "cancel": f"{address}/cancel"},
         }
+        if self.cancel_after is not None:
+            shown["deadline"] = rfc3339(self.created_at + timedelta(seconds=self.cancel_after))
+        if self.webhook is not None:
+            shown |= {"webhook": self.webhook, "webhook_events_filter": self.webhook_events}
+        return shown
+
+    def _output(self, base_url: str) -> Any:
+        if "removed" in self.faults:
+            return None
+        if "filtered" in self.faults:
+            return [] if self.model.makes_list else None
+        files = [f"{base_url}output/{self.id}/{name}" for name in self.filenames()]
+        if "data-uri" in self.faults:
+            files = [_pixel() for _ in files]
+        if "object" in self.faults:
+            return {"url": files[0]}
+        return files if self.model.makes_list else files[0]
 
     def _progress(self, status: str) -> dict[str, Any]:
         """Logs, times and metrics: what there is of them depends on how far the run came."""
         waited = self.seconds * STARTING_SHARE
-        total = self.seconds if self.canceled is None else self.canceled - self.created
-        ran = status in ("processing", "succeeded") or (status == "canceled" and total >= waited)
+        total = self.seconds
+        if self.canceled is not None:
+            total = self.canceled - self.created
+        elif self.cancel_after is not None and status in ("canceled", "aborted"):
+            total = self.cancel_after
+        over = status in TERMINAL
+        ran = status not in ("starting", "aborted") and (not over or total >= waited)
         progress: dict[str, Any] = {"logs": f"Using seed: {self.seed}\n" if ran else ""}
         if ran:
-            progress["started_at"] = _rfc3339(self.created_at + timedelta(seconds=waited))
-        if status in ("succeeded", "canceled"):
-            progress["completed_at"] = _rfc3339(self.created_at + timedelta(seconds=total))
+            progress["started_at"] = rfc3339(self.created_at + timedelta(seconds=waited))
+        if over:
+            progress["completed_at"] = rfc3339(self.created_at + timedelta(seconds=total))
             run_time = {"predict_time": round(total - waited, 6)} if ran else {}
             progress["metrics"] = {**run_time, "total_time": round(total, 6)}
         return progress
 
 
-def _rfc3339(moment: datetime) -> str:
+def _pixel() -> str:
+    """A picture as a data URI."""
+    file = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(file, "png")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def read_duration(text: str) -> float:
+    """Seconds of ``30``, ``30s``, ``5m``, ``2h``, ``1m30s``, from 5 s to 24 h. Raises Problem."""
+    found = _DURATION.fullmatch(text.strip())
+    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    whole = hours * 3600 + minutes * 60 + seconds
+    if not 5 <= whole <= 24 * 3600:
+        raise Problem(422, f"Cancel-After must be between 5 seconds and 24 hours, got {text!r}")
+    return whole
+
+
+def read_moment(text: str) -> datetime:
+    """A moment in RFC 3339. Raises Problem."""
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise Problem(400, f"Not a time in RFC 3339: {text!r}") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def rfc3339(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

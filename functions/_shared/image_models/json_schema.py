@@ -37,10 +37,15 @@ def read_schema(document: object) -> Schema:
     return plain
 
 
-def allows(schema: Schema, value: Any) -> bool:
-    """Whether ``value`` is legal. A reference to somewhere else is never fetched."""
+def validator(schema: Schema) -> Draft202012Validator:
+    """For ``schema``. A reference to somewhere else is never fetched."""
     registry: Registry[Any] = Registry()
-    return Draft202012Validator(schema, registry=registry).is_valid(value)
+    return Draft202012Validator(schema, registry=registry)
+
+
+def allows(schema: Schema, value: Any) -> bool:
+    """Whether ``value`` is legal."""
+    return validator(schema).is_valid(value)
 
 
 def narrowed(schema: Schema, by: Mapping[str, Any]) -> Schema:

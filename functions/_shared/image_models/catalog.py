@@ -8,11 +8,20 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import resources
 from typing import Any
 
+from jsonschema import Draft202012Validator
+
 from functions._shared.errors import InvalidRequest
-from functions.process_generation.json_schema import Schema, allows, narrowed, read_schema
+from functions._shared.image_models.json_schema import (
+    Schema,
+    allows,
+    narrowed,
+    read_schema,
+    validator,
+)
 
 STORED_FORMATS = ("webp", "png", "jpeg", "svg")
 """As images.format names them, best first."""
@@ -39,6 +48,32 @@ class ImageModel:
     """Properties without effect, or that need a partner we never have."""
     random_seed: bool = False
     """Without a seed this model repeats one picture, so it is always sent one."""
+    price_usd: float | None = None
+    """US dollars a picture, by public notes of October 2026; None where it is priced otherwise or nothing is known."""
+    typical_seconds: float | None = None
+    """From request to picture, by the same notes."""
+
+    @cached_property
+    def properties(self) -> dict[str, Schema]:
+        """Input key → its limits."""
+        properties: dict[str, Schema] = self.schema["properties"]
+        return properties
+
+    @cached_property
+    def _validators(self) -> dict[str, Draft202012Validator]:
+        return {key: validator(schema) for key, schema in self.properties.items()}
+
+    @cached_property
+    def _whole(self) -> Draft202012Validator:
+        return validator({**self.schema, "additionalProperties": False})
+
+    def takes(self, key: str, value: Any) -> bool:
+        """Whether ``value`` is legal under ``key``."""
+        return key in self._validators and self._validators[key].is_valid(value)
+
+    def accepts(self, model_input: dict[str, Any]) -> bool:
+        """Whether the input as a whole is legal, unknown keys refused."""
+        return self._whole.is_valid(model_input)
 
 
 # A prompt that the model rewrites first gives another picture each time, even for one seed.
@@ -57,7 +92,7 @@ _NEEDS_MASK = frozenset({"image", "mask"})  # both or neither
 _NO_EFFECT = frozenset({"negative_prompt", "num_outputs", "safety_tolerance", "model_version"})
 
 
-def _fit(model: ImageModel, schema: Schema) -> ImageModel:
+def fitted(model: ImageModel, schema: Schema) -> ImageModel:
     """``model`` with this input schema, narrowed by its overlay, and the defaults that it takes."""
     properties = {k: v for k, v in schema["properties"].items() if k not in model.unusable}
     for name in model.overlay.keys() & properties.keys():
@@ -80,7 +115,7 @@ def _row(replicate_id: str, name: str, **chosen: Any) -> ImageModel:
         output_format=stored_format(facts["output"]["format_default"]),
         **chosen,
     )
-    return _fit(row, facts["input"])
+    return fitted(row, facts["input"])
 
 
 def stored_format(output_format: str) -> str:
@@ -89,45 +124,73 @@ def stored_format(output_format: str) -> str:
     return "jpeg" if word == "jpg" else word
 
 
-_FILES = resources.files("functions.process_generation").joinpath("schemas").iterdir()
+_FILES = resources.files("functions._shared.image_models").joinpath("schemas").iterdir()
 _FACTS: Mapping[str, Any] = {
     facts["model"]: facts
     for facts in (json.loads(f.read_text("utf-8")) for f in _FILES if f.name.endswith(".json"))
 }
 
 _ROWS = (
-    _row("black-forest-labs/flux-schnell", "FLUX Schnell"),
-    _row("black-forest-labs/flux-dev", "FLUX Dev"),
+    _row("black-forest-labs/flux-schnell", "FLUX Schnell", price_usd=0.003, typical_seconds=1),
+    _row("black-forest-labs/flux-dev", "FLUX Dev", price_usd=0.025, typical_seconds=2),
     # Sources disagree on its default guidance.
-    _row("black-forest-labs/flux-krea-dev", "FLUX Krea Dev", defaults={"guidance": 4.5}),
-    _row("black-forest-labs/flux-1.1-pro", "FLUX 1.1 Pro", overlay=_BY_32),
+    _row(
+        "black-forest-labs/flux-krea-dev",
+        "FLUX Krea Dev",
+        defaults={"guidance": 4.5},
+        price_usd=0.025,
+    ),
+    _row(
+        "black-forest-labs/flux-1.1-pro",
+        "FLUX 1.1 Pro",
+        overlay=_BY_32,
+        price_usd=0.04,
+        typical_seconds=4.5,
+    ),
     _row("stability-ai/sdxl", "SDXL", overlay=_BY_8, defaults={"apply_watermark": False}),
     _row("bytedance/sdxl-lightning-4step", "SDXL Lightning", overlay=_BY_8, random_seed=True),
-    _row("stability-ai/stable-diffusion-3.5-large", "Stable Diffusion 3.5 Large"),
-    _row("ideogram-ai/ideogram-v3-turbo", "Ideogram V3 Turbo", unusable=_NEEDS_MASK),
-    _row("google/imagen-4-fast", "Imagen 4 Fast"),
-    _row("recraft-ai/recraft-v3", "Recraft V3"),
-    _row("recraft-ai/recraft-v3-svg", "Recraft V3 SVG"),
-    _row("bytedance/seedream-3", "Seedream 3"),
-    _row("bytedance/seedream-4", "Seedream 4"),
-    _row("qwen/qwen-image", "Qwen Image"),
-    _row("black-forest-labs/flux-1.1-pro-ultra", "FLUX 1.1 Pro Ultra"),
-    _row("black-forest-labs/flux-kontext-pro", "FLUX Kontext Pro"),
-    _row("black-forest-labs/flux-2-pro", "FLUX 2 Pro", overlay=_BY_32),
+    _row("stability-ai/stable-diffusion-3.5-large", "Stable Diffusion 3.5 Large", price_usd=0.065),
+    _row(
+        "ideogram-ai/ideogram-v3-turbo", "Ideogram V3 Turbo", unusable=_NEEDS_MASK, price_usd=0.03
+    ),
+    _row("google/imagen-4-fast", "Imagen 4 Fast", price_usd=0.02),
+    _row("recraft-ai/recraft-v3", "Recraft V3", price_usd=0.04),
+    _row("recraft-ai/recraft-v3-svg", "Recraft V3 SVG", price_usd=0.08),
+    _row("bytedance/seedream-3", "Seedream 3", price_usd=0.03),
+    _row("bytedance/seedream-4", "Seedream 4", price_usd=0.03, typical_seconds=14),
+    _row("qwen/qwen-image", "Qwen Image", price_usd=0.025, typical_seconds=3.5),
+    _row(
+        "black-forest-labs/flux-1.1-pro-ultra",
+        "FLUX 1.1 Pro Ultra",
+        price_usd=0.06,
+        typical_seconds=8,
+    ),
+    _row("black-forest-labs/flux-kontext-pro", "FLUX Kontext Pro", price_usd=0.04),
+    _row("black-forest-labs/flux-2-pro", "FLUX 2 Pro", overlay=_BY_32, typical_seconds=11),
     _row("black-forest-labs/flux-2-dev", "FLUX 2 Dev", overlay=_FLUX_2_DEV),
     _row("stability-ai/stable-diffusion-3.5-medium", "Stable Diffusion 3.5 Medium"),
-    _row("ideogram-ai/ideogram-v3-balanced", "Ideogram V3 Balanced", unusable=_NEEDS_MASK),
-    _row("ideogram-ai/ideogram-v3-quality", "Ideogram V3 Quality", unusable=_NEEDS_MASK),
-    _row("google/imagen-4", "Imagen 4"),
-    _row("google/imagen-4-ultra", "Imagen 4 Ultra"),
-    _row("google/nano-banana", "Nano Banana"),
+    _row(
+        "ideogram-ai/ideogram-v3-balanced",
+        "Ideogram V3 Balanced",
+        unusable=_NEEDS_MASK,
+        price_usd=0.06,
+    ),
+    _row(
+        "ideogram-ai/ideogram-v3-quality",
+        "Ideogram V3 Quality",
+        unusable=_NEEDS_MASK,
+        price_usd=0.09,
+    ),
+    _row("google/imagen-4", "Imagen 4", price_usd=0.04),
+    _row("google/imagen-4-ultra", "Imagen 4 Ultra", price_usd=0.06),
+    _row("google/nano-banana", "Nano Banana", price_usd=0.039, typical_seconds=10),
     _row("google/nano-banana-2", "Nano Banana 2"),
     _row("google/nano-banana-pro", "Nano Banana Pro"),
-    _row("bytedance/seedream-4.5", "Seedream 4.5"),
+    _row("bytedance/seedream-4.5", "Seedream 4.5", price_usd=0.04),
     _row("openai/gpt-image-1", "GPT Image 1"),
     _row("openai/gpt-image-1.5", "GPT Image 1.5"),
     _row("prunaai/z-image-turbo", "Z-Image Turbo", overlay=_BY_16, unusable=_NO_EFFECT),
-    _row("minimax/image-01", "MiniMax Image 01"),
+    _row("minimax/image-01", "MiniMax Image 01", price_usd=0.01),
 )
 CATALOG: Mapping[str, ImageModel] = {row.replicate_id: row for row in _ROWS}
 _SPELLINGS = {word.casefold(): row for row in _ROWS for word in (row.replicate_id, *row.aliases)}
@@ -161,4 +224,4 @@ def model_from_schema(replicate_id: str, schema: object) -> ImageModel:
         name=replicate_id.rpartition("/")[2],
         output_format=word if word in STORED_FORMATS else "png",
     )
-    return _fit(find_model(replicate_id) or unknown, plain)
+    return fitted(find_model(replicate_id) or unknown, plain)

@@ -1,0 +1,80 @@
+"""The files of finished predictions: drawn on demand, or faulty on demand."""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Mapping
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+
+from functions._local.sandbox import drawing
+from functions._local.sandbox.faults import Faults
+from functions._local.sandbox.picture_size import picture_size
+from functions._local.sandbox.predictions import Prediction
+from functions._local.sandbox.problems import Cut
+
+KEPT_PICTURES = 32
+PRIVATE = "http://169.254.169.254/latest/meta-data"
+
+CONTENT_TYPES: Mapping[str, str] = {
+    "webp": "image/webp",
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "svg": "image/svg+xml",
+}
+
+
+class Pictures:
+    """``answer`` is the file that a prediction's output names."""
+
+    def __init__(self) -> None:
+        # Drawing is deterministic: the cache saves work, and a dropped picture is drawn again.
+        self.draw = functools.lru_cache(maxsize=KEPT_PICTURES)(drawing.draw)
+
+    async def answer(
+        self, request: Request, prediction: Prediction, faults: Faults, slow_seconds: float
+    ) -> Response:
+        names = prediction.filenames() if prediction.status == "succeeded" else []
+        name = request.path_params["filename"]
+        if name not in names or "missing" in prediction.faults:
+            raise HTTPException(404)
+        given = prediction.faults
+        if "redirect-private" in given:
+            return RedirectResponse(PRIVATE)
+        if "redirect-good" in given and "moved" not in request.query_params:
+            return RedirectResponse(request.url.include_query_params(moved=1))
+        if "not-a-picture" in given:
+            return HTMLResponse("<!doctype html><title>Not a picture</title>")
+        if "endless" in given:
+            return StreamingResponse(_endless(), media_type="image/png")
+        if "file-error" in given and faults.happens_again(str(request.url), "file-error"):
+            return Response("Internal Server Error", 500)
+        if "slow-file" in given:
+            await asyncio.sleep(slow_seconds)
+        image_format = prediction.model.output_format(prediction.input)
+        data = await self._drawn(prediction, names.index(name), image_format)
+        if "truncated" in given:
+            return Cut(data[: len(data) // 2], promised=len(data), media_type="image/png")
+        content_type = "text/html" if "wrong-type" in given else CONTENT_TYPES[image_format]
+        return Response(data, media_type=content_type)
+
+    async def _drawn(self, prediction: Prediction, place: int, image_format: str) -> bytes:
+        width, height = picture_size(prediction.model.effective(prediction.input))
+        return await run_in_threadpool(
+            self.draw,
+            prompt=str(prediction.input.get("prompt", "")),
+            model=prediction.model.id,
+            seed=prediction.seed + place,
+            width=width,
+            height=height,
+            image_format=image_format,
+        )
+
+
+async def _endless() -> AsyncIterator[bytes]:
+    while True:
+        yield bytes(64 * 1024)
+        await asyncio.sleep(0)

@@ -1,0 +1,87 @@
+"""What a model can do, as the columns of the models table tell it to clients."""
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from functions._shared.image_models.catalog import STORED_FORMATS, ImageModel, stored_format
+from functions._shared.image_models.json_schema import Schema, bounds
+from functions._shared.image_models.keys import (
+    COUNT_KEYS,
+    DENOISE_KEYS,
+    GUIDANCE_KEYS,
+    IMAGE_KEYS,
+    KEEP_KEYS,
+    SIZE_KEYS,
+    STEPS_KEYS,
+    STYLE_KEYS,
+)
+
+MOST_OUTPUTS = 16
+CARRIED = frozenset(
+    {"prompt", "negative_prompt", "width", "height", "seed", "output_format", *SIZE_KEYS}
+    | {
+        *STEPS_KEYS,
+        *GUIDANCE_KEYS,
+        *IMAGE_KEYS,
+        *DENOISE_KEYS,
+        *KEEP_KEYS,
+        *STYLE_KEYS,
+        *COUNT_KEYS,
+    }
+)
+"""The input keys that a request may lead to."""
+
+
+def describe(model: ImageModel) -> dict[str, Any]:
+    """The derived columns: defaults, ratios, formats, what is supported."""
+    fields: dict[str, Schema] = model.schema["properties"]
+
+    def has(keys: Iterable[str]) -> bool:
+        return any(key in fields for key in keys)
+
+    def default(keys: Iterable[str]) -> Any:
+        found = (model.defaults.get(k, fields[k].get("default")) for k in keys if k in fields)
+        return next(found, None)
+
+    sides = {"width", "height"} <= fields.keys()
+    words = fields.get("aspect_ratio", {}).get("enum", ())
+    formats = {stored_format(str(w)) for w in fields.get("output_format", {}).get("enum", ())}
+    return {
+        "default_width": default(["width"]) if sides else 1024,
+        "default_height": default(["height"]) if sides else 1024,
+        "default_steps": default(STEPS_KEYS),
+        "default_guidance_scale": default(GUIDANCE_KEYS),
+        "aspect_ratios": [word for word in words if re.fullmatch(r"\d+:\d+", str(word))],
+        "output_formats": [word for word in STORED_FORMATS if word in formats],
+        "max_outputs": _most_outputs(fields),
+        "supports_size": sides,
+        "supports_negative_prompt": "negative_prompt" in fields,
+        "supports_source_image": has(IMAGE_KEYS),
+        "supports_strength": has(IMAGE_KEYS) and has([*DENOISE_KEYS, *KEEP_KEYS]),
+        "supports_steps": has(STEPS_KEYS),
+        "supports_guidance": has(GUIDANCE_KEYS),
+        "supports_seed": "seed" in fields,
+        "supports_style": any(fields.get(key, {}).get("enum") for key in STYLE_KEYS),
+    }
+
+
+def beyond_a_request(model: ImageModel) -> str | None:
+    """Why no request can ever use the model; None for one that can be used."""
+    if "prompt" not in model.properties:
+        return f"{model.replicate_id} takes no text prompt"
+    for key in model.schema.get("required", ()):
+        limits = model.properties.get(key, {})
+        chosen = key in model.defaults or "default" in limits or len(limits.get("enum", ())) == 1
+        if key not in CARRIED and not chosen:
+            return f"{model.replicate_id} requires {key!r}: a request cannot carry it"
+    return None
+
+
+def _most_outputs(fields: dict[str, Schema]) -> int:
+    for key in COUNT_KEYS:
+        if key in fields:
+            most = bounds(fields[key])[1]
+            return int(min(most, MOST_OUTPUTS)) if math.isfinite(most) and most >= 1 else 1
+    return 1

@@ -1,0 +1,213 @@
+"""A model by any of its names: by the models table, by the catalogue, or by Replicate, which is asked once.
+
+The table comes first, so that an operator can correct a schema or switch a model off. Without the database the
+catalogue serves alone.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import psycopg_pool
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from functions._shared.database import Pool
+from functions._shared.errors import InvalidRequest
+from functions._shared.image_models.catalog import (
+    ImageModel,
+    find_model,
+    model_from_schema,
+    nearest_models,
+)
+from functions._shared.image_models.describe import beyond_a_request, describe
+from functions._shared.image_models.json_schema import read_schema
+from functions._shared.replicate import Failure, Replicate
+
+log = logging.getLogger(__name__)
+
+REMEMBERED_S = 30.0
+"""How long the table's word on a model is taken for granted; a change made elsewhere is seen after that."""
+REMEMBERED_MODELS = 1000
+TABLE_WAIT_S = 1.0
+"""The catalogue will do where the database does not answer: whoever needs that will notice soon enough."""
+OWNER_AND_NAME = re.compile(r"[a-z0-9][\w.-]*/[a-z0-9][\w.-]*", re.IGNORECASE | re.ASCII)
+
+ROW = """
+select replicate_id, name, input_schema, version, is_active, retired_reason from public.models
+where replicate_id = %(id)s or lower(replicate_id) = lower(%(word)s) or lower(%(word)s) = any (aliases)
+order by replicate_id = %(id)s desc limit 1
+"""
+RETIRE = """
+insert into public.models (replicate_id, name, is_active, retired_reason) values (%s, %s, false, %s)
+on conflict (replicate_id) do update set retired_reason = excluded.retired_reason, is_active = false
+"""
+
+
+class ModelStore:
+    """One to a process."""
+
+    def __init__(self, replicate: Replicate) -> None:
+        self._replicate = replicate
+        self._remembered: dict[str, tuple[float, ImageModel | InvalidRequest]] = {}
+        self._asking = asyncio.Lock()
+        """One unknown model at a time: requests for made-up names must not use up the provider's limit."""
+
+    async def resolve(self, model_id: str, pool: Pool) -> ImageModel:
+        """The model of that id or alias, ready to build inputs for.
+
+        ``owner/name:hash`` is that version of it. Raises InvalidRequest, which names the nearest known ids, for a model
+        that nobody knows, takes no prompt, or is switched off.
+        """
+        word, _, version = model_id.strip().partition(":")
+        known = self._recall(word)
+        if known is None:
+            try:
+                known = await self._look_up(word, pool)
+            except InvalidRequest as refusal:
+                known = refusal
+            self._remember(word, known)
+        if isinstance(known, InvalidRequest):
+            raise InvalidRequest(str(known))
+        return replace(known, version=version) if version else known
+
+    async def refresh(self, replicate_id: str, pool: Pool) -> bool:
+        """Ask Replicate for the model again and keep the answer; whether its input or version has changed.
+
+        One that Replicate has no longer is marked so. Raises Failure where Replicate does not answer.
+        """
+        old = find_model(replicate_id)
+        try:
+            old = await self._look_up(replicate_id, pool)
+        except InvalidRequest:
+            pass
+        try:
+            document = await self._replicate.model(replicate_id)
+        except Failure as error:
+            if error.error_class == "unknown_model" and old:
+                await self._retire(old, pool)
+                return True
+            raise
+        model = await self._keep(replicate_id, document, pool)
+        self._remembered.clear()
+        return old is None or (old.schema, old.version) != (model.schema, model.version)
+
+    async def _look_up(self, word: str, pool: Pool) -> ImageModel:
+        catalogued = find_model(word)
+        row = await self._row(catalogued.replicate_id if catalogued else word, word, pool)
+        if row and (row["retired_reason"] or not row["is_active"]):
+            reason = row["retired_reason"] or "it is switched off"
+            raise InvalidRequest(f"Model {row['replicate_id']} is not available: {reason}")
+        if row and row["input_schema"]:
+            model = model_from_schema(row["replicate_id"], row["input_schema"])
+            return _usable(replace(model, name=row["name"], version=row["version"]))
+        if row and catalogued is None:
+            catalogued = find_model(row["replicate_id"])
+        if catalogued and row:
+            version = row["version"] or catalogued.version
+            return _usable(replace(catalogued, name=row["name"], version=version))
+        if catalogued:
+            return _usable(catalogued)
+        return await self._ask(row["replicate_id"] if row else word, pool)
+
+    async def _row(self, replicate_id: str, word: str, pool: Pool) -> dict[str, Any] | None:
+        try:
+            async with pool.connection(timeout=TABLE_WAIT_S) as connection:
+                cursor = await connection.execute(ROW, {"id": replicate_id, "word": word})
+                return await cursor.fetchone()
+        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+            log.warning("the models table does not answer: %s", type(error).__name__)
+            return None
+
+    async def _ask(self, word: str, pool: Pool) -> ImageModel:
+        if not OWNER_AND_NAME.fullmatch(word):
+            raise _unknown(word)
+        async with self._asking:
+            known = self._recall(word)
+            if isinstance(known, ImageModel):
+                return known
+            try:
+                document = await self._replicate.model(word)
+            except Failure as error:
+                why = "" if error.error_class == "unknown_model" else f" ({error})"
+                raise _unknown(word, why) from None
+        return await self._keep(word, document, pool)
+
+    async def _keep(self, word: str, document: dict[str, Any], pool: Pool) -> ImageModel:
+        """The model that ``document`` describes, in the table from now on."""
+        latest = document.get("latest_version") or {}
+        replicate_id = (
+            "/".join(document.get(key) or "" for key in ("owner", "name")).strip("/") or word
+        )
+        model = model_from_schema(replicate_id, latest.get("openapi_schema"))
+        model = _usable(
+            replace(model, version=None if document.get("is_official") else latest.get("id"))
+        )
+        if not _delivers_files(latest["openapi_schema"]):
+            raise InvalidRequest(f"{replicate_id} makes no pictures")
+        own = {"replicate_id": replicate_id, "name": model.name}
+        schema = Jsonb(read_schema(latest["openapi_schema"]))
+        columns = {**own, **describe(model), "input_schema": schema, "version": model.version}
+        try:
+            async with pool.connection() as connection:
+                await connection.execute(_upsert(columns), columns)
+        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+            log.warning("model %s could not be kept: %s", replicate_id, type(error).__name__)
+        return model
+
+    async def _retire(self, model: ImageModel, pool: Pool) -> None:
+        reason = "Replicate no longer has it"
+        async with pool.connection() as connection:
+            await connection.execute(RETIRE, (model.replicate_id, model.name, reason))
+        self._remembered.clear()
+        log.warning("model %s: %s", model.replicate_id, reason)
+
+    def _recall(self, word: str) -> ImageModel | InvalidRequest | None:
+        until, known = self._remembered.get(word, (0.0, None))
+        return known if until > time.monotonic() else None
+
+    def _remember(self, word: str, known: ImageModel | InvalidRequest) -> None:
+        self._remembered.pop(word, None)
+        if len(self._remembered) >= REMEMBERED_MODELS:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[word] = (time.monotonic() + REMEMBERED_S, known)
+
+
+def _upsert(columns: Mapping[str, Any]) -> sql.Composed:
+    """What a person may have chosen (the name, the defaults) stays in a row that is there already."""
+    derived = [
+        n for n in columns if n not in {"replicate_id", "name"} and not n.startswith("default_")
+    ]
+    return sql.SQL(
+        "insert into public.models ({}, fetched_at) values ({}, now())"
+        " on conflict (replicate_id) do update set {}, fetched_at = now(), is_active ="
+        " models.is_active or models.retired_reason is not null, retired_reason = null"
+    ).format(
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.SQL(", ").join(map(sql.Placeholder, columns)),
+        sql.SQL(", ").join(
+            sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in derived
+        ),
+    )
+
+
+def _usable(model: ImageModel) -> ImageModel:
+    if reason := beyond_a_request(model):
+        raise InvalidRequest(reason)
+    return model
+
+
+def _delivers_files(openapi_schema: Mapping[str, Any]) -> bool:
+    """Whether the Output schema, where there is one, holds an address somewhere: text models have prompts too."""
+    output = openapi_schema.get("components", {}).get("schemas", {}).get("Output")
+    return output is None or "'format': 'uri'" in str(output)
+
+
+def _unknown(word: str, why: str = "") -> InvalidRequest:
+    near = ", ".join(nearest_models(word))
+    return InvalidRequest(f"Unknown model {word}{why}" + (f", perhaps {near}" if near else ""))

@@ -1,0 +1,169 @@
+"""One paid prediction for an attempt of a job: intent, create, park. What an earlier attempt has paid for comes first.
+
+intent committed ─▶ Replicate called ─▶ id committed, job parked ─▶ (poller or webhook) its end
+     └─ nothing made: void                └─ no answer: looked for by the next attempt
+"""
+
+import asyncio
+import logging
+import math
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+from uuid import UUID
+
+from functions._shared.errors import LeaseLost
+from functions._shared.generation_request import GenerationRequest
+from functions._shared.replicate import NotCreated, Prediction
+from functions._shared.resources import Resources
+from functions.process_generation import predictions
+from functions.process_generation.generation import GRACE_S, cancel, to_the_end
+from functions.process_generation.predictions import Found, Intent, Lease
+from functions.process_generation.prepare import Prepared, with_current_model
+from functions.process_generation.settle import settle
+
+log = logging.getLogger(__name__)
+
+WEBHOOK_PATH = "/functions/v1/process-generation/webhook"
+FAST_S, WAIT_S = 3.0, 5
+"""A model that takes less is waited for in the create itself, at most that long: no poll is needed."""
+LISTED_AFTER_S = 5.0
+"""A prediction that the provider does not list this long after the intent was never made."""
+LISTED_PAGES = 20
+CLOCKS_APART = timedelta(minutes=1)
+
+
+async def generate(
+    lease: Lease,
+    generation_id: UUID,
+    request: GenerationRequest,
+    resources: Resources,
+    timeout_s: float,
+) -> None:
+    """Leave the job parked beside its prediction, or ended where that ended at once.
+
+    Raises LeaseLost, InvalidRequest, GenerationFailed: then nothing is being paid for, or the next attempt finds it.
+    """
+    found = await predictions.begin(resources.pool, lease, generation_id, timeout_s)
+    if found and found.status == "running":
+        resources.expect(0)
+        return
+    if found and await _adopt(found, resources):
+        return
+
+    async def attempt(prepared: Prepared) -> None:
+        intent, typical_s = await predictions.intend(resources.pool, lease, prepared, timeout_s)
+        prediction = await to_the_end(
+            _create_and_park(
+                intent, prepared, resources, typical_s or prepared.model.typical_seconds, timeout_s
+            )
+        )
+        await settle(resources, intent, prediction)
+
+    await with_current_model(request, resources, resources.pool, attempt)
+
+
+async def _create_and_park(
+    intent: Intent,
+    prepared: Prepared,
+    resources: Resources,
+    typical_s: float | None,
+    timeout_s: float,
+) -> Prediction:
+    try:
+        prediction = await resources.replicate.create(
+            prepared.model.replicate_id,
+            prepared.version,
+            prepared.input,
+            cancel_after_s=math.ceil(timeout_s) + GRACE_S,
+            wait_s=WAIT_S if typical_s and typical_s < FAST_S else None,
+            webhook=_callback(resources, intent),
+        )
+    except NotCreated as error:
+        await predictions.void(resources.pool, intent, str(error), error.error_class)
+        if error.retry_after_s:
+            await predictions.limit_provider(resources.pool, error)
+        raise
+    await _park(intent, prediction["id"], resources)
+    return prediction
+
+
+async def _park(intent: Intent, prediction_id: str, resources: Resources) -> None:
+    try:
+        seconds = await predictions.park(resources.pool, intent, prediction_id)
+    except LeaseLost:
+        if not await predictions.known_ids(resources.pool, [prediction_id]):
+            await cancel(resources.replicate, prediction_id)  # nobody will ever ask for it
+        raise
+    if seconds is not None:
+        resources.expect(seconds)
+
+
+async def _adopt(found: Found, resources: Resources) -> bool:
+    """Look for the prediction of an intent whose answer was lost; whether there is one, parked now."""
+    age_s = found.age_s
+    while True:
+        prediction = await _look_for(found, resources)
+        if prediction:
+            log.info("job %s: adopted the prediction of a lost answer", found.job_id)
+            await _park(found, prediction["id"], resources)
+            await settle(resources, found, prediction)
+            return True
+        if age_s >= LISTED_AFTER_S:
+            text = "The provider does not know of it"
+            await predictions.void(resources.pool, found, text, "transient")
+            return False
+        await asyncio.sleep(LISTED_AFTER_S - age_s)
+        age_s = LISTED_AFTER_S
+
+
+async def _look_for(found: Found, resources: Resources) -> Prediction | None:
+    pages = 0
+    async for page in resources.replicate.recent(found.created_at - CLOCKS_APART):
+        alike = []
+        for prediction in page:
+            caller = _called_back(prediction.get("webhook"))
+            if caller == str(found.id):
+                return prediction
+            if caller is None and _same(prediction, found):
+                alike.append(prediction)
+        taken = await predictions.known_ids(resources.pool, [one["id"] for one in alike])
+        for prediction in alike:
+            if prediction["id"] not in taken:
+                return prediction
+        pages += 1
+        if pages == LISTED_PAGES:
+            break
+    return None
+
+
+def _callback(resources: Resources, intent: Intent) -> str | None:
+    """Where the provider calls at the end; it can only where we have a public address."""
+    if resources.settings.public_url is None:
+        return None
+    query = urlencode({"prediction": str(intent.id), "secret": intent.callback_secret})
+    return f"{resources.settings.public_base}{WEBHOOK_PATH}?{query}"
+
+
+def _called_back(webhook: Any) -> str | None:
+    """The intent that a prediction's callback address names; None for one without, or of somebody else."""
+    parts = urlsplit(webhook) if isinstance(webhook, str) else None
+    if parts is None or not parts.path.endswith(WEBHOOK_PATH):
+        return None
+    return next(iter(parse_qs(parts.query).get("prediction", ())), None)
+
+
+def _same(prediction: Prediction, found: Found) -> bool:
+    """Whether it may be the intent's: its model, and its input as far as it is written down; pictures are not."""
+    theirs = prediction.get("input") or {}
+    right_model = prediction.get("model") == found.model or (
+        found.version is not None and prediction.get("version") == found.version
+    )
+    return right_model and all(
+        theirs.get(key) == value for key, value in found.input.items() if not _is_address(value)
+    )
+
+
+def _is_address(value: Any) -> bool:
+    first = value[0] if isinstance(value, list) and value else value
+    return isinstance(first, str) and first.startswith(("http://", "https://", "data:"))

@@ -1,0 +1,133 @@
+"""The poller: asks the provider for the parked predictions that are due, however many, in as few calls as will do.
+
+Every process has one. Each due prediction is handed to one of them by the database, which also keeps the distance that
+grows from poll to poll; so there is no leader, and none is missed when a process dies.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from datetime import timedelta
+
+import psycopg
+import psycopg_pool
+
+from functions._shared.errors import GenerationFailed
+from functions._shared.replicate import TERMINAL, Failure, Prediction, PredictionOver
+from functions._shared.resources import Resources
+from functions.process_generation import predictions
+from functions.process_generation.generation import cancel, timed_out
+from functions.process_generation.predictions import Due
+from functions.process_generation.settle import settle, settle_without
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""How often an idle poller looks: for predictions that other processes parked, or that a cancelled job left."""
+SETTLED_S = 0.01
+"""Later than the database said, so that it is due by the database's clock as well."""
+BATCH = 100
+AT_ONCE = 8
+LISTED_FROM = 10
+"""From so many due on, a list of a hundred is fetched first: one call for what would be many."""
+
+DATABASE_ERRORS = (psycopg.Error, psycopg_pool.PoolTimeout)
+KNOWN = (*DATABASE_ERRORS, Failure)
+
+
+class Poller:
+    """One to a process; ``run`` it until cancelled."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._due_at = 0.0
+        """When this process has something to look at, by the loop's clock."""
+        self._sooner = asyncio.Event()
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    def expect(self, seconds: float) -> None:
+        """A prediction is due in so many seconds."""
+        at = asyncio.get_running_loop().time() + seconds + SETTLED_S
+        if at < self._due_at:
+            self._due_at = at
+            self._sooner.set()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._due_at = loop.time() + LOOK_S
+            try:
+                if await self._look() == BATCH:
+                    continue
+            except DATABASE_ERRORS as error:
+                log.debug("the poller's database does not answer: %s", type(error).__name__)
+            except Failure as error:
+                log.warning("polling: %s", error)
+                await asyncio.sleep(error.retry_after_s or LOOK_S)
+            while (left_s := self._due_at - loop.time()) > 0:
+                self._sooner.clear()
+                try:
+                    async with asyncio.timeout(left_s):
+                        await self._sooner.wait()
+                except TimeoutError:
+                    break
+
+    async def _look(self) -> int:
+        """Ask for what is due; how many that was."""
+        due = await predictions.claim_polls(self._resources.pool, BATCH)
+        for one in due:
+            self.expect(one.next_poll_s)
+        listed = await self._listed(due) if len(due) >= LISTED_FROM else {}
+        outcomes = await asyncio.gather(
+            *(self._follow(one, listed.get(one.prediction_id)) for one in due),
+            return_exceptions=True,
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, KNOWN):
+                raise outcome
+            if outcome is not None:
+                log.error("polling: bug", exc_info=outcome)  # of one prediction; the others go on
+        return len(due)
+
+    async def _listed(self, due: Iterable[Due]) -> dict[str, Prediction]:
+        """Those of ``due`` on the list's first pages, as long as a page holds enough of them to be worth its call."""
+        wanted = {one.prediction_id for one in due}
+        oldest = min(one.created_at for one in due) - timedelta(minutes=1)
+        found: dict[str, Prediction] = {}
+        async for page in self._resources.replicate.recent(oldest):
+            here = {one["id"]: one for one in page if one["id"] in wanted}
+            found |= here
+            if len(here) < LISTED_FROM or len(found) == len(wanted):
+                break
+        return found
+
+    async def _follow(self, due: Due, listed: Prediction | None) -> None:
+        """Write the end of one prediction if it has come; cancel it if nobody wants it or its time is up."""
+        resources, replicate = self._resources, self._resources.replicate
+        async with self._slots:
+            if not due.wanted:
+                await cancel(replicate, due.prediction_id)
+                await predictions.abandon(resources.pool, due)
+                return
+            try:
+                prediction = listed
+                if listed is None or (listed["status"] in TERMINAL and not listed.get("output")):
+                    # An end without a picture is read from the prediction itself: a list may leave things out.
+                    prediction = await replicate.get(due.prediction_id)
+                if prediction is not None and await settle(resources, due, prediction):
+                    return
+                if due.expired:
+                    await cancel(replicate, due.prediction_id)
+                    prediction = await replicate.get(due.prediction_id)
+                    if prediction["status"] == "succeeded":  # in that very moment
+                        await settle(resources, due, prediction)
+                        return
+                    timeout_s = resources.settings.job_timeout_ms / 1000
+                    await settle_without(resources, due, "canceled", timed_out(timeout_s))
+            except PredictionOver as over:
+                await settle_without(resources, due, "failed", over)
+            except GenerationFailed as error:
+                # The same id is asked for again at its next time: a poll costs nothing, a new prediction does.
+                log.warning("prediction %s: poll failed: %s", due.prediction_id, error)
+                if error.retry_after_s:
+                    raise

@@ -1,0 +1,220 @@
+"""Paid predictions from Python: one function per SQL function of sql/33_predictions.sql, and the two lookups."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from functions._shared.database import Pool, fenced
+from functions._shared.errors import GenerationFailed
+from functions._shared.replicate import Failure, PredictionOver
+from functions.process_generation.prepare import Prepared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """A claimed job and the fencing token it is held under."""
+
+    job_id: UUID
+    lease_token: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent(Lease):
+    """A row of predictions: what we mean to pay for, or have paid for."""
+
+    id: UUID
+    callback_secret: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found(Intent):
+    """What an earlier attempt has left: ``running`` with the provider's id, or ``intended`` without."""
+
+    status: str
+    model: str
+    version: str | None
+    input: dict[str, Any]
+    created_at: datetime
+    age_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Callback(Intent):
+    """What a callback names; ``prediction_id`` is None while the create's answer is awaited."""
+
+    status: str
+    prediction_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due(Intent):
+    """A running prediction to be asked for. ``expired``: its time is up. ``wanted`` false: its job has ended."""
+
+    prediction_id: str
+    created_at: datetime
+    expired: bool
+    wanted: bool
+    next_poll_s: float
+
+
+async def begin(pool: Pool, lease: Lease, generation_id: UUID, timeout_s: float) -> Found | None:
+    """Mark the generation processing; a running prediction is adopted, its job parked. Raises LeaseLost, NotFound."""
+    async with (
+        fenced(),
+        pool.connection() as connection,
+        connection.cursor(row_factory=class_row(Found)) as cursor,
+    ):
+        await cursor.execute(
+            "select job_id, lease_token, id, callback_secret, status, model, version, input, created_at,"
+            " extract(epoch from clock_timestamp() - created_at)::float8 as age_s"
+            " from public.begin_generate_image(%s, %s, %s, make_interval(secs => %s))",
+            (lease.job_id, lease.lease_token, generation_id, timeout_s),
+        )
+        return await cursor.fetchone()
+
+
+async def intend(
+    pool: Pool, lease: Lease, prepared: Prepared, timeout_s: float
+) -> tuple[Intent, float | None]:
+    """Commit the intent; with it how many seconds the model's pictures have taken lately.
+
+    Raises LeaseLost, and GenerationFailed (busy) while the provider is to be left alone.
+    """
+    async with fenced(), pool.connection() as connection:
+        cursor = await connection.execute(
+            "select intent_id, callback_secret, typical_seconds,"
+            " extract(epoch from retry_after)::float8 as retry_after_s"
+            " from public.intend_prediction(%s, %s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
+            (
+                lease.job_id,
+                lease.lease_token,
+                prepared.model.replicate_id,
+                prepared.version,
+                Jsonb(prepared.recorded),
+                prepared.format,
+                list(prepared.adjustments),
+                timeout_s,
+            ),
+        )
+        row = cast(dict[str, Any], await cursor.fetchone())
+    if row["intent_id"] is None:
+        raise GenerationFailed(
+            "The provider has asked us to wait",
+            retry_after_s=row["retry_after_s"],
+            error_class="busy",
+        )
+    intent = Intent(
+        job_id=lease.job_id,
+        lease_token=lease.lease_token,
+        id=row["intent_id"],
+        callback_secret=row["callback_secret"],
+    )
+    return intent, row["typical_seconds"]
+
+
+async def park(pool: Pool, intent: Intent, prediction_id: str) -> float | None:
+    """Commit the provider's id and park the job; in how many seconds it is first looked at. Raises LeaseLost."""
+    async with fenced(), pool.connection() as connection:
+        cursor = await connection.execute(
+            "select public.park_prediction(%s, %s, %s) as seconds",
+            (intent.id, intent.lease_token, prediction_id),
+        )
+        seconds: float | None = (await cursor.fetchall())[0]["seconds"]
+        return seconds
+
+
+async def void(pool: Pool, intent: Intent, error: str, error_class: str | None) -> None:
+    """The provider has made nothing of it."""
+    async with pool.connection() as connection:
+        await connection.execute(
+            "select public.void_prediction(%s, %s, %s, %s)",
+            (intent.id, intent.lease_token, error, error_class),
+        )
+
+
+async def limit_provider(pool: Pool, busy: Failure) -> None:
+    """Keep what a 429 said, for all workers."""
+    async with pool.connection() as connection:
+        await connection.execute(
+            "select public.limit_provider(make_interval(secs => %s), make_interval(secs => %s))",
+            (busy.retry_after_s, busy.spacing_s),
+        )
+
+
+async def succeed(
+    pool: Pool, intent: Intent, output_urls: Collection[str], seconds: float | None
+) -> None:
+    """Complete the job and queue the download; a repetition changes nothing. Raises LeaseLost."""
+    async with fenced(), pool.connection() as connection:
+        await connection.execute(
+            "select public.succeed_prediction(%s, %s, %s, %s)",
+            (intent.id, intent.lease_token, list(output_urls), seconds),
+        )
+
+
+async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) -> None:
+    """End the attempt without a picture; a repetition changes nothing. Raises LeaseLost."""
+    async with fenced(), pool.connection() as connection:
+        await connection.execute(
+            "select public.fail_prediction(%s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
+            (
+                intent.id,
+                intent.lease_token,
+                status,
+                str(over),
+                over.error_class,
+                over.retry,
+                over.retry_after_s,
+            ),
+        )
+
+
+async def abandon(pool: Pool, intent: Intent) -> None:
+    """Its job had ended, and it was cancelled."""
+    async with pool.connection() as connection:
+        await connection.execute("select public.abandon_prediction(%s)", (intent.id,))
+
+
+async def claim_polls(pool: Pool, limit: int) -> list[Due]:
+    """Up to ``limit`` running predictions that are due, handed to this process until their next time."""
+    async with (
+        pool.connection() as connection,
+        connection.cursor(row_factory=class_row(Due)) as cursor,
+    ):
+        await cursor.execute(
+            "select intent_id as id, job_id, lease_token, callback_secret, prediction_id, created_at, expired,"
+            " wanted, next_poll_seconds as next_poll_s from public.claim_polls(%s)",
+            (limit,),
+        )
+        return await cursor.fetchall()
+
+
+async def find(pool: Pool, intent_id: UUID) -> Callback | None:
+    """The intent that a callback names."""
+    async with (
+        pool.connection() as connection,
+        connection.cursor(row_factory=class_row(Callback)) as cursor,
+    ):
+        await cursor.execute(
+            "select id, job_id, lease_token, callback_secret, status, prediction_id"
+            " from public.predictions where id = %s",
+            (intent_id,),
+        )
+        return await cursor.fetchone()
+
+
+async def known_ids(pool: Pool, prediction_ids: Collection[str]) -> set[str]:
+    """Which of these are some row's own already, a blocking generation's included."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "select prediction_id as id from public.predictions where prediction_id = any(%(ids)s)"
+            " union select replicate_prediction_id from public.image_generations"
+            " where replicate_prediction_id = any(%(ids)s)",
+            {"ids": list(prediction_ids)},
+        )
+        return {row["id"] for row in await cursor.fetchall()}

@@ -1,0 +1,101 @@
+"""A request → what is sent to the provider: the model found, its input built, the source picture brought along."""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from functions._shared.database import Pool
+from functions._shared.errors import GenerationFailed
+from functions._shared.fetch import fetch_source
+from functions._shared.generation_request import GenerationRequest
+from functions._shared.image_models.catalog import ImageModel
+from functions._shared.pictures import CONTENT_TYPES, inspect
+from functions._shared.replicate import NotCreated
+from functions._shared.resources import Resources
+from functions.process_generation.inputs import build_input, output_format_of
+
+T = TypeVar("T")
+
+LARGEST_DATA_URI_BYTES = 256 * 1000
+"""Above this Replicate wants a file uploaded; the limit is on the picture, whose base64 is a third longer."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """``input`` is sent; ``recorded`` is the same with the request's own address in place of the source picture."""
+
+    model: ImageModel
+    version: str | None
+    input: dict[str, Any]
+    recorded: dict[str, Any]
+    format: str
+    adjustments: tuple[str, ...]
+
+
+async def with_current_model(
+    request: GenerationRequest,
+    resources: Resources,
+    pool: Pool,
+    attempt: Callable[[Prepared], Awaitable[T]],
+) -> T:
+    """``attempt`` with the request prepared; once more if the provider refused it and its model has changed since."""
+    prepared = await _prepare(request, resources, pool)
+    try:
+        return await attempt(prepared)
+    except NotCreated as refused:
+        fresh = await _prepared_afresh(prepared, refused, request, resources, pool)
+        if fresh is None:
+            raise
+    return await attempt(fresh)
+
+
+async def _prepared_afresh(
+    old: Prepared,
+    refused: NotCreated,
+    request: GenerationRequest,
+    resources: Resources,
+    pool: Pool,
+) -> Prepared | None:
+    """The request by the model as it is today; None where that is no different."""
+    if refused.error_class not in {"bad_input", "unknown_model"}:
+        return None
+    try:
+        if not await resources.models.refresh(old.model.replicate_id, pool):
+            return None
+    except GenerationFailed:
+        return None
+    new = await _prepare(request, resources, pool)
+    return None if (new.version, new.recorded) == (old.version, old.recorded) else new
+
+
+async def _prepare(request: GenerationRequest, resources: Resources, pool: Pool) -> Prepared:
+    """Raises InvalidRequest for what no attempt can mend, GenerationFailed for a source picture out of reach."""
+    model = await resources.models.resolve(request.model_id, pool)
+    built = build_input(request, model)
+    url = request.source_image_url
+    sent = built.input
+    if url is not None and any(value in (url, [url]) for value in sent.values()):
+        picture = await _bring(resources, url)
+        sent = {
+            key: picture if value == url else [picture] if value == [url] else value
+            for key, value in sent.items()
+        }
+    return Prepared(
+        model=model,
+        version=(request.model_version or model.version) if model.version else None,
+        input=sent,
+        recorded=built.input,
+        format=output_format_of(built.input, model),
+        adjustments=built.adjustments,
+    )
+
+
+async def _bring(resources: Resources, url: str) -> str:
+    """The source picture as the provider can read it: a data URI, or the address of an uploaded file."""
+    picture = await asyncio.to_thread(inspect, await fetch_source(resources, url))
+    content_type = CONTENT_TYPES[picture.format]
+    if len(picture.data) <= LARGEST_DATA_URI_BYTES:
+        return f"data:{content_type};base64,{base64.b64encode(picture.data).decode()}"
+    return await resources.replicate.upload(picture.data, f"source.{picture.format}", content_type)
