@@ -26,7 +26,7 @@ from functions._shared.image_models.catalog import (
     ImageModel,
     find_model,
     model_from_schema,
-    nearest_models,
+    unknown_model,
 )
 from functions.process_generation.inputs import build_input
 
@@ -82,8 +82,7 @@ def _model(model_id: str, schema: object) -> ImageModel:
         return model_from_schema(model_id, schema)
     model = find_model(model_id)
     if model is None:
-        near = ", ".join(nearest_models(model_id))
-        raise InvalidRequest(f"Unknown model {model_id}" + (f", perhaps {near}" if near else ""))
+        raise unknown_model(model_id)
     return model
 
 

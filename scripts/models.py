@@ -133,11 +133,12 @@ def seed() -> str:
             "price_usd": model.price_usd,
             "typical_seconds": model.typical_seconds,
             "is_active": beyond_a_request(model) is None,
+            "retired_reason": beyond_a_request(model),
         }
         for model in CATALOG.values()
     ]
     columns = list(rows[0])
-    kept = {"replicate_id", "name", "is_active"}
+    kept = {"replicate_id", "name", "is_active", "retired_reason"}
     derived = [c for c in columns if c not in kept and not c.startswith("default_")]
     return SEED.format(
         columns=", ".join(columns[:6])

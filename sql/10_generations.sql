@@ -35,8 +35,10 @@ comment on column public.image_generations.user_id is 'Whose it is; row level se
 comment on column public.image_generations.prompt is 'What was asked for.';
 comment on column public.image_generations.negative_prompt is 'What was asked to be left out.';
 comment on column public.image_generations.style is 'The style asked for.';
-comment on column public.image_generations.width is 'Pixels asked for, or the model''s default.';
-comment on column public.image_generations.height is 'Pixels asked for, or the model''s default.';
+comment on column public.image_generations.width is
+'Pixels asked for, or the model''s default; null where a ratio was asked for.';
+comment on column public.image_generations.height is
+'Pixels asked for, or the model''s default; null where a ratio was asked for.';
 comment on column public.image_generations.steps is 'Inference steps asked for, or the model''s default.';
 comment on column public.image_generations.guidance_scale is 'Guidance asked for, or the model''s default.';
 comment on column public.image_generations.created_at is 'When it was asked for.';

@@ -1,5 +1,5 @@
 -- enqueue_job: put a job into the queue, as part of the caller's transaction.
--- Called by   operators, start_generation, finish_generate_image
+-- Called by   operators, start_generation, succeed_prediction
 -- Promises    the job appears when the caller commits, or not at all; one active job to a dedupe key
 
 create or replace function public.enqueue_job(

@@ -9,12 +9,23 @@ set lock_timeout = '3s' -- a locked queue is an error to its caller, not a conne
 as $$
 declare
     v_model public.models;
-    v_width int := coalesce((p_request ->> 'width')::int, (p_request ->> 'height')::int);
-    v_height int := coalesce((p_request ->> 'height')::int, (p_request ->> 'width')::int);
+    v_width int := (p_request ->> 'width')::int;
+    v_height int := (p_request ->> 'height')::int;
+    v_size jsonb := '{}';
 begin
     select * into v_model from public.models where models.replicate_id = p_request ->> 'model_id';
-    v_width := coalesce(v_width, v_model.default_width, 1024);
-    v_height := coalesce(v_height, v_model.default_height, 1024);
+    if not p_request ? 'aspect_ratio' then -- with one, a side that is not given is not known yet
+        v_width := coalesce(v_width, v_height);
+        v_height := coalesce(v_height, v_width);
+        if v_width is not null or (v_model.supports_size and not p_request ? 'source_image_url') then
+            v_size := jsonb_build_object(
+                'width', coalesce(v_width, v_model.default_width, 1024),
+                'height', coalesce(v_height, v_model.default_height, 1024)
+            );
+        end if;
+        v_width := coalesce(v_width, v_model.default_width, 1024);
+        v_height := coalesce(v_height, v_model.default_height, 1024);
+    end if;
 
     insert into public.image_generations (
         user_id, prompt, negative_prompt, model, style, width, height, steps, guidance_scale, status
@@ -34,13 +45,10 @@ begin
     returning image_generations.id into generation_id;
 
     -- Steps and guidance stay out unless asked for: a model's own defaults make better pictures than ours.
-    -- The size does where a source image is to give it.
+    -- The size does where the model takes none as it is, or a source image is to give it.
     job_id := public.enqueue_job(
         'generate-image',
-        p_request || jsonb_build_object('generation_id', generation_id, 'user_id', p_user_id) || case
-            when p_request ? 'source_image_url' and not p_request ?| array['width', 'height'] then '{}'::jsonb
-            else jsonb_build_object('width', v_width, 'height', v_height)
-        end,
+        p_request || jsonb_build_object('generation_id', generation_id, 'user_id', p_user_id) || v_size,
         p_created_by => p_user_id
     );
     return next;

@@ -13,7 +13,7 @@ create or replace function public.intend_prediction(
     p_format text,
     p_adjustments text[],
     p_timeout interval
-) returns table (intent_id uuid, callback_secret text, typical_seconds real, retry_after interval)
+) returns table (intent_id uuid, callback_secret text, typical_seconds float8, retry_after interval)
 language plpgsql
 set search_path = ''
 as $$
@@ -52,12 +52,12 @@ comment on function public.intend_prediction(uuid, bigint, text, text, jsonb, te
 'Commit the intent to pay for a prediction of p_input, p_timeout from now at most, and keep the generation''s
 adjustments. While the provider is to be left alone there is no intent, and retry_after says how long.';
 
-create or replace function public.typical_seconds(p_model text) returns real
+create or replace function public.typical_seconds(p_model text) returns float8
 language sql
 stable
 set search_path = ''
 as $$
-    select avg(recent.seconds)::real
+    select avg(recent.seconds)::float8
     from (
         select predictions.seconds from public.predictions
         where predictions.model = p_model and predictions.status = 'succeeded'
@@ -94,7 +94,7 @@ comment on function public.limit_provider(interval, interval, text) is
 Returns when the next may be asked for.';
 
 create or replace function public.park_prediction(p_intent_id uuid, p_lease_token bigint, p_prediction_id text)
-returns real
+returns float8
 language plpgsql
 set search_path = ''
 as $$
@@ -164,7 +164,7 @@ returns table (
     created_at timestamptz,
     expired boolean,
     wanted boolean,
-    next_poll_seconds real
+    next_poll_seconds float8
 )
 language sql
 set search_path = ''
@@ -195,7 +195,7 @@ as $$
         claimed.created_at,
         claimed.expires_at <= clock_timestamp(),
         coalesce(job_queue.status in ('pending', 'processing'), false),
-        extract(epoch from claimed.next_poll_at - clock_timestamp())::real
+        extract(epoch from claimed.next_poll_at - clock_timestamp())::float8
     from claimed
     left join public.job_queue on job_queue.id = claimed.job_id;
 $$;
@@ -220,7 +220,7 @@ comment on function public.ended_prediction(uuid, bigint) is
 'The job of an intent, locked and still held under the token; completed is among what it may be.';
 
 create or replace function public.succeed_prediction(
-    p_intent_id uuid, p_lease_token bigint, p_output_urls text[], p_seconds real
+    p_intent_id uuid, p_lease_token bigint, p_output_urls text[], p_seconds float8
 ) returns uuid
 language plpgsql
 set search_path = ''
@@ -228,6 +228,7 @@ as $$
 declare
     v_job public.job_queue := public.ended_prediction(p_intent_id, p_lease_token);
     v_prediction public.predictions;
+    v_generation public.image_generations;
     v_download_job_id uuid;
 begin
     if v_job.status = 'completed' then
@@ -240,6 +241,13 @@ begin
     if not found then
         raise exception using errcode = 'PT409', message = format('Intent %s does not run', p_intent_id);
     end if;
+    update public.image_generations
+    set status = 'downloading',
+        generation_time_seconds = round(extract(epoch from clock_timestamp() - v_prediction.created_at)),
+        updated_at = clock_timestamp()
+    where image_generations.id = (v_job.payload ->> 'generation_id')::uuid
+        and image_generations.status = 'processing'
+    returning * into v_generation;
     v_download_job_id := public.enqueue_job(
         'download-image',
         jsonb_build_object(
@@ -248,8 +256,8 @@ begin
             'output_url', p_output_urls[1],
             'output_urls', p_output_urls,
             'format', v_prediction.format,
-            'width', v_job.payload -> 'width',
-            'height', v_job.payload -> 'height',
+            'width', v_generation.width,
+            'height', v_generation.height,
             'prompt', v_job.payload -> 'prompt',
             'negative_prompt', v_job.payload -> 'negative_prompt',
             'model_id', v_job.payload -> 'model_id'
@@ -257,12 +265,6 @@ begin
         p_priority => 1,
         p_created_by => v_job.created_by
     );
-    update public.image_generations
-    set status = 'downloading',
-        generation_time_seconds = round(extract(epoch from clock_timestamp() - v_prediction.created_at)),
-        updated_at = clock_timestamp()
-    where image_generations.id = (v_job.payload ->> 'generation_id')::uuid
-        and image_generations.status = 'processing';
     perform public.complete_job(
         v_job.id,
         jsonb_build_object(
@@ -274,7 +276,7 @@ begin
 end;
 $$;
 
-comment on function public.succeed_prediction(uuid, bigint, text[], real) is
+comment on function public.succeed_prediction(uuid, bigint, text[], float8) is
 'Complete the generate-image job of a prediction, queue its download-image job and mark the generation downloading.';
 
 create or replace function public.fail_prediction(
@@ -370,8 +372,8 @@ revoke execute on function public.claim_polls(int) from public, anon, authentica
 grant execute on function public.claim_polls(int) to service_role;
 revoke execute on function public.ended_prediction(uuid, bigint) from public, anon, authenticated;
 grant execute on function public.ended_prediction(uuid, bigint) to service_role;
-revoke execute on function public.succeed_prediction(uuid, bigint, text[], real) from public, anon, authenticated;
-grant execute on function public.succeed_prediction(uuid, bigint, text[], real) to service_role;
+revoke execute on function public.succeed_prediction(uuid, bigint, text[], float8) from public, anon, authenticated;
+grant execute on function public.succeed_prediction(uuid, bigint, text[], float8) to service_role;
 revoke execute on function public.fail_prediction(uuid, bigint, text, text, text, boolean, interval)
 from public, anon, authenticated;
 grant execute on function public.fail_prediction(uuid, bigint, text, text, text, boolean, interval) to service_role;

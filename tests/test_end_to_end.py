@@ -73,4 +73,5 @@ def test_from_prompt_to_stored_picture(edge, db, sandbox, model, image_format):
         "image_id": image["id"],
         "public_url": image["public_url"],
         "storage_path": image["storage_path"],
+        "image_ids": [image["id"]],
     }

@@ -53,13 +53,11 @@ def as_is(url: httpx.URL) -> Target:
 def is_public(address: Address) -> bool:
     """Whether it is on the public internet, an IPv4 address inside an IPv6 one too."""
     if isinstance(address, ipaddress.IPv6Address):
-        inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        if address in NAT64 or address in IPV4_COMPATIBLE:
-            inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-        if not all(is_public(part) for part in inner if part is not None):
+        if address.ipv4_mapped is not None or address in NAT64:
+            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        # Older ways to carry an IPv4 address, which nobody serves pictures by.
+        if address.sixtofour or address.teredo or address in IPV4_COMPATIBLE:
             return False
-        if address.ipv4_mapped is not None:
-            return True
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

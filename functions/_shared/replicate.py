@@ -79,7 +79,7 @@ class Replicate:
         if webhook:
             body |= {"webhook": webhook, "webhook_events_filter": ["completed"]}
         # If we are gone and nobody adopts the prediction, it ends by itself and bills no further.
-        headers = {"Cancel-After": f"{cancel_after_s}s"}
+        headers = {"Cancel-After": f"{min(max(cancel_after_s, 5), 86_400)}s"}
         if wait_s:
             headers["Prefer"] = f"wait={wait_s}"
         response = None

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 import psycopg
-import psycopg_pool
 
+from functions._shared.database import DATABASE_DOWN
 from functions._shared.errors import GenerationFailed
 from functions._shared.replicate import TERMINAL, Failure, Prediction, PredictionOver
 from functions._shared.resources import Resources
@@ -31,8 +31,7 @@ AT_ONCE = 8
 LISTED_FROM = 10
 """From so many due on, a list of a hundred is fetched first: one call for what would be many."""
 
-DATABASE_ERRORS = (psycopg.Error, psycopg_pool.PoolTimeout)
-KNOWN = (*DATABASE_ERRORS, Failure)
+KNOWN = (*DATABASE_DOWN, psycopg.Error, Failure)
 
 
 class Poller:
@@ -59,8 +58,12 @@ class Poller:
             try:
                 if await self._look() == BATCH:
                     continue
-            except DATABASE_ERRORS as error:
+            except DATABASE_DOWN as error:
                 log.debug("the poller's database does not answer: %s", type(error).__name__)
+            except (
+                psycopg.Error
+            ) as error:  # sql/ is not what we need; it may be mended while we look on
+                log.error("the poller cannot work: %s", type(error).__name__)
             except Failure as error:
                 log.warning("polling: %s", error)
                 await asyncio.sleep(error.retry_after_s or LOOK_S)

@@ -26,7 +26,7 @@ PAID = "select count(replicate_prediction_id) as n from image_generations"
 def test_a_stop_fails_the_row_and_the_next_request_adopts_what_was_paid_for(
     environ, db, own_row, monkeypatch
 ):
-    slow = create_sandbox(token=SANDBOX_TOKEN, seconds=3600)
+    slow = create_sandbox(token=SANDBOX_TOKEN, seconds=500)
     monkeypatch.setattr("scripts.stack.GRACE_S", 0.1)
     with bound("127.0.0.1", free_port(), "sandbox") as listener, serving(slow, listener):
         environ["REPLICATE_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
@@ -43,7 +43,7 @@ def test_a_stop_fails_the_row_and_the_next_request_adopts_what_was_paid_for(
         assert row == {"status": "failed", "error_message": "The server was stopped"}
 
         [prediction] = slow.state.sandbox.predictions.values()
-        prediction.created -= 7200
+        prediction.created -= 550
         with running_edge(**environ) as edge:
             edge.user_id = user_id
             assert edge.post("generate-image", body).status_code == 200

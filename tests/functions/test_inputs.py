@@ -15,7 +15,7 @@ from functions._shared.image_models.catalog import (
     CATALOG,
     find_model,
     model_from_schema,
-    nearest_models,
+    unknown_model,
 )
 from functions.process_generation.inputs import (
     BuiltInput,
@@ -770,6 +770,10 @@ def test_models_are_found_by_id_or_alias_in_any_case(spelling: str) -> None:
 
 def test_an_unknown_model_has_neighbours() -> None:
     assert find_model("black-forest-labs/flux-schnel") is None
-    assert nearest_models("black-forest-labs/flux-schnel")[0] == "black-forest-labs/flux-schnell"
-    assert nearest_models("somebody/SDXL-lightening")[0] == "bytedance/sdxl-lightning-4step"
-    assert nearest_models("\N{SNOWMAN}") == []
+    told = str(unknown_model("black-forest-labs/flux-schnel"))
+    assert told.startswith(
+        "Unknown model black-forest-labs/flux-schnel, perhaps black-forest-labs/flux-schnell,"
+    )
+    told = str(unknown_model("somebody/SDXL-lightening"))
+    assert "perhaps bytedance/sdxl-lightning-4step" in told
+    assert str(unknown_model("\N{SNOWMAN}")) == "Unknown model \N{SNOWMAN}"

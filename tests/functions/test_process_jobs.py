@@ -178,7 +178,7 @@ def test_a_prediction_the_provider_has_forgotten_is_made_anew(idle_edge: Edge, d
 
 def test_a_stop_leaves_jobs_parked_and_the_next_process_goes_on(environ, db):
     """Stopping in the middle of a prediction: one prediction all the same, and one attempt."""
-    slow = create_sandbox(token=SANDBOX_TOKEN, seconds=3600)
+    slow = create_sandbox(token=SANDBOX_TOKEN, seconds=500)
     with bound("127.0.0.1", free_port(), "sandbox") as listener, serving(slow, listener):
         environ["REPLICATE_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         with running_edge(**environ) as edge:
@@ -187,7 +187,7 @@ def test_a_stop_leaves_jobs_parked_and_the_next_process_goes_on(environ, db):
         job = db.execute("select status, attempt_number, lease_token from job_queue").fetchone()
         assert job == {"status": "processing", "attempt_number": 1, "lease_token": 1}, "parked"
         [prediction] = slow.state.sandbox.predictions.values()
-        prediction.created -= 7200  # its time is over now
+        prediction.created -= 550  # its time is over now
         with running_edge(**environ) as edge:
             edge.user_id = str(
                 db.execute("select user_id from image_generations").fetchone()["user_id"]

@@ -226,7 +226,12 @@ def test_a_cancelled_generation_is_not_completed_by_a_late_download(db, start):
 @pytest.mark.parametrize(
     ("request_", "sent"),
     [
-        pytest.param({}, (1024, 1024), id="the model's own"),
+        pytest.param({}, (None, None), id="the model's own"),
+        pytest.param(
+            {"model_id": "stability-ai/sdxl"}, (1024, 1024), id="a model that takes sides"
+        ),
+        pytest.param({"aspect_ratio": "16:9"}, (None, None), id="a ratio gives them"),
+        pytest.param({"aspect_ratio": "16:9", "width": 512}, (512, None), id="or the other side"),
         pytest.param({"width": 512}, (512, 512), id="one side stands for both"),
         pytest.param(
             {"source_image_url": "https://x"}, (None, None), id="a source image gives the ratio"

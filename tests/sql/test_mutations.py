@@ -49,7 +49,7 @@ MUTANTS = [
      QUEUE.test_a_dead_workers_job_is_claimed_again_under_a_higher_token),
     ("held_job", "v_job.lease_token <> p_lease_token or", "",
      QUEUE.test_a_worker_that_lost_its_lease_changes_nothing_and_is_told,
-     {"statement": "select begin_generation(%(id)s, %(token)s, gen_random_uuid())"}),
+     {"statement": "select begin_generate_image(%(id)s, %(token)s, gen_random_uuid(), '1 h')"}),
     ("held_job", "or v_job.status <> all (p_statuses)", "",
      QUEUE.test_a_reset_by_hand_takes_the_job_from_its_worker),
     ("complete_jobs", "and job_queue.lease_token = ending.token", "",
@@ -104,9 +104,35 @@ MUTANTS = [
      OPERATIONS.test_a_revived_job_reopens_its_generation, {"revive": "by hand", "end": "cancelled"}),
     ("complete_manual_change", "clock_timestamp() + interval '10 minutes'", "null",
      OPERATIONS.test_a_status_written_by_hand_brings_the_rest_with_it),
-    ("finish_generate_image", "if v_job.status = 'completed' then", "if false then",
+    ("succeed_prediction", "if v_job.status = 'completed' then", "if false then",
      STEPS.test_repeating_a_step_whose_answer_was_lost_changes_nothing),
-    ("store_image", "and image_generations.status in ('pending', 'queued', 'processing', 'downloading')", "",
+    ("finish_download_image", "if v_job.status = 'completed' then", "if false then",
+     STEPS.test_repeating_a_step_whose_answer_was_lost_changes_nothing),
+    ("intend_prediction", "if v_limit.not_before > clock_timestamp() then", "if false then",
+     STEPS.test_a_429_holds_back_everybody),
+    ("intend_prediction", "set not_before = clock_timestamp() + spacing", "set not_before = clock_timestamp()",
+     STEPS.test_an_account_held_to_a_rate_is_asked_at_that_rate),
+    ("limit_provider", "greatest(known.not_before, excluded.not_before)", "excluded.not_before",
+     STEPS.test_a_429_holds_back_everybody),
+    ("park_prediction", "+ interval '5 minutes'", "",
+     STEPS.test_a_parked_job_keeps_its_lease_past_the_predictions_time),
+    ("park_prediction", "and predictions.status = 'intended'", "",
+     STEPS.test_repeating_a_step_whose_answer_was_lost_changes_nothing),
+    ("claim_polls", "and predictions.next_poll_at <= clock_timestamp()", "",
+     STEPS.test_polls_are_handed_out_once_and_grow_apart),
+    ("claim_polls", "2 ^ least(predictions.polls + 1, 10)", "2",
+     STEPS.test_polls_are_handed_out_once_and_grow_apart),
+    ("claim_polls", "coalesce(job_queue.status in ('pending', 'processing'), false)", "true",
+     STEPS.test_the_prediction_of_a_job_that_has_ended_is_looked_at_at_once, {"end": "cancel_job"}),
+    ("poll_ended_job", "set next_poll_at = clock_timestamp()", "set next_poll_at = next_poll_at",
+     STEPS.test_the_prediction_of_a_job_that_has_ended_is_looked_at_at_once, {"end": "failed by hand"}),
+    ("fail_prediction", "set replicate_prediction_id = null,", "set",
+     STEPS.test_a_failed_prediction_ends_the_attempt_once),
+    ("begin_generate_image", "set lease_token = p_lease_token,", "set",
+     STEPS.test_the_next_worker_adopts_what_runs_and_looks_for_what_was_intended),
+    ("requeue_expired", "and predictions.lease_token = job_queue.lease_token", "and false",
+     STEPS.test_a_parked_job_nobody_looked_after_returns_uncounted),
+    ("store_images", "and image_generations.status in ('pending', 'queued', 'processing', 'downloading')", "",
      STEPS.test_a_cancelled_generation_is_not_completed_by_a_late_download),
 ]  # fmt: skip
 
@@ -126,5 +152,5 @@ def test_each_guard_is_needed(mutant, db, request):
     db.execute(definition.replace(there, broken))
     given = parameters[0] if parameters else {}
     fixtures = [name for name in inspect.signature(test).parameters if name not in given]
-    with pytest.raises((AssertionError, TypeError, psycopg.Error, Failed)):
+    with pytest.raises((AssertionError, TypeError, ValueError, AttributeError, psycopg.Error, Failed)):
         test(**given, **{name: request.getfixturevalue(name) for name in fixtures})

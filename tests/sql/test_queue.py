@@ -199,13 +199,12 @@ def test_a_job_whose_workers_keep_dying_fails_in_the_end(db, enqueue):
         pytest.param(
             "select complete_job(%(id)s, p_error => 'x', p_lease_token => %(token)s)", id="fail"
         ),
-        pytest.param("select begin_generation(%(id)s, %(token)s, gen_random_uuid())", id="begin"),
         pytest.param(
-            "select record_prediction(%(id)s, %(token)s, gen_random_uuid(), 'p')", id="record"
+            "select begin_generate_image(%(id)s, %(token)s, gen_random_uuid(), '1 h')", id="begin"
         ),
         pytest.param(
-            "select finish_generate_image(%(id)s, %(token)s, 'https://x', 'png', 1, 1, 1)",
-            id="finish generate",
+            "select intend_prediction(%(id)s, %(token)s, 'a/b', null, '{}', 'png', '{}', '1 h')",
+            id="intend",
         ),
         pytest.param("select finish_download_image(%(id)s, %(token)s, '{}')", id="finish download"),
     ],

@@ -5,6 +5,7 @@ import base64
 import secrets
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -92,7 +93,10 @@ def make(
     seconds: float,
     faults: frozenset[str],
 ) -> Prediction:
-    """The prediction that a good body asks for. Raises Problem for a bad Cancel-After."""
+    """The prediction that a good body asks for. Raises Problem for a bad Cancel-After or webhook."""
+    webhook = urlsplit(body.get("webhook") or "")
+    if webhook.scheme == "http" and webhook.hostname not in ("127.0.0.1", "localhost", "::1"):
+        raise Problem(422, "webhook: must be an https address", "Input validation failed")
     filled = model.with_defaults(body["input"])
     cancel_after = request.headers.get("cancel-after")
     return Prediction(

@@ -201,8 +201,13 @@ def find_model(model_id: str) -> ImageModel | None:
     return _SPELLINGS.get(model_id.strip().casefold())
 
 
-def nearest_models(model_id: str) -> list[str]:
-    """Up to three ids that ``model_id`` may have meant, likeliest first."""
+def unknown_model(model_id: str, why: str = "") -> InvalidRequest:
+    """The refusal of a model that nobody knows, with up to three ids that may have been meant."""
+    near = ", ".join(_nearest(model_id))
+    return InvalidRequest(f"Unknown model {model_id}{why}" + (f", perhaps {near}" if near else ""))
+
+
+def _nearest(model_id: str) -> list[str]:
     word = model_id.strip().casefold()
     near = difflib.get_close_matches(word, _SPELLINGS, n=6, cutoff=0.4)
     near += difflib.get_close_matches(word.rpartition("/")[2], _SPELLINGS, n=6, cutoff=0.4)

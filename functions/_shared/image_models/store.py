@@ -23,7 +23,7 @@ from functions._shared.image_models.catalog import (
     ImageModel,
     find_model,
     model_from_schema,
-    nearest_models,
+    unknown_model,
 )
 from functions._shared.image_models.describe import beyond_a_request, describe
 from functions._shared.image_models.json_schema import read_schema
@@ -81,21 +81,23 @@ class ModelStore:
 
         One that Replicate has no longer is marked so. Raises Failure where Replicate does not answer.
         """
-        old = find_model(replicate_id)
+        catalogued = find_model(replicate_id)
+        known_id = catalogued.replicate_id if catalogued else replicate_id
+        row = await self._row(known_id, replicate_id, pool)
         try:
-            old = await self._look_up(replicate_id, pool)
-        except InvalidRequest:
-            pass
-        try:
-            document = await self._replicate.model(replicate_id)
+            document = await self._replicate.model(known_id.casefold())
         except Failure as error:
-            if error.error_class == "unknown_model" and old:
-                await self._retire(old, pool)
-                return True
-            raise
-        model = await self._keep(replicate_id, document, pool)
+            if error.error_class != "unknown_model":
+                raise
+            if not (row or catalogued):
+                raise unknown_model(replicate_id) from None
+            await self._retire(known_id, pool)
+            return True
+        await self._keep(known_id, document, pool)
         self._remembered.clear()
-        return old is None or (old.schema, old.version) != (model.schema, model.version)
+        new = await self._row(known_id, replicate_id, pool)
+        parts = ("input_schema", "version")
+        return row is None or new is None or any(row[part] != new[part] for part in parts)
 
     async def _look_up(self, word: str, pool: Pool) -> ImageModel:
         catalogued = find_model(word)
@@ -126,33 +128,35 @@ class ModelStore:
 
     async def _ask(self, word: str, pool: Pool) -> ImageModel:
         if not OWNER_AND_NAME.fullmatch(word):
-            raise _unknown(word)
+            raise unknown_model(word)
         async with self._asking:
             known = self._recall(word)
             if isinstance(known, ImageModel):
                 return known
             try:
-                document = await self._replicate.model(word)
+                document = await self._replicate.model(word.casefold())
             except Failure as error:
                 why = "" if error.error_class == "unknown_model" else f" ({error})"
-                raise _unknown(word, why) from None
+                raise unknown_model(word, why) from None
         return await self._keep(word, document, pool)
 
     async def _keep(self, word: str, document: dict[str, Any], pool: Pool) -> ImageModel:
         """The model that ``document`` describes, in the table from now on."""
         latest = document.get("latest_version") or {}
-        replicate_id = (
-            "/".join(document.get(key) or "" for key in ("owner", "name")).strip("/") or word
-        )
-        model = model_from_schema(replicate_id, latest.get("openapi_schema"))
-        model = _usable(
-            replace(model, version=None if document.get("is_official") else latest.get("id"))
-        )
-        if not _delivers_files(latest["openapi_schema"]):
+        openapi_schema = latest.get("openapi_schema")
+        named = f"{document.get('owner')}/{document.get('name')}"
+        replicate_id = named if OWNER_AND_NAME.fullmatch(named) else word
+        try:
+            model = model_from_schema(replicate_id, openapi_schema)
+        except InvalidRequest:
+            raise InvalidRequest(f"{replicate_id}: its input schema cannot be read") from None
+        version = None if document.get("is_official") else latest.get("id")
+        model = _usable(replace(model, version=version))
+        if not _delivers_files(openapi_schema):
             raise InvalidRequest(f"{replicate_id} makes no pictures")
         own = {"replicate_id": replicate_id, "name": model.name}
-        schema = Jsonb(read_schema(latest["openapi_schema"]))
-        columns = {**own, **describe(model), "input_schema": schema, "version": model.version}
+        schema = Jsonb(read_schema(openapi_schema))
+        columns = {**own, **describe(model), "input_schema": schema, "version": version}
         try:
             async with pool.connection() as connection:
                 await connection.execute(_upsert(columns), columns)
@@ -160,12 +164,14 @@ class ModelStore:
             log.warning("model %s could not be kept: %s", replicate_id, type(error).__name__)
         return model
 
-    async def _retire(self, model: ImageModel, pool: Pool) -> None:
+    async def _retire(self, replicate_id: str, pool: Pool) -> None:
         reason = "Replicate no longer has it"
         async with pool.connection() as connection:
-            await connection.execute(RETIRE, (model.replicate_id, model.name, reason))
+            await connection.execute(
+                RETIRE, (replicate_id, replicate_id.rpartition("/")[2], reason)
+            )
         self._remembered.clear()
-        log.warning("model %s: %s", model.replicate_id, reason)
+        log.warning("model %s: %s", replicate_id, reason)
 
     def _recall(self, word: str) -> ImageModel | InvalidRequest | None:
         until, known = self._remembered.get(word, (0.0, None))
@@ -202,12 +208,7 @@ def _usable(model: ImageModel) -> ImageModel:
     return model
 
 
-def _delivers_files(openapi_schema: Mapping[str, Any]) -> bool:
+def _delivers_files(openapi_schema: Any) -> bool:
     """Whether the Output schema, where there is one, holds an address somewhere: text models have prompts too."""
     output = openapi_schema.get("components", {}).get("schemas", {}).get("Output")
     return output is None or "'format': 'uri'" in str(output)
-
-
-def _unknown(word: str, why: str = "") -> InvalidRequest:
-    near = ", ".join(nearest_models(word))
-    return InvalidRequest(f"Unknown model {word}{why}" + (f", perhaps {near}" if near else ""))
