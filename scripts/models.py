@@ -25,6 +25,7 @@ from functions._shared.errors import FunctionError
 from functions._shared.generation_request import GenerationRequest
 from functions._shared.image_models.catalog import CATALOG
 from functions._shared.image_models.describe import beyond_a_request, describe
+from functions._shared.logs import configure_logging
 from functions._shared.resources import Resources, open_resources
 from functions._shared.settings import Settings, SettingsError, read_environment
 from functions.process_generation.inputs import build_input
@@ -184,6 +185,7 @@ COMMANDS: dict[str, Callable[[Resources, argparse.Namespace], Awaitable[int]]] =
 
 async def run(arguments: argparse.Namespace) -> int:
     settings = Settings.from_env(local_environment(read_environment()))
+    configure_logging(settings)
     async with open_resources(settings) as resources:
         return await COMMANDS[arguments.command](resources, arguments)
 
