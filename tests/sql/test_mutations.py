@@ -152,5 +152,7 @@ def test_each_guard_is_needed(mutant, db, request):
     db.execute(definition.replace(there, broken))
     given = parameters[0] if parameters else {}
     fixtures = [name for name in inspect.signature(test).parameters if name not in given]
-    with pytest.raises((AssertionError, TypeError, ValueError, AttributeError, psycopg.Error, Failed)):
+    with pytest.raises(
+        (AssertionError, TypeError, ValueError, AttributeError, psycopg.Error, Failed)
+    ):
         test(**given, **{name: request.getfixturevalue(name) for name in fixtures})
