@@ -47,7 +47,7 @@ comment on column public.predictions.lease_token is
 comment on column public.predictions.model is 'owner/name.';
 comment on column public.predictions.version is 'The version hash that was asked for; null for an official model.';
 comment on column public.predictions.input is
-'What was sent, a source image as the address that the request gave.';
+'What was sent, a source image by the address that the request gave, or by its digest.';
 comment on column public.predictions.input_hash is 'MD5 of input: which rows asked for the same.';
 comment on column public.predictions.format is
 'webp, png, jpeg or svg: what the input makes the model deliver; null where unknown.';

@@ -13,7 +13,13 @@ create or replace function public.intend_prediction(
     p_format text,
     p_adjustments text[],
     p_timeout interval
-) returns table (intent_id uuid, callback_secret text, typical_seconds float8, retry_after interval)
+) returns table (
+    intent_id uuid,
+    callback_secret text,
+    created_at timestamptz,
+    typical_seconds float8,
+    retry_after interval
+)
 language plpgsql
 set search_path = ''
 as $$
@@ -22,7 +28,10 @@ declare
     v_job public.job_queue := public.held_job(p_job_id, p_lease_token, '{processing}');
     v_limit public.provider_limits;
 begin
-    select * into v_limit from public.provider_limits where provider = 'replicate' for update;
+    select * into v_limit from public.provider_limits where provider = 'replicate';
+    if v_limit.spaced_until > clock_timestamp() then -- then they come one after the other
+        select * into v_limit from public.provider_limits where provider = 'replicate' for update;
+    end if;
     if v_limit.not_before > clock_timestamp() then
         retry_after := v_limit.not_before - clock_timestamp();
         return next;
@@ -40,7 +49,8 @@ begin
         -- A quick model is looked at sooner, so that its end is not known late by more than it takes.
         least(1, greatest(0.1, coalesce(typical_seconds, 4) / 4))
     )
-    returning predictions.id, predictions.callback_secret into intent_id, callback_secret;
+    returning predictions.id, predictions.callback_secret, predictions.created_at
+    into intent_id, callback_secret, created_at;
     update public.image_generations
     set adjustments = coalesce(p_adjustments, '{}'), updated_at = clock_timestamp()
     where image_generations.id = (v_job.payload ->> 'generation_id')::uuid;

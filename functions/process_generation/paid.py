@@ -14,7 +14,7 @@ from uuid import UUID
 
 from functions._shared.errors import LeaseLost
 from functions._shared.generation_request import GenerationRequest
-from functions._shared.replicate import NotCreated, Prediction
+from functions._shared.replicate import MaybeCreated, NotCreated, Prediction
 from functions._shared.resources import Resources
 from functions.process_generation import predictions
 from functions.process_generation.generation import GRACE_S, cancel, to_the_end
@@ -42,7 +42,7 @@ async def generate(
 ) -> None:
     """Leave the job parked beside its prediction, or ended where that ended at once.
 
-    Raises LeaseLost, InvalidRequest, GenerationFailed: then nothing is being paid for, or the next attempt finds it.
+    Raises LeaseLost, InvalidRequest, GenerationFailed: then nothing is paid for, or the next attempt looks for it.
     """
     found = await predictions.begin(resources.pool, lease, generation_id, timeout_s)
     if found and found.status == "running":
@@ -53,12 +53,15 @@ async def generate(
 
     async def attempt(prepared: Prepared) -> None:
         intent, typical_s = await predictions.intend(resources.pool, lease, prepared, timeout_s)
-        prediction = await to_the_end(
-            _create_and_park(
-                intent, prepared, resources, typical_s or prepared.model.typical_seconds, timeout_s
-            )
-        )
-        await settle(resources, intent, prediction)
+        typical_s = typical_s or prepared.model.typical_seconds
+        create = _create_and_park(intent, prepared, resources, typical_s, timeout_s)
+        try:
+            prediction = await to_the_end(create)
+        except MaybeCreated:
+            if not await _adopt(intent, resources):
+                raise
+        else:
+            await settle(resources, intent, prediction)
 
     await with_current_model(request, resources, resources.pool, attempt)
 

@@ -14,6 +14,9 @@ from functions._shared.errors import GenerationFailed
 from functions._shared.replicate import Failure, PredictionOver
 from functions.process_generation.prepare import Prepared
 
+EARLY_S = 0.5
+"""Longer than a 429 asks for: a request that comes a moment too early counts against the next window."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
@@ -33,7 +36,10 @@ class Intent(Lease):
 
 @dataclass(frozen=True, kw_only=True)
 class Found(Intent):
-    """What an earlier attempt has left: ``running`` with the provider's id, or ``intended`` without."""
+    """An intent with what it takes to find its prediction: ``running`` with the provider's id, or ``intended`` without.
+
+    ``age_s`` is how old it was when it was read.
+    """
 
     status: str
     model: str
@@ -80,14 +86,14 @@ async def begin(pool: Pool, lease: Lease, generation_id: UUID, timeout_s: float)
 
 async def intend(
     pool: Pool, lease: Lease, prepared: Prepared, timeout_s: float
-) -> tuple[Intent, float | None]:
+) -> tuple[Found, float | None]:
     """Commit the intent; with it how many seconds the model's pictures have taken lately.
 
     Raises LeaseLost, and GenerationFailed (busy) while the provider is to be left alone.
     """
     async with fenced(), pool.connection() as connection:
         cursor = await connection.execute(
-            "select intent_id, callback_secret, typical_seconds,"
+            "select intent_id, callback_secret, created_at, typical_seconds,"
             " extract(epoch from retry_after)::float8 as retry_after_s"
             " from public.intend_prediction(%s, %s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
             (
@@ -108,11 +114,17 @@ async def intend(
             retry_after_s=row["retry_after_s"],
             error_class="busy",
         )
-    intent = Intent(
+    intent = Found(
         job_id=lease.job_id,
         lease_token=lease.lease_token,
         id=row["intent_id"],
         callback_secret=row["callback_secret"],
+        status="intended",
+        model=prepared.model.replicate_id,
+        version=prepared.version,
+        input=prepared.recorded,
+        created_at=row["created_at"],
+        age_s=0,
     )
     return intent, row["typical_seconds"]
 
@@ -142,7 +154,7 @@ async def limit_provider(pool: Pool, busy: Failure) -> None:
     async with pool.connection() as connection:
         await connection.execute(
             "select public.limit_provider(make_interval(secs => %s), make_interval(secs => %s))",
-            (busy.retry_after_s, busy.spacing_s),
+            ((busy.retry_after_s or 0) + EARLY_S, busy.spacing_s),
         )
 
 

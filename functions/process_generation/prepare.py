@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ LARGEST_DATA_URI_BYTES = 256 * 1000
 
 @dataclass(frozen=True)
 class Prepared:
-    """``input`` is sent; ``recorded`` is the same with the request's own address in place of the source picture."""
+    """``input`` is sent; ``recorded`` is written down: the source picture by its address, or by its digest."""
 
     model: ImageModel
     version: str | None
@@ -86,10 +87,19 @@ async def _prepare(request: GenerationRequest, resources: Resources, pool: Pool)
         model=model,
         version=(request.model_version or model.version) if model.version else None,
         input=sent,
-        recorded=built.input,
+        recorded={key: _told(value) for key, value in built.input.items()},
         format=output_format_of(built.input, model),
         adjustments=built.adjustments,
     )
+
+
+def _told(value: Any) -> Any:
+    """A value as it is written down: a picture inside the request by its digest."""
+    if isinstance(value, list):
+        return [_told(part) for part in value]
+    if isinstance(value, str) and value.startswith("data:"):
+        return f"data:,sha256-{hashlib.sha256(value.encode()).hexdigest()}"
+    return value
 
 
 async def _bring(resources: Resources, url: str) -> str:

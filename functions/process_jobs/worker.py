@@ -161,7 +161,8 @@ class Worker:
                 job,
                 str(error),
                 retry=error.retry,
-                retry_after_s=error.retry_after_s,
+                # Not all at once, when what they waited for comes.
+                retry_after_s=error.retry_after_s and error.retry_after_s + random.random(),  # noqa: S311
                 error_class=error.error_class,
             )
         except FunctionError as error:
