@@ -90,7 +90,9 @@ async def upload(resources: Resources, path: str, picture: Picture) -> str:
     try:
         await resources.supabase.storage.from_(bucket).upload(
             path,
-            picture.data,
+            io.BufferedReader(
+                io.BytesIO(picture.data)
+            ),  # sent in pieces, so that no second copy is made
             {
                 "content-type": CONTENT_TYPES[picture.format],
                 "cache-control": "3600",

@@ -151,6 +151,14 @@ def test_several_outputs_are_all_stored(edge: Edge, db, sandbox):
     assert len(sandbox.state.predictions) == 1
 
 
+def test_a_fast_model_is_waited_for_in_the_create_and_a_slow_one_polled(edge: Edge, sandbox):
+    until_ended(edge, start(edge))
+    assert sandbox.state.calls["get"] == 0
+    until_ended(edge, start(edge, model_id="google/nano-banana"))
+    assert sandbox.state.calls["get"] >= 1
+    assert sandbox.state.calls["create"] == 2
+
+
 def test_partly_filtered_outputs_are_stored_as_far_as_they_came(edge: Edge):
     generation = until_ended(edge, start(edge, num_outputs=3, prompt="a cat [fault:partial]"))
     assert (generation["status"], len(generation["images"])) == ("completed", 2)

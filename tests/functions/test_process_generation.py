@@ -1,5 +1,7 @@
 """process-generation: as a function and as a module."""
 
+import json
+
 import httpx
 import pytest
 from pydantic import SecretStr
@@ -239,6 +241,89 @@ async def test_after_a_server_error_nobody_knows(answer):
 async def test_an_answer_that_is_no_prediction_may_have_made_one(answer):
     with pytest.raises(MaybeCreated):
         await replicate_answering(201, text=answer).create("a/b", None, {}, cancel_after_s=60)
+
+
+def answering_in_turn(*answers) -> tuple[Replicate, list[httpx.Request]]:
+    """A client that gets these answers, or errors, one after the other; and what it sent."""
+    sent: list[httpx.Request] = []
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        answer = answers[len(sent) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(serve))
+    return Replicate(http, "http://x", SecretStr("t0ken")), sent
+
+
+def good() -> httpx.Response:
+    return httpx.Response(200, json={"id": "p", "status": "starting"})
+
+
+@pytest.fixture
+def no_pauses(monkeypatch):
+    monkeypatch.setattr("functions._shared.replicate.PAUSES_S", (0, 0))
+
+
+@pytest.mark.parametrize("first", [httpx.Response(502), httpx.ReadTimeout("")])
+async def test_a_get_is_repeated(no_pauses, first):
+    replicate, sent = answering_in_turn(first, first, good())
+    assert (await replicate.get("p"))["id"] == "p"
+    assert len(sent) == 3
+
+
+async def test_a_get_that_is_refused_is_not(no_pauses):
+    replicate, sent = answering_in_turn(httpx.Response(404))
+    with pytest.raises(PredictionOver):
+        await replicate.get("p")
+    assert len(sent) == 1
+
+
+async def test_a_create_is_repeated_where_it_never_arrived(no_pauses):
+    replicate, sent = answering_in_turn(httpx.ConnectError(""), httpx.ConnectTimeout(""), good())
+    assert (await replicate.create("a/b", None, {}, cancel_after_s=60))["id"] == "p"
+    assert len(sent) == 3
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        httpx.ReadTimeout(""),
+        httpx.WriteTimeout(""),
+        httpx.ReadError(""),
+        httpx.RemoteProtocolError(""),
+        httpx.Response(500),
+        httpx.Response(503),
+    ],
+    ids=repr,
+)
+async def test_a_create_that_may_have_arrived_is_not_repeated(no_pauses, first):
+    replicate, sent = answering_in_turn(first, good())
+    with pytest.raises(MaybeCreated):
+        await replicate.create("a/b", None, {}, cancel_after_s=60)
+    assert len(sent) == 1
+
+
+async def test_what_a_create_says_beside_the_input():
+    replicate, sent = answering_in_turn(good(), good(), good())
+    await replicate.create("a/b", None, {"prompt": "x"}, cancel_after_s=660, wait_s=5)
+    await replicate.create("a/b", "ab" * 32, {}, cancel_after_s=10**9, webhook="https://x/hook")
+    await replicate.create("a/b", None, {}, cancel_after_s=1)
+    assert sent[0].url.path == "/models/a/b/predictions"
+    assert (sent[0].headers["cancel-after"], sent[0].headers["prefer"]) == ("660s", "wait=5")
+    assert json.loads(sent[0].content) == {"input": {"prompt": "x"}}
+    assert sent[1].url.path == "/predictions"
+    assert (sent[1].headers["cancel-after"], "prefer" in sent[1].headers) == ("86400s", False)
+    assert json.loads(sent[1].content) == {
+        "version": "ab" * 32,
+        "input": {},
+        "webhook": "https://x/hook",
+        "webhook_events_filter": ["completed"],
+    }
+    assert sent[2].headers["cancel-after"] == "5s"
+    assert {request.headers["authorization"] for request in sent} == {"Bearer t0ken"}
 
 
 async def test_no_token_reaches_an_error():
