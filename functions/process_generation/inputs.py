@@ -199,7 +199,8 @@ def _ratio(draft: _Draft, asked: str, shape: float) -> None:
     if not sent:
         draft.note("aspect_ratio", UNSUPPORTED)
     elif not (exact and sent == chosen):
-        draft.note("aspect_ratio", f"asked {asked}, sent {_in_words(sent)}")
+        told = _in_words(sent).removeprefix("aspect_ratio ")
+        draft.note("aspect_ratio", f"asked {asked}, sent {told}")
 
 
 def _shape(ratio: str | None) -> float | None:

@@ -64,6 +64,11 @@ def test_no_other_word_is_nearer_to_the_ratio_asked(model_id, asked):
         assert bool(sent.adjustments) == (ratio(asked) not in offered)
 
 
+def test_a_ratio_that_is_not_offered_is_told():
+    sent = built("stability-ai/stable-diffusion-3.5-large", aspect_ratio="3:4")
+    assert sent.adjustments == ("aspect_ratio: asked 3:4, sent 4:5",)
+
+
 def test_one_side_and_a_ratio_give_the_other_side():
     assert built("stability-ai/sdxl", width=1024, aspect_ratio="4:1").input["height"] == 256
     assert built("stability-ai/sdxl", height=512, aspect_ratio="2:1").input["width"] == 1024
