@@ -77,4 +77,4 @@ class Pictures:
 async def _endless() -> AsyncIterator[bytes]:
     while True:
         yield bytes(64 * 1024)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # so that the server can notice that nobody listens
