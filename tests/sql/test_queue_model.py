@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import psycopg
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -267,12 +267,12 @@ class Queue(RuleBasedStateMachine):
         }
 
 
-def test_random_walks(db):
+def test_random_walks(db, phases=tuple(Phase)):
     machine = type("QueueHere", (Queue,), {"db": db})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=200, stateful_step_count=40, deadline=None, derandomize=True, print_blob=True,
+            max_examples=200, stateful_step_count=40, deadline=None, derandomize=True, print_blob=True, phases=phases,
             suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip
