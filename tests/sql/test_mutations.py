@@ -9,7 +9,6 @@ import inspect
 import psycopg
 import pytest
 from _pytest.outcomes import Failed
-from hypothesis import Phase
 
 from tests.sql import (
     test_generation_steps,
@@ -82,8 +81,7 @@ MUTANTS = [
      OPERATIONS.test_a_job_that_kills_its_workers_ends_after_the_third_however_often_it_is_reset),
     ("requeue_expired", "lease_expires_at < clock_timestamp()", "lease_expires_at is not null",
      OPERATIONS.test_a_requeue_takes_expired_leases_only_and_no_more_than_asked),
-    ("redrive_job", "attempt_number = 0,", "", MODEL.test_random_walks,
-     {"phases": (Phase.generate,)}),
+    ("redrive_job", "attempt_number = 0,", "", MODEL.walk_unshrunk),
     ("requeue_expired", "and job_queue.attempt_number < job_queue.max_attempts", "",
      QUEUE.test_a_job_whose_workers_keep_dying_fails_in_the_end),
     ("cancel_job", "and job_queue.status in ('pending', 'processing')", "",
