@@ -107,3 +107,18 @@ def test_secrets_print_as_stars():
         "SUPABASE_DB_URL",
     ):
         assert {**LOCAL, "REPLICATE_API_TOKEN": "r8_very_secret"}[name] not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("public_url", "api_url", "base"),
+    [
+        (None, "https://api.replicate.com/v1", None),
+        ("https://edge.example.com/", "https://api.replicate.com/v1", "https://edge.example.com"),
+        ("http://edge.example.com", "https://api.replicate.com/v1", None),
+        ("http://127.0.0.1:54321", "http://127.0.0.1:54330/v1", "http://127.0.0.1:54321"),
+    ],
+)
+def test_the_provider_calls_back_over_https_or_on_one_machine(public_url, api_url, base):
+    values = local_environment({"REPLICATE_API_URL": api_url, "REPLICATE_API_TOKEN": "t"})
+    settings = Settings.from_env({**values, **({"PUBLIC_URL": public_url} if public_url else {})})
+    assert settings.callback_base == base

@@ -116,6 +116,14 @@ class Settings(BaseModel):
         return str(self.public_url or self.supabase_url).rstrip("/")
 
     @property
+    def callback_base(self) -> str | None:
+        """Base of the address that the provider calls; None where it could not: Replicate takes https only."""
+        beside_us = self.replicate_api_url.host in {"127.0.0.1", "localhost"}
+        if self.public_url and (self.public_url.scheme == "https" or beside_us):
+            return self.public_base
+        return None
+
+    @property
     def uses_local_keys(self) -> bool:
         return self.supabase_jwt_secret.get_secret_value() == LOCAL_JWT_SECRET
 

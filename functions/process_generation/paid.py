@@ -141,11 +141,12 @@ async def _look_for(found: Found, resources: Resources) -> Prediction | None:
 
 
 def _callback(resources: Resources, intent: Intent) -> str | None:
-    """Where the provider calls at the end; it can only where we have a public address."""
-    if resources.settings.public_url is None:
+    """Where the provider calls at the end, if it can."""
+    base = resources.settings.callback_base
+    if base is None:
         return None
     query = urlencode({"prediction": str(intent.id), "secret": intent.callback_secret})
-    return f"{resources.settings.public_base}{WEBHOOK_PATH}?{query}"
+    return f"{base}{WEBHOOK_PATH}?{query}"
 
 
 def _called_back(webhook: Any) -> str | None:
