@@ -294,7 +294,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing_and_its_prediction_is_cance
     monkeypatch.setattr(Replicate, "create", taken_over)
     with ThreadPoolExecutor(1) as calls:
         call = calls.submit(process, idle_edge)
-        while [made.status for made in sandbox.state.predictions.values()] != ["canceled"]:
+        while [made.status for made in list(sandbox.state.predictions.values())] != ["canceled"]:
             pass
         job = db.execute("select status, result, error_message from job_queue").fetchone()
         row = db.execute(
