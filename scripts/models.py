@@ -12,6 +12,7 @@ The settings are the gateway's (the environment and .env, the local stack's wher
 import argparse
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -208,6 +209,9 @@ def main(given: list[str] | None = None) -> int:
         return 0
     try:
         return asyncio.run(run(arguments))
+    except BrokenPipeError:  # "list | head" has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (FunctionError, SettingsError, psycopg.Error, json.JSONDecodeError) as error:
         print(f"models: {error}", file=sys.stderr)
         return 1

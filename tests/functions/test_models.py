@@ -100,6 +100,13 @@ def test_owner_name_and_hash_is_that_version(edge: Edge, db, sandbox):
     assert (payload["model_id"], payload["model_version"]) == ("stability-ai/sdxl", version)
 
 
+@pytest.mark.parametrize("version", ["", "zz", "AB" * 32, "ab" * 31])
+def test_a_version_that_is_none_is_refused(idle_edge: Edge, db, version):
+    assert "a version has 64 hexadecimal digits" in refusal(
+        idle_edge, f"qwen/qwen-image:{version}", db
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [

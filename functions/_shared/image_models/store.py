@@ -36,6 +36,7 @@ REMEMBERED_S = 30.0
 REMEMBERED_MODELS = 1000
 TABLE_WAIT_S = 1.0
 """The catalogue will do where the database does not answer: whoever needs that will notice soon enough."""
+VERSION = re.compile(r"[0-9a-f]{64}")
 OWNER_AND_NAME = re.compile(r"[a-z0-9][\w.-]*/[a-z0-9][\w.-]*", re.IGNORECASE | re.ASCII)
 
 ROW = """
@@ -64,7 +65,9 @@ class ModelStore:
         ``owner/name:hash`` is that version of it. Raises InvalidRequest, which names the nearest known ids, for a model
         that nobody knows, takes no prompt, or is switched off.
         """
-        word, _, version = model_id.strip().partition(":")
+        word, colon, version = model_id.strip().partition(":")
+        if colon and not VERSION.fullmatch(version):
+            raise InvalidRequest(f"{model_id}: a version has 64 hexadecimal digits")
         known = self._recall(word)
         if known is None:
             try:
