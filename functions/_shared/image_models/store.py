@@ -67,6 +67,8 @@ class ModelStore:
         """
         word, colon, version = model_id.strip().partition(":")
         if colon and not VERSION.fullmatch(version):
+            if not OWNER_AND_NAME.fullmatch(word):
+                raise unknown_model(model_id.strip())
             raise InvalidRequest(f"{model_id}: a version has 64 hexadecimal digits")
         known = self._recall(word)
         if known is None:
