@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 PIP = .venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up env test bench lint schema reset install clean
+.PHONY: help demo up env test bench chaos lint schema reset install clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -24,6 +24,9 @@ test: .venv/test ## the whole test suite (ARGS="-k name")
 
 bench: .venv/run ## what the queue costs, beside a floor (SECONDS=3 ROWS=1000000)
 	@.venv/bin/python -m scripts.bench
+
+chaos: .venv/run ## three gateways under load while everything around them breaks (MINUTES=3 SEED=…)
+	@.venv/bin/python -m scripts.chaos
 
 lint: .venv/lint ## formatting, types, layering, SQL
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .

@@ -5,6 +5,7 @@ import sys
 import uvicorn
 
 from functions._shared.settings import Settings, SettingsError
+from functions.drain import stop_quietly
 from functions.gateway import create_app, is_loopback
 
 GRACE_S = 30
@@ -22,6 +23,7 @@ def main() -> int:
     except SettingsError as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return 1
+    stop_quietly()
     # Our log set-up, not uvicorn's; the access log would hold what apps put into query strings.
     uvicorn.run(
         create_app(settings),

@@ -20,15 +20,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from functions._local import storage
 from functions._shared.cors import CORS
 from functions._shared.errors import EXCEPTION_HANDLERS, Forbidden, NotFound, error_response
+from functions._shared.listener import Listener
 from functions._shared.logs import configure_logging
 from functions._shared.resources import open_resources
 from functions._shared.settings import Settings
+from functions.drain import called_at_stop
 from functions.generate_image_legacy.app import app as generate_image
 from functions.process_generation.app import app as process_generation
 from functions.process_generation.poller import Poller
 from functions.process_jobs.app import app as process_jobs
 from functions.process_jobs.worker import Worker
 from functions.start_generation.app import app as start_generation
+from functions.start_generation.starts import Starts
+from functions.start_generation.streams import Streams
 
 FUNCTIONS: Mapping[str, ASGIApp] = {
     "start-generation": start_generation,
@@ -56,6 +60,17 @@ async def call_function(scope: Scope, receive: Receive, send: Send) -> None:
 async def health(request: Request) -> JSONResponse:
     """The process serves. Asks nothing of the database, so that a slow one does not get us restarted."""
     return JSONResponse({"status": "ok"})
+
+
+async def ready(request: Request) -> JSONResponse:
+    """Whether to send requests here: 503 while the process stops, or its database does not answer. Asks nobody."""
+    worker: Worker = request.state.worker
+    listener: Listener = request.state.listener
+    status = "stopping" if worker.draining else "ready" if worker.queue_up else "no database"
+    return JSONResponse(
+        {"status": status, "notifications": listener.up},
+        status_code=200 if status == "ready" else 503,
+    )
 
 
 class LoopbackOnly:
@@ -99,22 +114,45 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         chosen = settings or Settings.from_env()
         configure_logging(chosen)
         async with open_resources(chosen) as resources:
-            worker = Worker(resources)
-            resources.wake = worker.wake
-            worker.start()
+            worker = Worker(resources, hinted=lambda: listener.up)
             poller = Poller(resources)
-            resources.expect = poller.expect
-            polling = asyncio.create_task(poller.run())
+            streams = Streams(resources.pool, hinted=lambda: listener.up)
+            listener = Listener(
+                chosen,
+                {
+                    "picture_edge_jobs": lambda _: worker.wake(),
+                    "picture_edge_cancelled": worker.cancelled,
+                    "picture_edge_generations": lambda _: streams.hint(),
+                },
+            )
+            resources.worker, resources.expect = worker, poller.expect
+
+            def drain() -> None:
+                worker.drain()
+                streams.close_all()
+
+            worker.start()
+            loops = [asyncio.create_task(loop.run()) for loop in (poller, streams, listener)]
             try:
-                yield {"resources": resources, "worker": worker}
+                with called_at_stop(drain):
+                    yield {
+                        "resources": resources,
+                        "worker": worker,
+                        "listener": listener,
+                        "streams": streams,
+                        "starts": Starts(resources.pool),
+                    }
             finally:
+                drain()
                 await worker.stop()
-                polling.cancel()
-                await asyncio.gather(polling, return_exceptions=True)
+                for loop in loops:
+                    loop.cancel()
+                await asyncio.gather(*loops, return_exceptions=True)
 
     starlette = Starlette(
         routes=[
             Route("/health", health),
+            Route("/ready", ready),
             Mount("/functions/v1", app=call_function),
             Mount("/storage/v1", app=storage.app),
         ],

@@ -105,6 +105,8 @@ begin
             ('complete_job', 'p_error_class'),
             ('requeue_expired', 'p_examine'),
             ('finish_download_image', 'p_images'),
+            ('succeed_prediction', 'p_worker_id'),
+            ('claim_polls', 'generation_id'),
             ('begin_generation', null), -- today's are begin_generate_image and sql/33_predictions.sql
             ('record_prediction', null),
             ('finish_generate_image', null),

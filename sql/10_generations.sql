@@ -17,6 +17,9 @@ create table if not exists public.image_generations (
     generation_time_seconds int,
     replicate_prediction_id text,
     adjustments text[] not null default '{}',
+    progress int not null default 0,
+    stage text,
+    webhook_url text,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     completed_at timestamptz,
@@ -25,7 +28,11 @@ create table if not exists public.image_generations (
     )
 );
 
-alter table public.image_generations add column if not exists adjustments text[] not null default '{}';
+alter table public.image_generations
+add column if not exists adjustments text[] not null default '{}',
+add column if not exists progress int not null default 0,
+add column if not exists stage text,
+add column if not exists webhook_url text;
 
 create index if not exists image_generations_user_idx on public.image_generations (user_id, created_at desc);
 
@@ -51,6 +58,13 @@ comment on column public.image_generations.error_message is 'Why it failed or wa
 comment on column public.image_generations.generation_time_seconds is 'Whole seconds the provider took.';
 comment on column public.image_generations.replicate_prediction_id is
 'The paid prediction. Kept before it is waited for, so that the next worker adopts it instead of paying again.';
+comment on column public.image_generations.progress is
+'0 to 100: to 90 while the provider draws, as far as its logs tell, 95 while the pictures are stored. Never backwards but
+for a new attempt.';
+comment on column public.image_generations.stage is
+'What is being done, finer than status: queued, starting, drawing, storing, then as status.';
+comment on column public.image_generations.webhook_url is
+'Called once the generation has ended, by a send-webhook job.';
 comment on column public.image_generations.adjustments is
 'What the model could not honour, in words: {"size: asked 1920x1080, sent aspect_ratio 16:9"}.';
 

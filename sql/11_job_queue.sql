@@ -22,10 +22,13 @@ create table if not exists public.job_queue (
     crash_count int not null default 0,
     errors jsonb not null default '[]'::jsonb,
     dedupe_key text,
+    share_rank bigint not null default 0,
     constraint job_queue_status_check check (
         status in ('pending', 'processing', 'completed', 'failed', 'cancelled')
     )
 );
+
+alter table public.job_queue add column if not exists share_rank bigint not null default 0;
 
 alter table public.job_queue set (
     fillfactor = 80, -- room for lease renewals beside the row: they touch no indexed column
@@ -33,10 +36,14 @@ alter table public.job_queue set (
     autovacuum_analyze_scale_factor = 0.02
 );
 
--- Each type and priority is a lane in order of age: the claim reads the due head of each lane, so that neither what
--- is finished, nor future, paused or another worker's costs it anything.
-create index if not exists job_queue_lane_idx
-on public.job_queue (job_type, priority desc, scheduled_at, id) where status = 'pending';
+-- Each type and priority is a lane: those without a rank in order of age, then those with one, all of them due. The
+-- claim reads the due heads, so that neither what is finished, nor future, paused or another worker's costs it anything.
+create index if not exists job_queue_share_lane_idx
+on public.job_queue (job_type, priority desc, share_rank, scheduled_at, id) where status = 'pending';
+drop index if exists public.job_queue_lane_idx; -- an earlier one of ours, without ranks
+-- A user's newest rank in a lane.
+create index if not exists job_queue_user_share_idx
+on public.job_queue (created_by, job_type, priority, share_rank) where status = 'pending' and share_rank > 0;
 drop index if exists public.job_queue_claim_idx; -- an earlier one of ours, without lanes
 -- Expired leases are found among the running rows. The expiry itself is in no index, so that renewing it stays cheap.
 create index if not exists job_queue_running_idx on public.job_queue (id) where status = 'processing';
@@ -79,6 +86,9 @@ comment on column public.job_queue.crash_count is
 'Workers that stopped answering while they had it. At three the job is failed as poisonous; only redrive_job forgets.';
 comment on column public.job_queue.errors is
 'The newest 100 failed attempts: [{"attempt", "at", "class", "text"}], with the lease_token they were ended under.';
+comment on column public.job_queue.share_rank is
+'How many jobs of the same user, type and priority were before it, counted from the least waiting one''s: the order in
+which users take turns. 0 for a job without a user, with a time of its own, or that is tried again: those go by age.';
 comment on column public.job_queue.dedupe_key is
 'At most one pending or processing job of a type has it; enqueue_job returns that one''s id instead of a second.';
 

@@ -73,10 +73,25 @@ create table if not exists public.provider_limits (
     provider text primary key,
     not_before timestamptz not null,
     spacing interval not null default '0',
-    spaced_until timestamptz not null default '-infinity'
+    spaced_until timestamptz not null default '-infinity',
+    per_minute float8,
+    in_flight int,
+    tokens float8 not null default 1,
+    refilled_at timestamptz not null default now()
 );
+alter table public.provider_limits
+add column if not exists per_minute float8,
+add column if not exists in_flight int,
+add column if not exists tokens float8 not null default 1,
+add column if not exists refilled_at timestamptz not null default now();
 
-comment on table public.provider_limits is 'What a 429 said: for all workers alike.';
+comment on table public.provider_limits is
+'How many predictions may be asked for, by what a 429 said and by set_provider_limit: for all workers alike.';
+comment on column public.provider_limits.per_minute is 'Predictions a minute; null: no limit of ours.';
+comment on column public.provider_limits.in_flight is 'Predictions at the same time; null: no limit of ours.';
+comment on column public.provider_limits.tokens is
+'Token bucket: predictions that could be asked for at refilled_at.';
+comment on column public.provider_limits.refilled_at is 'When tokens was counted.';
 comment on column public.provider_limits.provider is 'replicate.';
 comment on column public.provider_limits.not_before is 'No prediction is asked for before.';
 comment on column public.provider_limits.spacing is 'The least time between two requests for a prediction.';

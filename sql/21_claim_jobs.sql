@@ -1,7 +1,8 @@
 -- claim_jobs, claim_next_job: hand runnable jobs to one worker each.
 -- Called by   functions/process_jobs as service_role; operators by hand
--- Promises    one job, one worker at a time; each claim raises the fencing token; priority first, then age, and no
---             priority starves; the cost does not grow with what is finished, future, paused or of other types
+-- Promises    one job, one worker at a time; each claim raises the fencing token; priority first, then the users'
+--             turns, then age, and no priority starves; what the provider would refuse stays in the queue; the cost
+--             does not grow with what is finished, future, paused or of other types
 
 create or replace function public.claim_jobs(
     p_limit int,
@@ -32,7 +33,10 @@ declare
     v_lane record;
     v_left int := p_limit;
     v_seen int;
+    v_take int;
     v_taken int;
+    v_allowed int; -- generate-image jobs that the provider takes at present; null: any number
+    v_asked int := 0;
 begin
     if p_limit is null or p_limit < 1 then
         raise exception using errcode = 'PT400', message = format('p_limit must be 1 or more, got %s', p_limit);
@@ -42,6 +46,13 @@ begin
     end if;
     perform public.requeue_expired(greatest(p_limit, 10), 30);
     v_now := clock_timestamp(); -- read once, as an index can end at a value, but not at a volatile function
+
+    -- The provider's row is locked before any job, and only while there is a limit to be shared.
+    if exists (
+        select from public.job_queue where job_queue.status = 'pending' and job_queue.job_type = 'generate-image'
+    ) then
+        v_allowed := public.provider_allowance();
+    end if;
 
     -- First each lane's share of the best p_limit jobs. They were seen without a lock, so others may have been
     -- faster; then whatever is left in any lane, so that no claim comes back short while a job is free.
@@ -81,17 +92,32 @@ begin
             ),
             head as (
                 select
-                    lane.job_type, lane.priority, due.rank,
+                    lane.job_type, lane.priority, due.shared, due.rank,
                     row_number() over (order by due.rank, lane.priority desc) as place
                 from lane
                 cross join lateral (
                     -- Ageing: ten minutes of waiting weigh as much as one point of priority.
-                    select extract(epoch from job_queue.scheduled_at) - 600.0 * lane.priority as rank
-                    from public.job_queue
-                    where job_queue.status = 'pending' and job_queue.job_type = lane.job_type
-                        and job_queue.priority = lane.priority and job_queue.scheduled_at <= v_now
-                    order by job_queue.scheduled_at, job_queue.id
-                    limit p_limit
+                    (
+                        select
+                            false as shared,
+                            extract(epoch from job_queue.scheduled_at) - 600.0 * lane.priority as rank
+                        from public.job_queue
+                        where job_queue.status = 'pending' and job_queue.job_type = lane.job_type
+                            and job_queue.priority = lane.priority and job_queue.share_rank = 0
+                            and job_queue.scheduled_at <= v_now
+                        order by job_queue.scheduled_at, job_queue.id
+                        limit p_limit
+                    )
+                    union all
+                    (
+                        select true, extract(epoch from job_queue.scheduled_at) - 600.0 * lane.priority
+                        from public.job_queue
+                        where job_queue.status = 'pending' and job_queue.job_type = lane.job_type
+                            and job_queue.priority = lane.priority and job_queue.share_rank > 0
+                            and job_queue.scheduled_at <= v_now
+                        order by job_queue.share_rank, job_queue.scheduled_at, job_queue.id
+                        limit p_limit
+                    )
                 ) as due
                 where (p_job_types is null or lane.job_type = any (p_job_types))
                     and not exists (
@@ -100,22 +126,37 @@ begin
                     )
             )
             select
-                head.job_type, head.priority,
+                head.job_type, head.priority, head.shared, head.job_type = 'generate-image' as limited,
                 count(*) filter (where head.place <= p_limit)::int as share
             from head
-            group by head.job_type, head.priority
+            group by head.job_type, head.priority, head.shared
             order by min(head.rank), head.priority desc
         loop
             v_seen := v_seen + v_lane.share;
-            continue when v_left = 0 or (v_lane.share = 0 and not v_all);
+            v_take := case when v_all then v_left else v_lane.share end;
+            if v_lane.limited then
+                v_take := least(v_take, v_allowed - v_asked);
+            end if;
+            continue when v_take <= 0;
             return query
-            with candidate as materialized (
+            with aged as materialized (
                 select job_queue.id
                 from public.job_queue
-                where job_queue.status = 'pending' and job_queue.job_type = v_lane.job_type
-                    and job_queue.priority = v_lane.priority and job_queue.scheduled_at <= v_now
+                where not v_lane.shared and job_queue.status = 'pending'
+                    and job_queue.job_type = v_lane.job_type and job_queue.priority = v_lane.priority
+                    and job_queue.share_rank = 0 and job_queue.scheduled_at <= v_now
                 order by job_queue.scheduled_at, job_queue.id
-                limit case when v_all then v_left else v_lane.share end
+                limit v_take
+                for update skip locked
+            ),
+            shared as materialized (
+                select job_queue.id
+                from public.job_queue
+                where v_lane.shared and job_queue.status = 'pending'
+                    and job_queue.job_type = v_lane.job_type and job_queue.priority = v_lane.priority
+                    and job_queue.share_rank > 0 and job_queue.scheduled_at <= v_now
+                order by job_queue.share_rank, job_queue.scheduled_at, job_queue.id
+                limit v_take
                 for update skip locked
             ),
             claimed as (
@@ -128,25 +169,32 @@ begin
                     started_at = clock_timestamp(),
                     updated_at = clock_timestamp()
                 -- An array, and no status, so that no plan can read a lane here: the rows are locked and checked.
-                where job_queue.id = any (array(select candidate.id from candidate))
+                where job_queue.id = any (array(select aged.id from aged union all select shared.id from shared))
                 returning job_queue.*
             )
             select
                 claimed.id, claimed.job_type, claimed.payload, claimed.attempt_number, claimed.max_attempts,
                 claimed.lease_token, claimed.lease_expires_at
             from claimed
-            order by claimed.scheduled_at, claimed.id;
+            order by claimed.share_rank, claimed.scheduled_at, claimed.id;
             get diagnostics v_taken = row_count;
             v_left := v_left - v_taken;
+            if v_lane.limited then
+                v_asked := v_asked + v_taken;
+            end if;
         end loop;
         exit when v_left = 0 or p_limit - v_left = v_seen;
     end loop;
+    if v_allowed is not null and v_asked > 0 then
+        perform public.spend_provider_allowance(v_asked);
+    end if;
 end;
 $$;
 
 comment on function public.claim_jobs(int, text, interval, text[]) is
-'Claim up to p_limit runnable jobs of p_job_types (null: all), highest priority first, then oldest, under a lease of
-p_lease. Ten minutes of waiting count as one point of priority. Expired leases are taken back on the way.';
+'Claim up to p_limit runnable jobs of p_job_types (null: all), highest priority first, then users in turn, then oldest,
+under a lease of p_lease. Ten minutes of waiting count as one point of priority; generate-image jobs beyond the
+providers limits stay where they are. Expired leases are taken back on the way.';
 
 -- The original's function. Whoever calls it by hand does not renew the lease, so it is as long as a job may take.
 create or replace function public.claim_next_job(

@@ -92,6 +92,7 @@ begin
                 else clock_timestamp()
                     + random() * least(2 ^ least(held.attempt_number, 20), 300) * interval '1 second'
             end,
+            share_rank = case when held.again then 0 else job_queue.share_rank end, -- it has had its turn
             completed_at = case when not held.again then clock_timestamp() end,
             lease_expires_at = null,
             updated_at = clock_timestamp()

@@ -68,6 +68,7 @@ begin
     set status = 'pending', attempt_number = greatest(job_queue.attempt_number - 1, 0),
         scheduled_at = clock_timestamp(), lease_expires_at = null, updated_at = clock_timestamp()
     where job_queue.id = p_job_id and job_queue.status = 'processing';
+    perform public.wake_workers();
 end;
 $$;
 

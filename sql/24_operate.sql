@@ -13,12 +13,19 @@ begin
     set status = 'cancelled', error_message = p_reason, completed_at = clock_timestamp(), lease_expires_at = null,
         updated_at = clock_timestamp()
     where job_queue.id = p_job_id and job_queue.status in ('pending', 'processing');
-    return found or v_job.status = 'cancelled';
+    if not found then
+        return v_job.status = 'cancelled';
+    end if;
+    if v_job.status = 'processing' then
+        perform pg_notify('picture_edge_cancelled', p_job_id::text);
+    end if;
+    return true;
 end;
 $$;
 
 comment on function public.cancel_job(uuid, text) is
-'Cancel a pending or running job, and its generation with it; a running one''s worker is refused at its next write.
+'Cancel a pending or running job, and its generation with it; a running one''s worker is told, and refused at its next
+write.
 Whether the job is cancelled now: false for one that had ended otherwise. Unknown: PT404.';
 
 create or replace function public.redrive_job(p_job_id uuid) returns boolean
@@ -36,7 +43,11 @@ begin
     set status = 'pending', attempt_number = 0, crash_count = 0, error_message = null, completed_at = null,
         scheduled_at = clock_timestamp(), updated_at = clock_timestamp()
     where job_queue.id = p_job_id and job_queue.status in ('failed', 'cancelled');
-    return found;
+    if not found then
+        return false;
+    end if;
+    perform public.wake_workers();
+    return true;
 exception when unique_violation then
     raise exception using
         errcode = 'PT409',

@@ -34,7 +34,11 @@ begin
         raise exception using errcode = 'PT400', message = 'p_job_type must not be empty';
     end if;
     delete from public.paused_queues where paused_queues.job_type = p_job_type or p_job_type = '*';
-    return found;
+    if not found then
+        return false;
+    end if;
+    perform public.wake_workers();
+    return true;
 end;
 $$;
 

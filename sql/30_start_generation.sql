@@ -1,5 +1,6 @@
--- start_generation: a generation and its job, together or not at all, in one round trip.
--- Called by   functions/start_generation as service_role
+-- start_generation, start_generations: a generation and its job, together or not at all; many of them in one round trip.
+-- cancel_generation: the way back.
+-- Called by   functions/start_generation as service_role; operators
 
 create or replace function public.start_generation(p_user_id uuid, p_request jsonb)
 returns table (generation_id uuid, job_id uuid)
@@ -28,7 +29,7 @@ begin
     end if;
 
     insert into public.image_generations (
-        user_id, prompt, negative_prompt, model, style, width, height, steps, guidance_scale, status
+        user_id, prompt, negative_prompt, model, style, width, height, steps, guidance_scale, webhook_url, status, stage
     )
     values (
         p_user_id,
@@ -40,6 +41,8 @@ begin
         v_height,
         coalesce((p_request ->> 'num_inference_steps')::int, v_model.default_steps, 30),
         coalesce((p_request ->> 'guidance_scale')::numeric, v_model.default_guidance_scale, 7.5),
+        p_request ->> 'webhook_url',
+        'queued',
         'queued'
     )
     returning image_generations.id into generation_id;
@@ -48,7 +51,7 @@ begin
     -- The size does where the model takes none as it is, or a source image is to give it.
     job_id := public.enqueue_job(
         'generate-image',
-        p_request || jsonb_build_object('generation_id', generation_id, 'user_id', p_user_id) || v_size,
+        p_request - 'webhook_url' || jsonb_build_object('generation_id', generation_id, 'user_id', p_user_id) || v_size,
         p_created_by => p_user_id
     );
     return next;
@@ -58,5 +61,74 @@ $$;
 comment on function public.start_generation(uuid, jsonb) is
 'Insert a queued generation and its generate-image job for a user; p_request is start-generation''s checked body.';
 
+create or replace function public.start_generations(p_user_ids uuid[], p_requests jsonb[])
+returns table (generation_id uuid, job_id uuid)
+language sql
+set search_path = ''
+set lock_timeout = '3s'
+as $$
+    select started.generation_id, started.job_id
+    from unnest(p_user_ids, p_requests) with ordinality as given (user_id, request, place)
+    cross join lateral public.start_generation(given.user_id, given.request) as started
+    order by given.place;
+$$;
+
+comment on function public.start_generations(uuid[], jsonb[]) is
+'start_generation for each pair, all or none; the answers in their order.';
+
+create or replace function public.cancel_generation(
+    p_generation_id uuid, p_user_id uuid default null, p_reason text default 'Cancelled'
+) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_generation public.image_generations;
+    v_job_id uuid;
+begin
+    loop
+        select * into v_generation
+        from public.image_generations
+        where image_generations.id = p_generation_id
+            and (p_user_id is null or image_generations.user_id = p_user_id);
+        if not found then
+            raise exception using errcode = 'PT404', message = 'Generation not found';
+        end if;
+        if v_generation.status = 'cancelled' then
+            return;
+        end if;
+        if v_generation.status in ('completed', 'failed') then
+            raise exception using
+                errcode = 'PT409', message = format('The generation is %s already', v_generation.status);
+        end if;
+        select job_queue.id into v_job_id
+        from public.job_queue
+        where job_queue.created_by = v_generation.user_id
+            and job_queue.created_at >= v_generation.created_at
+            and job_queue.status in ('pending', 'processing')
+            and job_queue.job_type in ('generate-image', 'download-image')
+            and job_queue.payload ->> 'generation_id' = p_generation_id::text
+        limit 1;
+        if found then
+            exit when public.cancel_job(v_job_id, p_reason); -- its trigger cancels the generation
+        else -- nobody works on it, or generate-image does, which is refused at its end
+            update public.image_generations
+            set status = 'cancelled', error_message = p_reason, updated_at = clock_timestamp()
+            where image_generations.id = p_generation_id
+                and image_generations.status = v_generation.status;
+            exit when found;
+        end if; -- else it has moved on between the two statements
+    end loop;
+end;
+$$;
+
+comment on function public.cancel_generation(uuid, uuid, text) is
+'Cancel a generation, with its job and its running prediction; repeating it changes nothing. p_user_id: whose it must
+be (null: anybody''s). Unknown: PT404. Completed or failed: PT409.';
+
+revoke execute on function public.start_generations(uuid[], jsonb[]) from public, anon, authenticated;
+grant execute on function public.start_generations(uuid[], jsonb[]) to service_role;
+revoke execute on function public.cancel_generation(uuid, uuid, text) from public, anon, authenticated;
+grant execute on function public.cancel_generation(uuid, uuid, text) to service_role;
 revoke execute on function public.start_generation(uuid, jsonb) from public, anon, authenticated;
 grant execute on function public.start_generation(uuid, jsonb) to service_role;

@@ -1,4 +1,5 @@
 -- How a generation's status may move, whoever writes it, and how its job's end or revival moves it.
+-- hint_generation_changed, queue_webhook: who hears of it.
 -- Promises    pending, queued, processing, downloading, completed; failed or cancelled from any of them, once; back
 --             only by reopen_generation
 
@@ -19,11 +20,17 @@ begin
                 message = format('Generation %s cannot go from %s to %s', old.id, old.status, new.status);
         end if;
     end if;
+    new.stage := case new.status when 'processing' then 'starting' when 'downloading' then 'storing' else new.status end;
+    new.progress := case new.status
+        when 'queued' then 0 when 'processing' then 0 when 'downloading' then 95 when 'completed' then 100
+        else old.progress
+    end;
     return new;
 end;
 $$;
 
-comment on function public.keep_generation_forward() is 'Trigger: refuse (PT409) a status that goes backwards.';
+comment on function public.keep_generation_forward() is
+'Trigger: refuse (PT409) a status that goes backwards; keep stage and progress in step with it.';
 
 create or replace trigger keep_generation_forward
 before update of status on public.image_generations
@@ -100,6 +107,92 @@ when (
 )
 execute function public.move_generation_with_job();
 
+create or replace function public.report_progress(p_generation_ids uuid[], p_stages text[], p_progress int[])
+returns void
+language sql
+set search_path = ''
+as $$
+    with moved as materialized (
+        select image_generations.id, report.stage, greatest(image_generations.progress, report.progress) as progress
+        from unnest(p_generation_ids, p_stages, p_progress) as report (generation_id, stage, progress)
+        inner join public.image_generations on image_generations.id = report.generation_id
+        where image_generations.status = 'processing'
+            and (image_generations.stage is distinct from report.stage or image_generations.progress < report.progress)
+        order by image_generations.id -- one order for all who lock several: no deadlock
+        for update of image_generations
+    )
+    update public.image_generations
+    set stage = moved.stage, progress = moved.progress, updated_at = clock_timestamp()
+    from moved
+    where image_generations.id = moved.id;
+$$;
+
+comment on function public.report_progress(uuid[], text[], int[]) is
+'Note how far the provider is with generations that are being processed.';
+
+-- When the newest hint was given, in milliseconds; a sequence for the reasons of job_wakeups.
+create sequence if not exists public.generation_hints minvalue 0 start 0;
+comment on sequence public.generation_hints is 'When hint_generation_changed last notified, in milliseconds since 1970.';
+
+create or replace function public.hint_generation_changed() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_now bigint := extract(epoch from clock_timestamp()) * 1000;
+begin
+    if abs(v_now - (select last_value from public.generation_hints)) >= 50 then
+        perform setval('public.generation_hints', v_now);
+        perform pg_notify('picture_edge_generations', '');
+    end if;
+    return null;
+end;
+$$;
+
+comment on function public.hint_generation_changed() is
+'Trigger: NOTIFY picture_edge_generations, at most each 50 ms, so that open event streams look for what has changed.';
+
+create or replace trigger hint_generation_changed
+after update on public.image_generations
+for each statement
+execute function public.hint_generation_changed();
+
+create or replace function public.queue_webhook() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    perform public.enqueue_job(
+        'send-webhook',
+        jsonb_build_object(
+            'generation_id', new.id, 'webhook_url', new.webhook_url, 'type', 'generation.' || new.status,
+            'timestamp', clock_timestamp()
+        ),
+        p_max_attempts => 10,
+        p_created_by => new.user_id
+    );
+    return null;
+end;
+$$;
+
+comment on function public.queue_webhook() is
+'Trigger: queue the call of a generation''s webhook_url in the transaction that ends the generation.';
+
+create or replace trigger queue_webhook
+after update of status on public.image_generations
+for each row
+when (
+    new.webhook_url is not null and old.status is distinct from new.status
+    and new.status in ('completed', 'failed', 'cancelled')
+)
+execute function public.queue_webhook();
+
+revoke all on sequence public.generation_hints from public, anon, authenticated;
+grant select, update on sequence public.generation_hints to service_role;
+revoke execute on function public.report_progress(uuid[], text[], int[]) from public, anon, authenticated;
+grant execute on function public.report_progress(uuid[], text[], int[]) to service_role;
+revoke execute on function public.hint_generation_changed() from public, anon, authenticated;
+revoke execute on function public.queue_webhook() from public, anon, authenticated;
 revoke execute on function public.keep_generation_forward() from public, anon, authenticated;
 revoke execute on function public.reopen_generation(uuid, text) from public, anon, authenticated;
 grant execute on function public.reopen_generation(uuid, text) to service_role;

@@ -26,19 +26,12 @@ as $$
 #variable_conflict use_column
 declare
     v_job public.job_queue := public.held_job(p_job_id, p_lease_token, '{processing}');
-    v_limit public.provider_limits;
+    v_not_before timestamptz := (select not_before from public.provider_limits where provider = 'replicate');
 begin
-    select * into v_limit from public.provider_limits where provider = 'replicate';
-    if v_limit.spaced_until > clock_timestamp() then -- then they come one after the other
-        select * into v_limit from public.provider_limits where provider = 'replicate' for update;
-    end if;
-    if v_limit.not_before > clock_timestamp() then
-        retry_after := v_limit.not_before - clock_timestamp();
+    if v_not_before > clock_timestamp() then -- said since the claim
+        retry_after := v_not_before - clock_timestamp();
         return next;
         return;
-    end if;
-    if v_limit.spaced_until > clock_timestamp() then
-        update public.provider_limits set not_before = clock_timestamp() + spacing where provider = 'replicate';
     end if;
     typical_seconds := public.typical_seconds(p_model);
     insert into public.predictions (
@@ -78,30 +71,6 @@ $$;
 
 comment on function public.typical_seconds(text) is
 'How long the model''s last 20 pictures took on average, in seconds; null without any.';
-
-create or replace function public.limit_provider(
-    p_retry_after interval, p_spacing interval default null, p_provider text default 'replicate'
-) returns timestamptz
-language sql
-set search_path = ''
-as $$
-    insert into public.provider_limits as known (provider, not_before, spacing, spaced_until)
-    values (
-        p_provider,
-        clock_timestamp() + p_retry_after,
-        coalesce(p_spacing, '0'),
-        case when p_spacing is null then '-infinity' else clock_timestamp() + interval '10 minutes' end
-    )
-    on conflict (provider) do update set
-        not_before = greatest(known.not_before, excluded.not_before),
-        spacing = coalesce(p_spacing, known.spacing),
-        spaced_until = greatest(known.spaced_until, excluded.spaced_until)
-    returning not_before;
-$$;
-
-comment on function public.limit_provider(interval, interval, text) is
-'Keep what a 429 said: nobody asks for a prediction within p_retry_after, nor for ten minutes two within p_spacing.
-Returns when the next may be asked for.';
 
 create or replace function public.park_prediction(p_intent_id uuid, p_lease_token bigint, p_prediction_id text)
 returns float8
@@ -174,7 +143,8 @@ returns table (
     created_at timestamptz,
     expired boolean,
     wanted boolean,
-    next_poll_seconds float8
+    next_poll_seconds float8,
+    generation_id uuid
 )
 language sql
 set search_path = ''
@@ -205,7 +175,8 @@ as $$
         claimed.created_at,
         claimed.expires_at <= clock_timestamp(),
         coalesce(job_queue.status in ('pending', 'processing'), false),
-        extract(epoch from claimed.next_poll_at - clock_timestamp())::float8
+        extract(epoch from claimed.next_poll_at - clock_timestamp())::float8,
+        (job_queue.payload ->> 'generation_id')::uuid
     from claimed
     left join public.job_queue on job_queue.id = claimed.job_id;
 $$;
@@ -230,8 +201,13 @@ comment on function public.ended_prediction(uuid, bigint) is
 'The job of an intent, locked and still held under the token; completed is among what it may be.';
 
 create or replace function public.succeed_prediction(
-    p_intent_id uuid, p_lease_token bigint, p_output_urls text[], p_seconds float8
-) returns uuid
+    p_intent_id uuid,
+    p_lease_token bigint,
+    p_output_urls text[],
+    p_seconds float8,
+    p_worker_id text default null,
+    p_lease interval default '10 seconds'
+) returns setof public.job_queue
 language plpgsql
 set search_path = ''
 as $$
@@ -242,7 +218,7 @@ declare
     v_download_job_id uuid;
 begin
     if v_job.status = 'completed' then
-        return (v_job.result ->> 'download_job_id')::uuid;
+        return;
     end if;
     update public.predictions
     set status = 'succeeded', seconds = p_seconds, ended_at = clock_timestamp()
@@ -258,6 +234,9 @@ begin
     where image_generations.id = (v_job.payload ->> 'generation_id')::uuid
         and image_generations.status = 'processing'
     returning * into v_generation;
+    if exists (select from public.paused_queues where paused_queues.job_type in ('download-image', '*')) then
+        p_worker_id := null;
+    end if;
     v_download_job_id := public.enqueue_job(
         'download-image',
         jsonb_build_object(
@@ -273,6 +252,9 @@ begin
             'model_id', v_job.payload -> 'model_id'
         ),
         p_priority => 1,
+        p_max_attempts => 8, -- it is paid for, and the provider keeps it for an hour: two minutes of trying, about
+        -- Nobody else has to be woken for a job that is claimed here.
+        p_scheduled_at => case when p_worker_id is not null then clock_timestamp() + p_lease end,
         p_created_by => v_job.created_by
     );
     perform public.complete_job(
@@ -282,12 +264,23 @@ begin
         ),
         p_lease_token => p_lease_token
     );
-    return v_download_job_id;
+    return query
+    update public.job_queue
+    set status = 'processing',
+        attempt_number = 1,
+        lease_token = job_queue.lease_token + 1,
+        lease_expires_at = clock_timestamp() + p_lease,
+        worker_id = p_worker_id,
+        scheduled_at = clock_timestamp(),
+        started_at = clock_timestamp()
+    where job_queue.id = v_download_job_id and p_worker_id is not null
+    returning job_queue.*;
 end;
 $$;
 
-comment on function public.succeed_prediction(uuid, bigint, text[], float8) is
-'Complete the generate-image job of a prediction, queue its download-image job and mark the generation downloading.';
+comment on function public.succeed_prediction(uuid, bigint, text[], float8, text, interval) is
+'Complete the generate-image job of a prediction, queue its download-image job and mark the generation downloading. With
+p_worker_id the download is claimed for that worker at once, and returned; a repetition returns nothing.';
 
 create or replace function public.fail_prediction(
     p_intent_id uuid,
@@ -372,8 +365,6 @@ grant execute on function public.intend_prediction(
 ) to service_role;
 revoke execute on function public.typical_seconds(text) from public, anon, authenticated;
 grant execute on function public.typical_seconds(text) to service_role;
-revoke execute on function public.limit_provider(interval, interval, text) from public, anon, authenticated;
-grant execute on function public.limit_provider(interval, interval, text) to service_role;
 revoke execute on function public.park_prediction(uuid, bigint, text) from public, anon, authenticated;
 grant execute on function public.park_prediction(uuid, bigint, text) to service_role;
 revoke execute on function public.void_prediction(uuid, bigint, text, text) from public, anon, authenticated;
@@ -382,8 +373,9 @@ revoke execute on function public.claim_polls(int) from public, anon, authentica
 grant execute on function public.claim_polls(int) to service_role;
 revoke execute on function public.ended_prediction(uuid, bigint) from public, anon, authenticated;
 grant execute on function public.ended_prediction(uuid, bigint) to service_role;
-revoke execute on function public.succeed_prediction(uuid, bigint, text[], float8) from public, anon, authenticated;
-grant execute on function public.succeed_prediction(uuid, bigint, text[], float8) to service_role;
+revoke execute on function public.succeed_prediction(uuid, bigint, text[], float8, text, interval)
+from public, anon, authenticated;
+grant execute on function public.succeed_prediction(uuid, bigint, text[], float8, text, interval) to service_role;
 revoke execute on function public.fail_prediction(uuid, bigint, text, text, text, boolean, interval)
 from public, anon, authenticated;
 grant execute on function public.fail_prediction(uuid, bigint, text, text, text, boolean, interval) to service_role;

@@ -10,6 +10,7 @@ KEYS_EXPIRE = 1983812996
 """In the claims of Supabase's own local keys; with the same claims ours are equal to the letter."""
 PUBLISHABLE_KEY = "sb_publishable_ACJWlzQHlZjBrEguHvfOxg_3BJgxAaH"
 SECRET_KEY = "sb_secret_N7UND0UgjKTVK-Uodkm0Hg_xSvEMPvz"  # noqa: S105 - public, as the one above
+WEBHOOK_SECRET = "whsec_bG9jYWwtc3RhY2stb25seS1ub3Qtc2VjcmV0"  # noqa: S105 - public, as the others
 SANDBOX_TOKEN = "r8_sandbox"  # noqa: S105 - the sandbox's own
 
 
@@ -27,6 +28,7 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
         "SUPABASE_SERVICE_ROLE_KEY": sign_key(secret, "service_role"),
     }
     if secret == LOCAL_JWT_SECRET:
+        values["WEBHOOK_SECRET"] = WEBHOOK_SECRET
         values["SUPABASE_PUBLISHABLE_KEYS"] = f'{{"default": "{PUBLISHABLE_KEY}"}}'
         values["SUPABASE_SECRET_KEYS"] = f'{{"default": "{SECRET_KEY}"}}'
     if uses_sandbox(given):

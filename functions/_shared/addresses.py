@@ -29,9 +29,9 @@ def parse(url: str) -> httpx.URL:
     try:
         target = httpx.URL(url)
     except httpx.InvalidURL:
-        raise InvalidRequest("The image's address is not a valid URL") from None
+        raise InvalidRequest("The address is not a valid URL") from None
     if target.scheme not in {"http", "https"} or not target.host or target.userinfo:
-        raise InvalidRequest("The image's address must be a plain http(s) URL")
+        raise InvalidRequest("The address must be a plain http(s) URL")
     return target
 
 
@@ -66,8 +66,8 @@ async def _public_address(host: str, port: int) -> str:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise InvalidRequest(f"The image's address: unknown host {host}") from None
+        raise InvalidRequest(f"The address: unknown host {host}") from None
     addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
     if not addresses or not all(is_public(address) for address in addresses):
-        raise InvalidRequest("The image's address: the host is not on the public internet")
+        raise InvalidRequest("The address: the host is not on the public internet")
     return str(addresses[0])

@@ -1,26 +1,68 @@
 """The connection pool, and what our SQL refuses, as exceptions."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NoReturn
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from pydantic_core import from_json
 
-from functions._shared.errors import LeaseLost, NotFound
+from functions._shared.errors import Conflict, LeaseLost, NotFound
 from functions._shared.settings import Settings
-
-Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
 POOL_WAIT_S = 3
 """After this long without a connection the database counts as down."""
+ANSWER_S = 5.0
+"""Longer than any statement of ours waits: a connection that is silent for so long is dead, whatever TCP says."""
 DATABASE_DOWN = (psycopg.OperationalError, PoolTimeout)
+
+
+class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
+    """Its connections are cut when the other end goes silent, so that nobody waits for it for ever."""
+
+    @asynccontextmanager
+    async def connection(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own
+    ) -> AsyncIterator[AsyncConnection[DictRow]]:
+        async with super().connection(timeout) as connection:
+            with cut_after(connection, ANSWER_S):
+                yield connection
+
+
+@contextmanager
+def cut_after(connection: AsyncConnection[Any], seconds: float) -> Iterator[None]:
+    """Break ``connection`` unless the block ends in time; what waits for it then raises OperationalError.
+
+    Cancelling would not do: psycopg then waits for the server to confirm it, and the server is silent.
+    """
+    watchdog = asyncio.get_running_loop().call_later(seconds, _cut, connection)
+    try:
+        yield
+    finally:
+        watchdog.cancel()
+
+
+def _cut(connection: AsyncConnection[Any]) -> None:
+    if not connection.closed:
+        # Shut down, not closed: the number of a closed one may be somebody else's a moment later.
+        with socket.socket(fileno=os.dup(connection.fileno())) as stream:
+            try:
+                stream.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it has just gone by itself
 
 
 def make_pool(settings: Settings, min_size: int) -> Pool:
     """A pool of DB_POOL_SIZE connections at most, not yet open."""
-    return AsyncConnectionPool(
+    return Pool(
         settings.supabase_db_url.get_secret_value(),
         connection_class=AsyncConnection[DictRow],
         min_size=min_size,
@@ -35,8 +77,13 @@ def make_pool(settings: Settings, min_size: int) -> Pool:
             "connect_timeout": POOL_WAIT_S,
             "application_name": "picture-edge",
         },
+        configure=_configure,
         open=False,
     )
+
+
+async def _configure(connection: AsyncConnection[DictRow]) -> None:
+    set_json_loads(from_json, connection)  # the faster parser, and a claim parses much
 
 
 @asynccontextmanager
@@ -45,7 +92,20 @@ async def fenced() -> AsyncIterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        refusal = {"PT409": LeaseLost, "PT404": NotFound}.get(error.sqlstate or "")
-        if refusal:
-            raise refusal(str(error.diag.message_primary)) from None
-        raise
+        _raise_as(error, {"PT409": LeaseLost, "PT404": NotFound})
+
+
+@asynccontextmanager
+async def refused() -> AsyncIterator[None]:
+    """Turn what our SQL refuses its caller into Conflict or NotFound."""
+    try:
+        yield
+    except psycopg.Error as error:
+        _raise_as(error, {"PT409": Conflict, "PT404": NotFound})
+
+
+def _raise_as(error: psycopg.Error, refusals: Mapping[str, type[Exception]]) -> NoReturn:
+    refusal = refusals.get(error.sqlstate or "")
+    if refusal:
+        raise refusal(str(error.diag.message_primary)) from None
+    raise error

@@ -58,13 +58,13 @@ async def fetch_source(resources: Resources, url: str) -> bytes:
         if str(target).startswith(own_storage):
             return as_is(target)
         if target.scheme != "https":
-            raise InvalidRequest("The image's address: must be an https address")
+            raise InvalidRequest("The address: must be an https address")
         return await pinned(target)
 
     try:
         return await _download(resources.http, url, check, MAX_SOURCE_BYTES)
     except InvalidRequest as refused:
-        reason = str(refused).removeprefix("The image's address").lstrip(": ")
+        reason = str(refused).removeprefix("The address").lstrip(": ")
         raise InvalidRequest(f"source_image_url: {reason}") from None
 
 

@@ -74,6 +74,12 @@ class GenerationRequest(BaseModel):
     output_format: Literal["webp", "png", "jpg", "jpeg", "svg"] | None = None
 
 
+class StartRequest(GenerationRequest):
+    """start-generation's body: a generation, and perhaps where to tell of its end."""
+
+    webhook_url: Annotated[Text, Field(pattern=r"^https?://", max_length=2000)] | None = None
+
+
 class LegacyRequest(GenerationRequest):
     """generate-image's body: a generation, and perhaps the row the client has already inserted."""
 

@@ -11,6 +11,7 @@ from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from functions._shared.auth import Authenticator
 from functions._shared.database import Pool, make_pool
 from functions._shared.image_models.store import ModelStore
+from functions._shared.jobs import LocalWorker, NoWorker
 from functions._shared.replicate import Replicate
 from functions._shared.settings import Settings
 
@@ -19,8 +20,7 @@ from functions._shared.settings import Settings
 class Resources:
     """Shared by all functions of the process.
 
-    ``wake`` tells the worker that there is a job; ``expect`` the poller that a prediction was parked, to be looked at
-    in so many seconds.
+    ``expect`` tells the poller that a prediction was parked, to be looked at in so many seconds.
     """
 
     settings: Settings
@@ -32,7 +32,7 @@ class Resources:
     auth: Authenticator
     replicate: Replicate
     models: ModelStore
-    wake: Callable[[], None]
+    worker: LocalWorker
     expect: Callable[[float], None]
 
 
@@ -68,7 +68,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 auth=Authenticator(settings),
                 replicate=replicate,
                 models=ModelStore(replicate),
-                wake=lambda: None,
+                worker=NoWorker(),
                 expect=lambda _: None,
             )
         finally:

@@ -1,6 +1,7 @@
 """The environment, typed. A bad value stops the process at start and is named, never printed."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -47,6 +48,8 @@ class Settings(BaseModel):
     supabase_url: HttpUrl
     """Where Storage is: a Supabase project, or this process itself on one machine."""
     supabase_db_url: SecretStr
+    supabase_db_direct_url: SecretStr | None = None
+    """The same database without a transaction pooler, to listen for new jobs; absent: ``supabase_db_url``."""
     supabase_jwt_secret: SecretStr
     """The HS256 secret that users' tokens are signed with."""
     supabase_service_role_key: SecretStr
@@ -65,6 +68,8 @@ class Settings(BaseModel):
 
     public_url: HttpUrl | None = None
     """Base of the links given to clients, and of what the provider calls; absent: ``supabase_url``, and no calls."""
+    webhook_secret: SecretStr | None = None
+    """What calls of a generation's ``webhook_url`` are signed with (Standard Webhooks); absent: none are made."""
     storage_bucket: str = "generated-images"
     max_parallel_jobs: PositiveInt = 3
     """Jobs that one call of process-jobs claims."""
@@ -96,6 +101,15 @@ class Settings(BaseModel):
     def _long_enough(cls, secret: SecretStr) -> SecretStr:
         if len(secret.get_secret_value()) < 32:
             raise ValueError("must have 32 characters or more")
+        return secret
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _standard(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret and not re.fullmatch(
+            r"whsec_[A-Za-z0-9+/]{32,}={0,2}", secret.get_secret_value()
+        ):
+            raise ValueError("must be whsec_ and the base64 of 24 bytes or more")
         return secret
 
     @classmethod

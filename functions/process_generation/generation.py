@@ -106,8 +106,9 @@ async def to_the_end(step: Coroutine[Any, Any, T]) -> T:
 
 
 def timed_out(timeout_s: float) -> PredictionOver:
+    length = f"{timeout_s / 60:.0f} minutes" if timeout_s >= 60 else f"{timeout_s:g} seconds"
     return PredictionOver(
-        f"Generation timeout after {round(timeout_s / 60)} minutes",
+        f"Generation timeout after {length}",
         retry=False,
         error_class="timed_out",
     )

@@ -7,6 +7,7 @@ intent committed ─▶ Replicate called ─▶ id committed, job parked ─▶ 
 import asyncio
 import logging
 import math
+import time
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -30,6 +31,8 @@ FAST_S, WAIT_S = 3.0, 5
 LISTED_AFTER_S = 5.0
 """A prediction that the provider does not list this long after the intent was never made."""
 LISTED_PAGES = 20
+ACT_WITHIN_S = 5.0
+"""From the intent to the request: shorter than a lease."""
 CLOCKS_APART = timedelta(minutes=1)
 
 
@@ -52,9 +55,10 @@ async def generate(
         return
 
     async def attempt(prepared: Prepared) -> None:
+        intended_at = time.monotonic()
         intent, typical_s = await predictions.intend(resources.pool, lease, prepared, timeout_s)
         typical_s = typical_s or prepared.model.typical_seconds
-        create = _create_and_park(intent, prepared, resources, typical_s, timeout_s)
+        create = _create_and_park(intent, prepared, resources, typical_s, timeout_s, intended_at)
         try:
             prediction = await to_the_end(create)
         except MaybeCreated:
@@ -72,7 +76,11 @@ async def _create_and_park(
     resources: Resources,
     typical_s: float | None,
     timeout_s: float,
+    intended_at: float,
 ) -> Prediction:
+    if time.monotonic() - intended_at > ACT_WITHIN_S:
+        # This process was frozen. Whoever looks for the intent's prediction may have given it up by now.
+        raise LeaseLost("The intent is too old to be acted on")
     try:
         prediction = await resources.replicate.create(
             prepared.model.replicate_id,

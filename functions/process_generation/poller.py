@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from datetime import timedelta
+from uuid import UUID
 
 import psycopg
 
@@ -18,6 +19,7 @@ from functions._shared.resources import Resources
 from functions.process_generation import predictions
 from functions.process_generation.generation import cancel, timed_out
 from functions.process_generation.predictions import Due
+from functions.process_generation.progress import how_far
 from functions.process_generation.settle import settle, settle_without
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ class Poller:
         """When this process has something to look at, by the loop's clock."""
         self._sooner = asyncio.Event()
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._reports: list[tuple[UUID, str, int]] = []
+        """How far the ones looked at are."""
 
     def expect(self, seconds: float) -> None:
         """A prediction is due in so many seconds."""
@@ -81,6 +85,7 @@ class Poller:
         for one in due:
             self.expect(one.next_poll_s)
         listed = await self._listed(due) if len(due) >= LISTED_FROM else {}
+        self._reports.clear()
         outcomes = await asyncio.gather(
             *(self._follow(one, listed.get(one.prediction_id)) for one in due),
             return_exceptions=True,
@@ -90,6 +95,8 @@ class Poller:
                 raise outcome
             if outcome is not None:
                 log.error("polling: bug", exc_info=outcome)  # of one prediction; the others go on
+        if self._reports:
+            await predictions.report_progress(self._resources.pool, self._reports)
         return len(due)
 
     async def _listed(self, due: Iterable[Due]) -> dict[str, Prediction]:
@@ -117,8 +124,11 @@ class Poller:
                 if listed is None or (listed["status"] in TERMINAL and not listed.get("output")):
                     # An end without a picture is read from the prediction itself: a list may leave things out.
                     prediction = await replicate.get(due.prediction_id)
-                if prediction is not None and await settle(resources, due, prediction):
-                    return
+                if prediction is not None:
+                    if await settle(resources, due, prediction):
+                        return
+                    if due.generation_id:
+                        self._reports.append((due.generation_id, *how_far(prediction)))
                 if due.expired:
                     await cancel(replicate, due.prediction_id)
                     prediction = await replicate.get(due.prediction_id)

@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 from psycopg.types.json import Jsonb
 
 from functions._shared.database import Pool, fenced
 from functions._shared.errors import GenerationFailed
+from functions._shared.jobs import Job
 from functions._shared.replicate import Failure, PredictionOver
 from functions.process_generation.prepare import Prepared
 
@@ -66,6 +67,7 @@ class Due(Intent):
     expired: bool
     wanted: bool
     next_poll_s: float
+    generation_id: UUID | None
 
 
 async def begin(pool: Pool, lease: Lease, generation_id: UUID, timeout_s: float) -> Found | None:
@@ -159,14 +161,27 @@ async def limit_provider(pool: Pool, busy: Failure) -> None:
 
 
 async def succeed(
-    pool: Pool, intent: Intent, output_urls: Collection[str], seconds: float | None
-) -> None:
-    """Complete the job and queue the download; a repetition changes nothing. Raises LeaseLost."""
-    async with fenced(), pool.connection() as connection:
-        await connection.execute(
-            "select public.succeed_prediction(%s, %s, %s, %s)",
-            (intent.id, intent.lease_token, list(output_urls), seconds),
+    pool: Pool,
+    intent: Intent,
+    output_urls: Collection[str],
+    seconds: float | None,
+    worker_id: str | None,
+) -> Job | None:
+    """Complete the job and queue the download; a repetition changes nothing. Raises LeaseLost.
+
+    With ``worker_id`` the download is claimed for that worker and returned.
+    """
+    async with (
+        fenced(),
+        pool.connection() as connection,
+        connection.cursor(row_factory=args_row(Job)) as cursor,
+    ):
+        await cursor.execute(
+            "select id, job_type, payload, attempt_number, max_attempts, lease_token"
+            " from public.succeed_prediction(%s, %s, %s, %s, %s)",
+            (intent.id, intent.lease_token, list(output_urls), seconds, worker_id),
         )
+        return await cursor.fetchone()
 
 
 async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) -> None:
@@ -200,10 +215,19 @@ async def claim_polls(pool: Pool, limit: int) -> list[Due]:
     ):
         await cursor.execute(
             "select intent_id as id, job_id, lease_token, callback_secret, prediction_id, created_at, expired,"
-            " wanted, next_poll_seconds as next_poll_s from public.claim_polls(%s)",
+            " wanted, next_poll_seconds as next_poll_s, generation_id from public.claim_polls(%s)",
             (limit,),
         )
         return await cursor.fetchall()
+
+
+async def report_progress(pool: Pool, reports: Collection[tuple[UUID, str, int]]) -> None:
+    """How far the provider is: generation, stage, percent."""
+    async with pool.connection() as connection:
+        await connection.execute(
+            "select public.report_progress(%s, %s, %s)",
+            tuple(map(list, zip(*reports, strict=True))),
+        )
 
 
 async def find(pool: Pool, intent_id: UUID) -> Callback | None:

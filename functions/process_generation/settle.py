@@ -26,11 +26,18 @@ async def settle(resources: Resources, intent: Intent, prediction: Prediction) -
         status = "canceled" if prediction["status"] in {"canceled", "aborted"} else "failed"
         await settle_without(resources, intent, status, over)
         return True
+    worker = resources.worker
     try:
-        await predictions.succeed(resources.pool, intent, output_urls, seconds)
+        download = await predictions.succeed(
+            resources.pool, intent, output_urls, seconds, worker.with_room()
+        )
     except LeaseLost as lost:
         log.warning("prediction %s: %s", prediction["id"], lost)
-    resources.wake()
+    else:
+        if download:
+            worker.take(download)
+        else:
+            worker.wake()
     return True
 
 
@@ -42,4 +49,4 @@ async def settle_without(
         await predictions.fail(resources.pool, intent, status, over)
     except LeaseLost as lost:
         log.warning("intent %s: %s", intent.id, lost)
-    resources.wake()
+    resources.worker.wake()

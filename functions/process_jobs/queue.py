@@ -1,74 +1,81 @@
 """The queue from Python: one function per SQL function of sql/2*.sql, and no other SQL."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import args_row
 from psycopg.types.json import Jsonb
 
 from functions._shared.database import Pool, fenced
+from functions._shared.jobs import Job
 
 LEASE_S = 10
 """How long a worker may be silent before its jobs go to another; it renews each at a third of it."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """A claimed job. ``lease_token`` is the fencing token that every write about it carries."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an attempt ended: well, with ``result``, unless ``error`` is given.
 
-    id: UUID
-    job_type: str
-    payload: dict[str, Any]
-    attempt_number: int
-    max_attempts: int
-    lease_token: int
+    Then it goes back into the queue while ``retry`` and attempts remain. ``error_class`` is kept in the job's errors;
+    by default busy, permanent or transient.
+    """
+
+    job: Job
+    result: dict[str, Any] | None = None
+    error: str | None = None
+    retry: bool = True
+    retry_after_s: float | None = None
+    error_class: str | None = None
 
 
 async def claim(pool: Pool, limit: int, worker_id: str) -> list[Job]:
     """Up to ``limit`` jobs, now ours under a lease of LEASE_S."""
     async with (
         pool.connection() as connection,
-        connection.cursor(row_factory=class_row(Job)) as cursor,
+        connection.cursor(row_factory=args_row(Job)) as cursor,
     ):
         await cursor.execute(
             "select id, job_type, payload, attempt_number, max_attempts, lease_token"
             " from public.claim_jobs(%s, %s, make_interval(secs => %s))",
             (limit, worker_id, LEASE_S),
+            binary=True,
         )
         return await cursor.fetchall()
 
 
-async def complete(pool: Pool, job: Job, result: dict[str, Any]) -> None:
-    """End a job well. Raises LeaseLost."""
-    async with fenced(), pool.connection() as connection:
-        await connection.execute(
-            "select public.complete_job(%s, p_result => %s, p_lease_token => %s)",
-            (job.id, Jsonb(result), job.lease_token),
+async def end_all(pool: Pool, endings: Sequence[Ending]) -> set[UUID]:
+    """End attempts, each under its own lease; the ids of those that have ended so. The others' leases were lost."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "select public.complete_jobs(%b, %b, %s::jsonb[], %s::text[], %s::boolean[], %s::interval[], %s::text[])"
+            " as id",
+            (
+                [ending.job.id for ending in endings],
+                [ending.job.lease_token for ending in endings],
+                _or_none(
+                    [None if ending.result is None else Jsonb(ending.result) for ending in endings]
+                ),
+                _or_none([ending.error for ending in endings]),
+                _or_none([None if ending.retry else False for ending in endings]),
+                _or_none([_seconds(ending.retry_after_s) for ending in endings]),
+                _or_none([ending.error_class for ending in endings]),
+            ),
+            binary=True,
         )
+        return {row["id"] for row in await cursor.fetchall()}
 
 
-async def fail(
-    pool: Pool,
-    job: Job,
-    error: str,
-    *,
-    retry: bool,
-    retry_after_s: float | None = None,
-    error_class: str | None = None,
-) -> None:
-    """End an attempt badly: back into the queue while ``retry`` and attempts remain. Raises LeaseLost.
+def _or_none(values: Collection[Any]) -> Collection[Any] | None:
+    """A column that nobody uses is not sent."""
+    return values if any(value is not None for value in values) else None
 
-    ``error_class`` is kept in the job's errors; by default busy, permanent or transient.
-    """
-    async with fenced(), pool.connection() as connection:
-        await connection.execute(
-            "select public.complete_job(%s, p_error => %s, p_lease_token => %s, p_retry => %s,"
-            " p_retry_after => make_interval(secs => %s), p_error_class => %s)",
-            (job.id, error, job.lease_token, retry, retry_after_s, error_class),
-        )
+
+def _seconds(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 async def extend(pool: Pool, jobs: Iterable[Job]) -> set[UUID]:

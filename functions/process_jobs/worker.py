@@ -9,45 +9,69 @@ import os
 import random
 import socket
 import uuid
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from uuid import UUID
 
 import psycopg
 import psycopg_pool
 
-from functions._shared.database import DATABASE_DOWN
-from functions._shared.errors import FunctionError, GenerationFailed, InvalidRequest, LeaseLost
+from functions._shared.errors import LeaseLost
+from functions._shared.jobs import Job
 from functions._shared.resources import Resources
 from functions.process_jobs import queue
-from functions.process_jobs.jobs import JOBS
-from functions.process_jobs.queue import Job
+from functions.process_jobs.attempt import attempt
+from functions.process_jobs.outcomes import Outcomes
 
 log = logging.getLogger(__name__)
 
-POLL_S = 1.0
-"""How often an idle worker looks without being woken: for retries that fall due, jobs of dead workers, plain SQL."""
-
+LOOK_AGAIN_S = 0.005
+"""After a claim: whoever enqueues beside others gives no hint. Doubled until it is one of the next two."""
+POLL_S, POLL_UNHINTED_S = 1.0, 0.2
+"""How often an idle worker looks: for retries that fall due and jobs of dead workers; and where no hints come."""
 PARKED_S = 0.1
 """How often a call that waits for its jobs looks after those that are parked."""
+DRAIN_S = 2.0
+"""What running handlers get at a stop. Most take less; the others' jobs are given back."""
 
 
 class Worker:
-    """One to a process. ``start`` and ``stop`` it; ``wake`` it after an enqueue; ``run_once`` is process-jobs."""
+    """One to a process. ``start`` and ``stop`` it; ``wake`` it after an enqueue; ``run_once`` is process-jobs.
 
-    def __init__(self, resources: Resources) -> None:
+    ``hinted`` tells whether enqueues are heard of at present.
+    """
+
+    def __init__(self, resources: Resources, hinted: Callable[[], bool] = lambda: False) -> None:
         self._resources = resources
         self._settings = resources.settings
+        self._hinted = hinted
         # New at each start: a host's name comes back after a crash, and would claim its own ghosts.
         self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._running: dict[asyncio.Task[bool], Job] = {}
+        self._lost: set[asyncio.Task[bool]] = set()
+        """Those whose job is somebody else's by now, or cancelled: there is nothing to give back."""
+        self._outcomes = Outcomes(resources.pool)
         self._woken = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
-        self._queue_up = True
+        self._more = False
+        """Whether the last claim took all it could: then a free slot is a reason to look."""
+        self.draining = False
+        self.queue_up = True
+        """Whether the last claim or renewal was answered."""
         self._clock_ticks = True
 
     def wake(self) -> None:
-        """Look for jobs now; costs nothing when there are none."""
         self._woken.set()
+
+    def with_room(self) -> str | None:
+        return self.id if self._free > 0 and not self.draining else None
+
+    def take(self, job: Job) -> None:
+        self._start([job])
+
+    def cancelled(self, job_id: str) -> None:
+        """Somebody cancelled a job that may be ours."""
+        self._stop_attempts_at({UUID(job_id)} if job_id else set())
 
     def start(self) -> None:
         self._loops = [
@@ -55,58 +79,82 @@ class Worker:
             asyncio.create_task(self._lease_loop()),
         ]
 
+    def drain(self) -> None:
+        """Claim nothing more; what runs goes on."""
+        self.draining = True
+        self.wake()
+
     async def stop(self) -> None:
-        """Claim nothing more and give the jobs in flight back, uncounted. Renewal goes on until they are."""
+        """Drain, and after DRAIN_S give the jobs in flight back, uncounted. Renewal goes on until they are."""
+        self.drain()
         claiming, renewing = self._loops
-        await _end(claiming)
+        await asyncio.gather(claiming, return_exceptions=True)
+        if self._running:
+            await asyncio.wait(list(self._running), timeout=DRAIN_S)
         tasks = list(self._running)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await _end(renewing)
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
 
     async def run_once(self, limit: int) -> tuple[int, int]:
         """Claim up to ``limit`` jobs and see them to their end: how many, and how many of them with an error."""
-        tasks = await self._claim(limit)
-        jobs = [self._running[task].id for task in tasks]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self.draining:
+            return 0, 0
+        jobs = await queue.claim(self._resources.pool, limit, self.id)
+        await asyncio.gather(*self._start(jobs), return_exceptions=True)
         # The parked ones are ended by whoever learns of their prediction's end, perhaps in another process.
         processing, unwell = len(jobs), 0
         until = asyncio.get_running_loop().time() + self._settings.job_timeout_ms / 1000
         while processing and asyncio.get_running_loop().time() < until:
-            processing, unwell = await queue.progress(self._resources.pool, jobs)
+            processing, unwell = await queue.progress(
+                self._resources.pool, [job.id for job in jobs]
+            )
             if processing:
                 await asyncio.sleep(PARKED_S)
         return len(jobs), unwell
 
+    @property
+    def _free(self) -> int:
+        return self._settings.worker_concurrency - len(self._running)
+
     async def _claim_loop(self) -> None:
-        while True:
+        pause_s = LOOK_AGAIN_S
+        while not self.draining:
+            woken = self._woken.is_set()
             self._woken.clear()
-            free = self._settings.worker_concurrency - len(self._running)
-            if free > 0 and len(await self._try_claim(free)) == free:
-                continue  # there may be more
+            free = self._free
+            claimed = await self._try_claim(free) if free > 0 else 0
+            self._more = claimed == free
+            pause_s = LOOK_AGAIN_S if woken or claimed else pause_s * 2
+            most_s = POLL_S if self._hinted() else POLL_UNHINTED_S
             try:
-                async with asyncio.timeout(POLL_S * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter
+                async with asyncio.timeout(
+                    min(pause_s, most_s) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+                ):
                     await self._woken.wait()
             except TimeoutError:
                 pass
 
-    async def _try_claim(self, limit: int) -> list[asyncio.Task[bool]]:
+    async def _try_claim(self, limit: int) -> int:
+        """Claim and start jobs; how many."""
         try:
-            tasks = await self._claim(limit)
+            jobs = await queue.claim(self._resources.pool, limit, self.id)
         except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
             # Any error of the database, a missing table too: whatever it is, it may be mended while we look on.
             self._note_queue(up=False, detail=type(error).__name__)
-            return []
+            return 0
         self._note_queue(up=True)
-        return tasks
+        self._start(jobs)
+        return len(jobs)
 
-    async def _claim(self, limit: int) -> list[asyncio.Task[bool]]:
-        jobs = await queue.claim(self._resources.pool, limit, self.id)
+    def _start(self, jobs: Iterable[Job]) -> list[asyncio.Task[bool]]:
+        jobs = list(jobs)
         self._stop_attempts_at({job.id for job in jobs})
         tasks = []
         for job in jobs:
-            task = asyncio.create_task(self._run(job), name=f"{job.job_type} {job.id}")
+            task = asyncio.create_task(self._run(job))
             self._running[task] = job
             task.add_done_callback(self._done)
             tasks.append(task)
@@ -115,71 +163,36 @@ class Worker:
     def _stop_attempts_at(self, job_ids: set[UUID]) -> None:
         """End older attempts of our own: a job that could be claimed again has lost its lease."""
         for task, job in self._running.items():
-            if job.id in job_ids:
-                log.warning("job %s: lease lost, attempt stopped", job.id)
+            if job.id in job_ids and task not in self._lost:
+                log.warning("job %s: no longer ours, attempt stopped", job.id)
+                self._lost.add(task)
                 task.cancel()
 
     def _done(self, task: asyncio.Task[bool]) -> None:
         del self._running[task]
-        self.wake()  # a slot is free
+        self._lost.discard(task)
+        if self._more:
+            self.wake()
 
     async def _run(self, job: Job) -> bool:
         """One attempt, from its handler to its end in the database; whether it went well."""
+        ending = None
         try:
-            outcome = await self._attempt(job)
+            ending = await attempt(job, self._resources)
+            if ending:
+                await self._outcomes.end(ending)
         except asyncio.CancelledError:
-            await self._give_back(job)
+            if ending is None and asyncio.current_task() not in self._lost:
+                await self._give_back(job)
             raise
         except LeaseLost as lost:
             log.warning("job %s: %s", job.id, lost)
             return False
-        except DATABASE_DOWN:
+        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
             # Nothing can be written now. The lease ends by itself, and the attempt is repeated.
-            log.warning("job %s: the database went away, left to its lease", job.id)
+            log.warning("job %s: %s, left to its lease", job.id, type(error).__name__)
             return False
-        return outcome
-
-    async def _attempt(self, job: Job) -> bool:
-        pool = self._resources.pool
-        handler = JOBS.get(job.job_type)
-        if handler is None:
-            await queue.fail(
-                pool,
-                job,
-                f"No handler for job type {job.job_type}",
-                retry=True,
-                error_class="unknown_type",
-            )
-            return False
-        try:
-            # process-generation ends itself in time, and cancels its prediction; this bound is for all else.
-            async with asyncio.timeout(self._settings.job_timeout_ms / 1000 + 10):
-                result = await handler(job, self._resources)
-        except GenerationFailed as error:
-            await queue.fail(
-                pool,
-                job,
-                str(error),
-                retry=error.retry,
-                # Not all at once, when what they waited for comes.
-                retry_after_s=error.retry_after_s and error.retry_after_s + random.random(),  # noqa: S311
-                error_class=error.error_class,
-            )
-        except FunctionError as error:
-            await queue.fail(pool, job, str(error), retry=False, error_class=_class_of(error))
-        except TimeoutError:
-            text = f"Job timed out after {self._settings.job_timeout_ms} ms"
-            await queue.fail(pool, job, text, retry=True, error_class="timeout")
-        except (LeaseLost, *DATABASE_DOWN):
-            raise
-        except Exception:
-            log.exception("job %s (%s): bug", job.id, job.job_type)
-            await queue.fail(pool, job, "Internal error", retry=True, error_class="bug")
-        else:
-            if result is not None:
-                await queue.complete(pool, job, result)
-            return True
-        return False
+        return ending is None or ending.error is None
 
     async def _give_back(self, job: Job) -> None:
         try:
@@ -212,7 +225,7 @@ class Worker:
         self._clock_ticks = not silence
 
     def _note_queue(self, *, up: bool, detail: str = "") -> None:
-        if up != self._queue_up:
+        if up != self.queue_up:
             log.log(
                 *(
                     (logging.INFO, "the queue answers again")
@@ -220,13 +233,4 @@ class Worker:
                     else (logging.WARNING, f"the queue does not answer: {detail}")
                 )
             )
-        self._queue_up = up
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-def _class_of(error: FunctionError) -> str | None:
-    return "bad_input" if isinstance(error, InvalidRequest) else None
+        self.queue_up = up

@@ -1,76 +1,104 @@
-"""Routes start-generation and start-generation/<id>."""
+"""Routes start-generation, start-generation/<id> and start-generation/<id>/events."""
 
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from functions._shared.bodies import read_body
-from functions._shared.errors import EXCEPTION_HANDLERS, NotFound
-from functions._shared.generation_request import GenerationRequest
-from functions._shared.resources import resources_of
+from functions._shared.bodies import read_object, validate
+from functions._shared.database import refused
+from functions._shared.errors import EXCEPTION_HANDLERS, InvalidRequest, NotFound
+from functions._shared.generation_request import StartRequest
+from functions._shared.generations import find_generation
+from functions._shared.resources import Resources, resources_of
+from functions.start_generation.events import events
 
-GENERATION = """
-select to_jsonb(generation) || jsonb_build_object('images', coalesce(
-    (select jsonb_agg(image order by image.created_at) from public.images as image
-     where image.generation_id = generation.id), '[]'::jsonb)) as generation
-from public.image_generations as generation
-where generation.id = %s and generation.user_id = %s
-"""
+MAX_PROMPTS = 50
 
 
 async def start(request: Request) -> JSONResponse:
-    """Queue a generation and wake the worker; answers with both ids."""
+    """Queue a generation and wake the worker; answers with both ids. An array of prompts: with those of each."""
     resources = resources_of(request)
     user_id = resources.auth.user(request)
-    body = await read_body(request, GenerationRequest)
-    model = await resources.models.resolve(body.model_id, resources.pool)
-    payload = body.model_dump(exclude_none=True)
-    payload["model_id"] = model.replicate_id
-    if ":" in body.model_id:
-        payload["model_version"] = model.version
-    async with resources.pool.connection() as connection:
-        cursor = await connection.execute(
-            "select * from public.start_generation(%s, %s)",
-            (user_id, Jsonb(payload)),
-        )
-        row = cast(dict[str, Any], await cursor.fetchone())
-    resources.wake()
+    body = await read_object(request)
+    prompts = body.get("prompt")
+    many = isinstance(prompts, list)
+    requests = [
+        validate(StartRequest, {**body, "prompt": prompt}) for prompt in _prompts(prompts, many)
+    ]
+    _check_webhook(requests[0], resources)
+    model = await resources.models.resolve(requests[0].model_id, resources.pool)
+    named: dict[str, Any] = {"model_id": model.replicate_id}
+    if ":" in requests[0].model_id:
+        named["model_version"] = model.version
+    started = await request.state.starts.start(
+        user_id, [one.model_dump(exclude_none=True) | named for one in requests]
+    )
+    resources.worker.wake()
+    ids = [{name: str(value) for name, value in row.items()} for row in started]
     return JSONResponse(
         {
             "success": True,
-            "generation_id": str(row["generation_id"]),
-            "job_id": str(row["job_id"]),
+            **({"generations": ids} if many else ids[0]),
             "status": "queued",
             "message": "Image generation started. You will be notified when complete.",
         }
     )
 
 
+def _prompts(prompts: Any, many: bool) -> list[Any]:
+    if not many:
+        return [prompts]
+    if not 1 <= len(prompts) <= MAX_PROMPTS:
+        raise InvalidRequest(f"prompt: an array must hold 1 to {MAX_PROMPTS} prompts")
+    return list(prompts)
+
+
+def _check_webhook(request: StartRequest, resources: Resources) -> None:
+    if request.webhook_url and resources.settings.webhook_secret is None:
+        raise InvalidRequest("webhook_url: this server has no WEBHOOK_SECRET to sign with")
+
+
 async def show(request: Request) -> JSONResponse:
     """The caller's generation with its images, as the row stands; anybody else's does not exist."""
     resources = resources_of(request)
     user_id = resources.auth.user(request)
+    generation = await find_generation(resources.pool, _generation_id(request), user_id)
+    if generation is None:
+        raise NotFound("Generation not found")
+    return JSONResponse(generation)
+
+
+async def cancel(request: Request) -> JSONResponse:
+    """Cancel the caller's generation, and its prediction; 409 once it is completed or failed. May be repeated."""
+    resources = resources_of(request)
+    user_id = resources.auth.user(request)
+    generation_id = _generation_id(request)
+    async with refused(), resources.pool.connection() as connection:
+        await connection.execute(
+            "select public.cancel_generation(%s, %s)", (generation_id, user_id)
+        )
+    return JSONResponse(
+        {"success": True, "generation_id": str(generation_id), "status": "cancelled"}
+    )
+
+
+def _generation_id(request: Request) -> UUID:
     try:
-        generation_id = UUID(request.path_params["generation_id"])
+        return UUID(request.path_params["generation_id"])
     except ValueError:
         raise NotFound("Generation not found") from None
-    async with resources.pool.connection() as connection:
-        cursor = await connection.execute(GENERATION, (generation_id, user_id))
-        row = await cursor.fetchone()
-    if row is None:
-        raise NotFound("Generation not found")
-    return JSONResponse(row["generation"])
 
 
 app = Starlette(
     routes=[
         Route("/start-generation", start, methods=["POST"]),
         Route("/start-generation/{generation_id}", show, methods=["GET"]),
+        Route("/start-generation/{generation_id}", cancel, methods=["DELETE"]),
+        Route("/start-generation/{generation_id}/events", events, methods=["GET"]),
     ],
     exception_handlers=EXCEPTION_HANDLERS,
 )

@@ -52,7 +52,7 @@ def test_a_stop_fails_the_row_and_the_next_request_adopts_what_was_paid_for(
 
 WAITING = """
 select count(*) as n from pg_stat_activity
-where wait_event_type = 'Lock' and query like '%start_generation%' and datname = current_database()
+where wait_event_type = 'Lock' and query like '%claim_jobs%' and datname = current_database()
 """
 
 
@@ -145,7 +145,10 @@ def test_it_serves_while_the_queue_is(start_edge, db, dsn, connect, own_row, tro
         with ThreadPoolExecutor(
             6
         ) as clients:  # more calls that wait for the lock than there are connections
-            answers = [clients.submit(edge.post, "start-generation", BODY) for _ in range(6)]
+            answers = [
+                clients.submit(edge.post, "process-jobs", {}, edge.service_role_key)
+                for _ in range(6)
+            ]
             while db.execute(WAITING).fetchone() != {"n": 2}:
                 pass
             stuck = edge.post("generate-image", {**BODY, "generation_id": own_row(edge.user_id)})

@@ -15,6 +15,7 @@ from tests.sql import (
     test_operations,
     test_queue,
     test_queue_model,
+    test_sharing,
 )
 from tests.sql.test_generation_steps import start
 from tests.sql.test_operations import generation
@@ -22,7 +23,7 @@ from tests.sql.test_operations import generation
 __all__ = ["generation", "start"]  # fixtures of the tests below
 
 QUEUE, OPERATIONS, STEPS = test_queue, test_operations, test_generation_steps
-MODEL = test_queue_model
+MODEL, SHARING = test_queue_model, test_sharing
 
 MUTANTS = [
     # function, what is there, what the mutant has, the test that must fail, its parameters
@@ -108,10 +109,28 @@ MUTANTS = [
      STEPS.test_repeating_a_step_whose_answer_was_lost_changes_nothing),
     ("finish_download_image", "if v_job.status = 'completed' then", "if false then",
      STEPS.test_repeating_a_step_whose_answer_was_lost_changes_nothing),
-    ("intend_prediction", "if v_limit.not_before > clock_timestamp() then", "if false then",
+    ("intend_prediction", "if v_not_before > clock_timestamp() then", "if false then",
      STEPS.test_a_429_holds_back_everybody),
-    ("intend_prediction", "set not_before = clock_timestamp() + spacing", "set not_before = clock_timestamp()",
-     STEPS.test_an_account_held_to_a_rate_is_asked_at_that_rate),
+    ("enqueue_job", "select job_queue.share_rank + 1", "select job_queue.share_rank",
+     SHARING.test_a_users_first_job_waits_for_no_more_than_one_of_each_other_user),
+    ("enqueue_job", "p_created_by is not null and v_due", "p_created_by is not null",
+     SHARING.test_a_delayed_job_of_a_user_waits_for_its_time),
+    ("enqueue_job", "order by job_queue.share_rank\n", "order by job_queue.share_rank desc\n",
+     SHARING.test_users_take_turns),
+    ("complete_jobs", "share_rank = case when held.again then 0", "share_rank = case when false then 0",
+     SHARING.test_a_retry_goes_by_its_time_and_a_job_without_a_user_by_its_age),
+    ("provider_allowance", "if v_limit.not_before > v_now then", "if false then",
+     SHARING.test_what_a_429_forbids_waits_in_the_queue),
+    ("claim_jobs", "least(v_take, v_allowed - v_asked)", "v_take",
+     SHARING.test_no_more_in_flight_than_allowed_parked_ones_counted),
+    ("claim_jobs", "v_asked := v_asked + v_taken;", "null;",
+     SHARING.test_a_rate_of_ours_is_spent_by_claims_and_refilled_by_time),
+    ("provider_allowance", "for update", "", SHARING.test_two_claims_at_once_share_the_limit),
+    ("provider_allowance", "v_burst := 1;", "null;", SHARING.test_an_account_held_to_a_rate_is_asked_at_that_rate),
+    ("provider_allowance", "floor(v_limit.tokens)", "ceil(v_limit.tokens)",
+     SHARING.test_a_rate_of_ours_is_spent_by_claims_and_refilled_by_time),
+    ("succeed_prediction", "p_worker_id := null;", "null;",
+     STEPS.test_a_paused_download_is_not_claimed_with_the_end_before_it),
     ("limit_provider", "greatest(known.not_before, excluded.not_before)", "excluded.not_before",
      STEPS.test_a_429_holds_back_everybody),
     ("park_prediction", "+ interval '5 minutes'", "",
@@ -146,9 +165,8 @@ def test_each_guard_is_needed(mutant, db, request):
     function, there, broken, test, *parameters = mutant
     definition = db.execute(
         "select pg_get_functiondef(oid) as it from pg_proc where pronamespace = 'public'::regnamespace"
-        " and proname = %s", (function,),
+        " and proname = %s and position(%s in pg_get_functiondef(oid)) > 0", (function, there),
     ).fetchone()["it"]  # fmt: skip
-    assert there in definition
     db.execute(definition.replace(there, broken))
     given = parameters[0] if parameters else {}
     fixtures = [name for name in inspect.signature(test).parameters if name not in given]

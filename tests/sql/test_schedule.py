@@ -167,10 +167,17 @@ def until_done(db: Database) -> None:
         pass
 
 
+async def _never(self: object) -> None:
+    return None
+
+
 @pytest.fixture
 def deaf_edge(environ, monkeypatch):
     """A gateway whose worker, once it has looked, looks again only when process-jobs is called."""
+    monkeypatch.setattr("functions.process_jobs.worker.LOOK_AGAIN_S", 3600)
     monkeypatch.setattr("functions.process_jobs.worker.POLL_S", 3600)
+    monkeypatch.setattr("functions.process_jobs.worker.POLL_UNHINTED_S", 3600)
+    monkeypatch.setattr("functions._shared.listener.Listener.run", _never)
 
     @contextmanager
     def run(db: Database, **overrides: str) -> Iterator[Edge]:

@@ -136,7 +136,7 @@ class Prediction:
             total = self.cancel_after
         over = status in TERMINAL
         ran = status not in ("starting", "aborted") and (not over or total >= waited)
-        progress: dict[str, Any] = {"logs": f"Using seed: {self.seed}\n" if ran else ""}
+        progress: dict[str, Any] = {"logs": self._logs(total - waited) if ran else ""}
         if ran:
             progress["started_at"] = rfc3339(self.created_at + timedelta(seconds=waited))
         if over:
@@ -144,6 +144,16 @@ class Prediction:
             run_time = {"predict_time": round(total - waited, 6)} if ran else {}
             progress["metrics"] = {**run_time, "total_time": round(total, 6)}
         return progress
+
+    def _logs(self, ran: float) -> str:
+        """As open models print them: the seed, and a bar a step."""
+        steps = int(self.input.get("num_inference_steps") or 4)
+        length = max(self.seconds * (1 - STARTING_SHARE), 0.001)
+        if not self.is_finished:
+            ran = self.age - self.seconds * STARTING_SHARE
+        done = max(0, min(steps, int(steps * ran / length)))
+        bars = (f"\r{100 * n // steps:3d}%|{'█' * n}| {n}/{steps}" for n in range(done + 1))
+        return f"Using seed: {self.seed}\n{''.join(bars)}\n"
 
 
 def _pixel() -> str:

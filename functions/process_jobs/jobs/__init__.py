@@ -9,13 +9,14 @@ else is a bug and is retried. It may be cancelled at any await: the job then goe
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from functions._shared.jobs import Job
 from functions._shared.resources import Resources
-from functions.process_jobs.jobs import download_image, generate_image
-from functions.process_jobs.queue import Job
+from functions.process_jobs.jobs import download_image, generate_image, send_webhook
 
 Handler = Callable[[Job, Resources], Awaitable[dict[str, Any] | None]]
 
 JOBS: Mapping[str, Handler] = {
     "generate-image": generate_image.run,
     "download-image": download_image.run,
+    "send-webhook": send_webhook.run,
 }

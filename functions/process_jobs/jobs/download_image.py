@@ -9,9 +9,9 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from functions._shared.database import fenced
+from functions._shared.jobs import Job
 from functions._shared.pictures import fetch_and_store
 from functions._shared.resources import Resources
-from functions.process_jobs.queue import Job
 
 
 async def run(job: Job, resources: Resources) -> None:

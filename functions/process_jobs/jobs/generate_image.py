@@ -8,10 +8,10 @@ from uuid import UUID
 
 from functions._shared.bodies import validate
 from functions._shared.generation_request import GenerationRequest
+from functions._shared.jobs import Job
 from functions._shared.resources import Resources
 from functions.process_generation.paid import generate
 from functions.process_generation.predictions import Lease
-from functions.process_jobs.queue import Job
 
 
 async def run(job: Job, resources: Resources) -> None:

@@ -1,0 +1,27 @@
+"""How far a running prediction is, by its status and the progress bars that models print into their logs."""
+
+import re
+
+from functions._shared.replicate import Prediction
+
+MOST = 90
+"""Drawn to the end; what is left is storing the picture."""
+_PERCENT = re.compile(r"(?<![\d.])(\d{1,3})%")
+_STEPS = re.compile(r"(?<![\d.])(\d{1,4})\s*/\s*(\d{1,4})(?![\d.])")
+
+
+def how_far(prediction: Prediction) -> tuple[str, int]:
+    """Stage (starting, drawing) and percent, 0 to MOST; 0 where the logs tell nothing."""
+    if prediction["status"] in {"starting", "queued"}:
+        return "starting", 0
+    last = next(
+        (line for line in reversed((prediction.get("logs") or "").split("\n")) if line.strip()), ""
+    )
+    last = last.rsplit("\r", 1)[-1]  # a bar is drawn over itself
+    if percent := _PERCENT.search(last):
+        share = int(percent[1]) / 100
+    elif steps := _STEPS.search(last):
+        share = int(steps[1]) / max(1, int(steps[2]))
+    else:
+        share = 0.0
+    return "drawing", round(MOST * min(1.0, share))

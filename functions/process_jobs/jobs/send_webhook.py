@@ -1,0 +1,69 @@
+"""Job send-webhook: tell a generation's ``webhook_url`` that it has ended, signed as Standard Webhooks.
+
+Payload  generation_id, webhook_url, type (generation.completed, .failed, .cancelled), timestamp
+Result   status
+Sends    {"type", "timestamp", "data": the generation with its images}; webhook-id is the job's id at every attempt
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import httpx
+from standardwebhooks.webhooks import Webhook
+
+from functions._shared.addresses import Target, as_is, parse, pinned
+from functions._shared.errors import GenerationFailed, InvalidRequest, NotFound
+from functions._shared.generations import find_generation
+from functions._shared.jobs import Job
+from functions._shared.resources import Resources
+
+TIMEOUT_S = 15.0
+
+
+async def run(job: Job, resources: Resources) -> dict[str, Any]:
+    """Repeated until it is answered 2xx; receivers tell repetitions by the id."""
+    secret = resources.settings.webhook_secret
+    generation = await find_generation(resources.pool, UUID(job.payload["generation_id"]))
+    if secret is None or generation is None:
+        raise NotFound("The generation, or the WEBHOOK_SECRET, is gone")
+    event = {name: job.payload[name] for name in ("type", "timestamp")} | {"data": generation}
+    body = json.dumps(event, ensure_ascii=False)
+    now = datetime.now(UTC)
+    target = await _target(job.payload["webhook_url"], resources)
+    try:
+        async with resources.http.stream(  # what it answers besides the status is not read
+            "POST",
+            target.url,
+            content=body.encode(),
+            headers={
+                **target.headers,
+                "Content-Type": "application/json",
+                "webhook-id": str(job.id),
+                "webhook-timestamp": str(int(now.timestamp())),
+                "webhook-signature": Webhook(secret.get_secret_value()).sign(
+                    str(job.id), now, body
+                ),
+            },
+            extensions=target.extensions,
+            timeout=TIMEOUT_S,
+        ) as response:
+            status = response.status_code
+    except httpx.HTTPError as error:
+        raise GenerationFailed(
+            f"The webhook could not be reached ({type(error).__name__})"
+        ) from None
+    if not 200 <= status < 300:
+        raise GenerationFailed(f"The webhook answered {status}", retry=status != 410)  # 410: gone
+    return {"status": status}
+
+
+async def _target(url: str, resources: Resources) -> Target:
+    """Public hosts over https only; on one machine any, as the app under test is there too."""
+    address = parse(url)
+    if resources.settings.local_stack:
+        return as_is(address)
+    if address.scheme != "https":
+        raise InvalidRequest("webhook_url must be an https address")
+    return await pinned(address)

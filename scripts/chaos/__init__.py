@@ -1,0 +1,1 @@
+"""The chaos run: three gateways under load, while everything around them breaks."""

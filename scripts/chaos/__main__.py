@@ -1,0 +1,134 @@
+"""``make chaos``: MINUTES of injuries (default 3), SEED to have an earlier run's order again.
+
+Exit code 0 if nothing was lost, stored twice, paid twice or went backwards, and every stop asked for ended well.
+"""
+
+import logging
+import os
+import random
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psycopg
+
+from functions._local.defaults import SANDBOX_TOKEN
+from functions._local.sandbox.app import create_sandbox
+from scripts.chaos.bucket import Bucket
+from scripts.chaos.clients import Clients
+from scripts.chaos.gateways import gateways, wait_until
+from scripts.chaos.history import History, Verdict, Watcher, generations, judge, paid_by
+from scripts.chaos.injuries import World, hurt
+from scripts.chaos.proxy import proxied
+from scripts.postgres import cluster, free_port
+from scripts.schema import apply_schema
+from scripts.stack import bound, serving
+
+GATEWAYS = 3
+PER_SECOND = 4.0
+PREDICTION_S = 1.5
+JOB_TIMEOUT_S = 15
+"""Short, so that what hangs ends within the run."""
+SETTLE_S = 120
+"""After the last injury; retries wait up to minutes, but those of a run are young."""
+
+
+def main() -> int:
+    minutes = float(os.environ.get("MINUTES", "3"))
+    seed = int(os.environ.get("SEED") or secrets.randbelow(10**6))
+    return 0 if run(minutes * 60, seed) else 1
+
+
+def run(seconds: float, seed: int) -> bool:
+    """Whether every promise was kept."""
+    logging.getLogger("uvicorn.error").disabled = True  # the sandbox's cuts look like mistakes
+    print(f"seed {seed}: {GATEWAYS} gateways, {PER_SECOND:g} generations a second, {seconds:.0f} s")
+    history = History()
+    with world_of(seed) as world:
+        watcher = Watcher(world.postgres.url, history)
+        clients = Clients(world.gateways, history, seed, PER_SECOND)
+        watcher.start()
+        clients.start()
+        hurt(world, time.monotonic() + seconds)
+        clients.stop()
+        settled = wait_until(lambda: settled_in(world.postgres.url), SETTLE_S)
+        watcher.stop()
+        rows = generations(world.postgres.url)
+        verdict = judge(history, rows, paid_by(world.sandbox))
+        show(verdict, world, seed)
+        well = settled and not any(verdict.broken.values()) and not any(world.exit_codes)
+        if not well:
+            for gateway in world.gateways:
+                print(f"--- {gateway.name}\n{gateway.log.read_text()[-4000:]}")
+    return well
+
+
+@contextmanager
+def world_of(seed: int) -> Iterator[World]:
+    """A PostgreSQL, a proxy before it, a provider, a bucket and the gateways, all well."""
+    with ExitStack() as stack:
+        folder = Path(
+            stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="picture-edge-", ignore_cleanup_errors=True)
+            )
+        )
+        postgres = cluster(folder, free_port())
+        stack.callback(postgres.stop, "immediate")
+        postgres.start()
+        apply_schema(postgres.url)
+        proxy = stack.enter_context(proxied(postgres.port))
+        bucket = Bucket(seed)
+        provider = create_sandbox(token=SANDBOX_TOKEN, seconds=PREDICTION_S)
+        ports = {}
+        for name, app in (("bucket", bucket.app), ("provider", provider)):
+            listener = stack.enter_context(bound("127.0.0.1", free_port(), name))
+            stack.enter_context(serving(app, listener))
+            ports[name] = listener.getsockname()[1]
+        environ = {
+            "SUPABASE_URL": f"http://127.0.0.1:{ports['bucket']}",
+            "SUPABASE_DB_URL": postgres.url.replace(f":{postgres.port}/", f":{proxy.port}/"),
+            "REPLICATE_API_TOKEN": SANDBOX_TOKEN,
+            "REPLICATE_API_URL": f"http://127.0.0.1:{ports['provider']}/v1",
+            "JOB_TIMEOUT_MS": str(JOB_TIMEOUT_S * 1000),
+        }
+        processes = stack.enter_context(gateways(GATEWAYS, environ, folder))
+        yield World(
+            processes,
+            postgres,
+            proxy,
+            provider.state.sandbox,
+            bucket,
+            random.Random(seed),  # noqa: S311 - replayable
+        )
+
+
+def settled_in(url: str) -> bool:
+    """Whether no job waits or runs."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "select count(*) from public.job_queue where status in ('pending', 'processing')"
+        ).fetchone()
+    return row == (0,)
+
+
+def show(verdict: Verdict, world: World, seed: int) -> None:
+    print(f"\nseed {seed}")
+    for name, count in verdict.counts.items():
+        print(f"{name:36}{count:>8}")
+    taken = world.taken_over_s
+    print(f"{'jobs of killed workers':36}{len(taken):>8}")
+    if taken:
+        print(f"{'begun again after, at most':36}{max(taken):>6.1f} s")
+    print(f"{'answers lost after COMMIT':36}{world.proxy.lost:>8}")
+    for text, count in sorted(verdict.failures.items(), key=lambda item: -item[1]):
+        print(f"    failed {count:>4}  {text}")
+    for name, cases in verdict.broken.items():
+        for case in cases[:20]:
+            print(f"    {name}: {case}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

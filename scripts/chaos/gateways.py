@@ -1,0 +1,95 @@
+"""The gateways under test: real processes, started again when they die, as systemd would."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from functions._local.defaults import local_environment
+from scripts.postgres import free_port
+
+PROJECT = Path(__file__).parent.parent.parent
+GRACE_S = 15
+
+
+class Gateway:
+    """One process; ``environ`` holds its settings, ``log`` what it said."""
+
+    def __init__(self, number: int, environ: Mapping[str, str], folder: Path) -> None:
+        self.name = f"gateway {number}"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / f"gateway-{number}.log"
+        self._environ = {**local_environment({**environ, "EDGE_PORT": str(self.port)}), **environ}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "functions"],
+                cwd=PROJECT,
+                env={**os.environ, **self._environ, "EDGE_PORT": str(self.port)},
+                stdout=log,
+                stderr=log,
+            )
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """As the kernel does when memory is short."""
+        assert self._process
+        self._process.kill()
+        self._process.wait()
+
+    def restart(self) -> int:
+        """As a deploy does; the exit code of the old one."""
+        assert self._process
+        self._process.terminate()
+        code = self._process.wait(GRACE_S)
+        self.start()
+        return code
+
+    def stop(self) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+            try:
+                self._process.wait(GRACE_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+@contextmanager
+def gateways(count: int, environ: Mapping[str, str], folder: Path) -> Iterator[list[Gateway]]:
+    """``count`` of them, started; all stopped at the end."""
+    all_of_them = [Gateway(number, environ, folder) for number in range(1, count + 1)]
+    try:
+        for gateway in all_of_them:
+            gateway.start()
+        yield all_of_them
+    finally:
+        for gateway in all_of_them:
+            gateway.stop()
+
+
+def wait_until(happened: "object", limit_s: float) -> bool:
+    """Ask ``happened`` until it says so; whether it did within ``limit_s``."""
+    assert callable(happened)
+    until = time.monotonic() + limit_s
+    while not happened():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
+    return True

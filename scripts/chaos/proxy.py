@@ -1,0 +1,118 @@
+"""A TCP proxy before PostgreSQL that can go silent, or lose answers to work that is committed."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from scripts.postgres import free_port
+
+
+class Proxy:
+    """Forwards ``port`` to ``upstream_port`` on loopback. What it does wrong is set from any thread."""
+
+    def __init__(self, upstream_port: int) -> None:
+        self.port = free_port()
+        self.lost = 0
+        """Answers lost so far."""
+        self.has_lost = threading.Event()
+        self._upstream_port = upstream_port
+        self._losing = False
+        self._open: set[asyncio.StreamWriter] = set()
+        self.ready = threading.Event()
+
+    def silent(self, silent: bool) -> None:
+        """Take what comes and pass nothing on, in either direction; nobody is told."""
+        self._loop.call_soon_threadsafe(self._flowing.clear if silent else self._flowing.set)
+
+    def lose_answers(self, losing: bool) -> None:
+        """Pass requests on, and cut each connection when its answer comes: what it asked for is done by then."""
+        self._losing = losing
+
+    def cut(self) -> None:
+        """End every connection."""
+        self._loop.call_soon_threadsafe(self._cut)
+
+    def _cut(self) -> None:
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._flowing, self._stopping = asyncio.Event(), asyncio.Event()
+        self._flowing.set()
+        pairs: set[asyncio.Task[None]] = set()
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            pair = asyncio.create_task(self._pair(reader, writer))
+            pairs.add(pair)
+            pair.add_done_callback(pairs.discard)
+
+        server = await asyncio.start_server(accept, "127.0.0.1", self.port)
+        self.ready.set()
+        await self._stopping.wait()
+        server.close()
+        self._flowing.set()
+        self._cut()
+        await asyncio.gather(*pairs)
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def _pair(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers = [writer]
+        self._open.add(writer)
+        try:
+            answers, requests = await asyncio.open_connection("127.0.0.1", self._upstream_port)
+            writers.append(requests)
+            self._open.add(requests)
+            await asyncio.gather(
+                self._pump(reader, requests, writers, is_answer=False),
+                self._pump(answers, writer, writers, is_answer=True),
+            )
+        except OSError:
+            pass  # the server is away
+        finally:
+            for one in writers:
+                one.transport.abort()
+                self._open.discard(one)
+
+    async def _pump(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        both: list[asyncio.StreamWriter],
+        *,
+        is_answer: bool,
+    ) -> None:
+        try:
+            while data := await reader.read(65536):
+                await self._flowing.wait()
+                if is_answer and self._losing:
+                    self.lost += 1
+                    self.has_lost.set()
+                    break
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass  # one side has ended
+        finally:
+            for one in both:
+                one.transport.abort()
+
+    def run(self) -> None:
+        asyncio.run(self.serve())
+
+
+@contextmanager
+def proxied(upstream_port: int) -> Iterator[Proxy]:
+    """A proxy in a thread of its own, until the block ends."""
+    proxy = Proxy(upstream_port)
+    thread = threading.Thread(target=proxy.run, daemon=True)
+    thread.start()
+    proxy.ready.wait()
+    try:
+        yield proxy
+    finally:
+        proxy.stop()
+        thread.join(timeout=5)

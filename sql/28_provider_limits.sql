@@ -1,0 +1,137 @@
+-- set_provider_limit, limit_provider: how many predictions may be asked for. provider_allowance: the claim's view of it.
+-- Called by   operators; functions/process_generation after a 429; claim_jobs
+-- Promises    shared by all processes; what the provider would refuse waits in the queue, and costs no attempt
+-- Locks       the provider's row before any job, and only while there is a limit
+
+create or replace function public.set_provider_limit(
+    p_per_minute float8 default null, p_in_flight int default null, p_provider text default 'replicate'
+) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+    if p_per_minute <= 0 or p_in_flight < 1 then
+        raise exception using errcode = 'PT400', message = 'p_per_minute and p_in_flight must be above 0, or null';
+    end if;
+    insert into public.provider_limits (provider, not_before, per_minute, in_flight)
+    values (p_provider, '-infinity', p_per_minute, p_in_flight)
+    on conflict (provider) do update set
+        per_minute = excluded.per_minute,
+        in_flight = excluded.in_flight,
+        tokens = 1,
+        refilled_at = clock_timestamp();
+    perform public.wake_workers();
+end;
+$$;
+
+comment on function public.set_provider_limit(float8, int, text) is
+'Ask for no more than p_per_minute predictions a minute (two seconds'' worth at once), with no more than p_in_flight under
+way; null is no limit. Jobs beyond wait in the queue.';
+
+create or replace function public.limit_provider(
+    p_retry_after interval, p_spacing interval default null, p_provider text default 'replicate'
+) returns timestamptz
+language sql
+set search_path = ''
+as $$
+    insert into public.provider_limits as known (provider, not_before, spacing, spaced_until, tokens, refilled_at)
+    values (
+        p_provider,
+        clock_timestamp() + p_retry_after,
+        coalesce(p_spacing, '0'),
+        case when p_spacing is null then '-infinity' else clock_timestamp() + interval '10 minutes' end,
+        1,
+        clock_timestamp() + p_retry_after
+    )
+    on conflict (provider) do update set
+        not_before = greatest(known.not_before, excluded.not_before),
+        spacing = coalesce(p_spacing, known.spacing),
+        spaced_until = greatest(known.spaced_until, excluded.spaced_until),
+        tokens = least(known.tokens, 1),
+        refilled_at = greatest(known.not_before, excluded.not_before)
+    returning not_before;
+$$;
+
+comment on function public.limit_provider(interval, interval, text) is
+'Keep what a 429 said: nobody asks for a prediction within p_retry_after, nor for ten minutes two within p_spacing.
+Returns when the next may be asked for.';
+
+create or replace function public.provider_allowance(p_provider text default 'replicate') returns int
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_limit public.provider_limits;
+    v_now timestamptz;
+    v_rate float8; -- a second
+    v_burst float8;
+    v_running int;
+begin
+    select * into v_limit from public.provider_limits where provider = p_provider;
+    if not found
+        or (
+            v_limit.not_before <= clock_timestamp() and v_limit.spaced_until <= clock_timestamp()
+            and v_limit.per_minute is null and v_limit.in_flight is null
+        ) then
+        return null;
+    end if;
+    select * into v_limit from public.provider_limits where provider = p_provider for update;
+    v_now := clock_timestamp();
+    if v_limit.not_before > v_now then
+        return 0;
+    end if;
+    v_rate := v_limit.per_minute / 60;
+    v_burst := greatest(1, 2 * v_rate);
+    if v_limit.spaced_until > v_now then
+        v_rate := least(v_rate, 1 / extract(epoch from v_limit.spacing));
+        v_burst := 1;
+    end if;
+    if v_rate is not null then
+        v_limit.tokens := least(
+            v_burst,
+            v_limit.tokens + v_rate * greatest(0, extract(epoch from v_now - v_limit.refilled_at))
+        );
+        update public.provider_limits
+        set tokens = v_limit.tokens, refilled_at = v_now
+        where provider = p_provider;
+    end if;
+    if v_limit.in_flight is not null then
+        v_running := (
+            select count(*)
+            from (
+                select from public.job_queue
+                where job_queue.status = 'processing' and job_queue.job_type = 'generate-image'
+                limit v_limit.in_flight
+            ) as running
+        );
+    end if;
+    return greatest(0, least(
+        case when v_rate is not null then floor(v_limit.tokens) end,
+        v_limit.in_flight - v_running,
+        2147483647
+    ));
+end;
+$$;
+
+comment on function public.provider_allowance(text) is
+'How many generate-image jobs may be claimed now, counting those under way, parked ones too; null: any number. The
+provider''s row is locked then, until the claim is committed.';
+
+create or replace function public.spend_provider_allowance(p_count int, p_provider text default 'replicate') returns void
+language sql
+set search_path = ''
+as $$
+    update public.provider_limits set tokens = provider_limits.tokens - p_count where provider = p_provider;
+$$;
+
+comment on function public.spend_provider_allowance(int, text) is
+'Take p_count tokens, after provider_allowance and in its transaction.';
+
+revoke execute on function public.set_provider_limit(float8, int, text) from public, anon, authenticated;
+grant execute on function public.set_provider_limit(float8, int, text) to service_role;
+revoke execute on function public.limit_provider(interval, interval, text) from public, anon, authenticated;
+grant execute on function public.limit_provider(interval, interval, text) to service_role;
+revoke execute on function public.provider_allowance(text) from public, anon, authenticated;
+grant execute on function public.provider_allowance(text) to service_role;
+revoke execute on function public.spend_provider_allowance(int, text) from public, anon, authenticated;
+grant execute on function public.spend_provider_allowance(int, text) to service_role;

@@ -1,0 +1,96 @@
+"""DELETE start-generation/<id>, and cancel_generation in SQL: what waits, runs, is parked, or has ended."""
+
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.conftest import Edge
+
+BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
+
+
+def start(edge: Edge, **changes: object) -> str:
+    return str(edge.post("start-generation", BODY | changes).json()["generation_id"])
+
+
+def cancel(edge: Edge, generation_id: str) -> int:
+    return int(edge.call("DELETE", f"start-generation/{generation_id}").status_code)
+
+
+def job(db) -> str:
+    return str(db.execute("select status from job_queue").fetchone()["status"])
+
+
+def test_what_waits_is_cancelled_and_may_be_cancelled_again(idle_edge: Edge, db):
+    generation_id = start(idle_edge)
+    answer = idle_edge.call("DELETE", f"start-generation/{generation_id}")
+    assert answer.json() == {
+        "success": True,
+        "generation_id": generation_id,
+        "status": "cancelled",
+    }
+    assert job(db) == "cancelled"
+    assert cancel(idle_edge, generation_id) == 200
+    shown = idle_edge.get(f"start-generation/{generation_id}").json()
+    assert (shown["status"], shown["stage"]) == ("cancelled", "cancelled")
+
+
+def test_a_parked_one_ends_its_prediction_too(edge: Edge, db, sandbox):
+    generation_id = start(edge, prompt="a cat [fault:hang]")
+    while not db.execute("select 1 from predictions where status = 'running'").fetchone():
+        pass
+    assert cancel(edge, generation_id) == 200
+    while not db.execute("select 1 from predictions where status = 'canceled'").fetchone():
+        pass
+    [prediction] = sandbox.state.predictions.values()
+    assert prediction.canceled is not None
+
+
+def test_a_running_handler_is_stopped_at_once(capsys, edge: Edge, db, sandbox, monkeypatch):
+    monkeypatch.setattr(sandbox.state, "slow_seconds", 3600)
+    monkeypatch.setattr("functions.process_jobs.queue.LEASE_S", 3600)  # no renewal tells it
+    generation_id = start(edge, prompt="a cat [fault:slow-file*]")
+    query = "select 1 from job_queue where job_type = 'download-image' and status = 'processing'"
+    while not db.execute(query).fetchone():
+        pass
+    assert cancel(edge, generation_id) == 200
+    said = ""
+    while "attempt stopped" not in said:
+        said += capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", ["completed", "failed"])
+def test_what_has_ended_stays(idle_edge: Edge, db, status):
+    generation_id = start(idle_edge)
+    db.execute("update image_generations set status = %s", (status,))
+    answer = idle_edge.call("DELETE", f"start-generation/{generation_id}")
+    assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT")
+    assert status in answer.json()["error"]
+    assert job(db) == "pending"
+
+
+def test_nobody_elses(idle_edge: Edge, db):
+    generation_id = start(idle_edge)
+    assert cancel(idle_edge, str(uuid4())) == 404
+    assert cancel(idle_edge, "x") == 404
+    idle_edge.user_id = str(uuid4())
+    assert cancel(idle_edge, generation_id) == 404
+    assert job(db) == "pending"
+
+
+def test_operators_cancel_anybodys_with_a_reason(idle_edge: Edge, db):
+    generation_id = start(idle_edge)
+    db.execute("select cancel_generation(%s, p_reason => 'abuse')", (generation_id,))
+    shown = idle_edge.get(f"start-generation/{generation_id}").json()
+    assert (shown["status"], shown["error_message"]) == ("cancelled", "abuse")
+    with pytest.raises(psycopg.Error, match="not found"):
+        db.execute("select cancel_generation(gen_random_uuid())")
+
+
+def test_one_that_nobody_works_on(db):
+    row = db.execute(
+        "insert into image_generations (user_id, prompt) values (gen_random_uuid(), 'x') returning id"
+    ).fetchone()
+    db.execute("select cancel_generation(%s)", (row["id"],))
+    assert db.execute("select status from image_generations").fetchone() == {"status": "cancelled"}

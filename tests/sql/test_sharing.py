@@ -1,0 +1,148 @@
+"""Who comes next: users take turns (sql/20), and what the provider would refuse waits (sql/28)."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+WAITING = """
+select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()
+"""
+ANN, BEN, CAT = (UUID(int=n) for n in (1, 2, 3))
+
+
+def enqueue(db, user=None, count=1, **arguments):
+    given = "".join(f", p_{name} => %({name})s" for name in arguments)
+    return [
+        db.execute(
+            f"select enqueue_job('generate-image', '{{}}', p_created_by => %(user)s{given}) as id",
+            {"user": user, **arguments},
+        ).fetchone()["id"]
+        for _ in range(count)
+    ]
+
+
+def claim(db, limit=1):
+    rows = db.execute("select id from claim_jobs(%s)", (limit,)).fetchall()
+    return [row["id"] for row in rows]
+
+
+def test_a_users_first_job_waits_for_no_more_than_one_of_each_other_user(db):
+    anns = enqueue(db, ANN, 1000)
+    assert claim(db, 3) == anns[:3]
+    [bens] = enqueue(db, BEN)
+    assert bens in claim(db, 2)
+    assert claim(db, 3) == anns[4:7]
+
+
+def test_users_take_turns(db):
+    anns, bens, cats = (enqueue(db, user, 3) for user in (ANN, BEN, CAT))
+    turns = [job for turn in zip(anns, bens, cats, strict=True) for job in turn]
+    assert [claim(db)[0] for _ in range(9)] == turns
+
+
+def test_a_user_who_has_had_many_is_not_put_behind_for_ever(db):
+    enqueue(db, ANN, 50)
+    claim(db, 50)
+    bens = enqueue(db, BEN, 50)
+    assert claim(db) == bens[:1]
+    [again] = enqueue(db, ANN)
+    assert again in claim(db, 2)
+
+
+def test_a_retry_goes_by_its_time_and_a_job_without_a_user_by_its_age(db):
+    plain, anns = enqueue(db), enqueue(db, ANN, 2)
+    [job] = db.execute("select * from claim_jobs(1)").fetchall()
+    assert [job["id"]] == plain
+    assert claim(db) == anns[:1]
+    db.execute("select complete_job(%s, p_error => 'x', p_retry_after => '0 s')", (anns[0],))
+    row = db.execute("select share_rank from job_queue where id = %s", (anns[0],)).fetchone()
+    assert row == {"share_rank": 0}
+    assert claim(db, 2) == [anns[1], anns[0]], "the older of two heads first"
+
+
+def test_a_delayed_job_of_a_user_waits_for_its_time(db):
+    enqueue(db, ANN, scheduled_at="2999-01-01")
+    [now] = enqueue(db, ANN)
+    assert claim(db, 5) == [now]
+    left = db.execute("select share_rank from job_queue where status = 'pending'").fetchone()
+    assert left == {"share_rank": 0}, "so that turns are looked through without the future's"
+
+
+def test_what_a_429_forbids_waits_in_the_queue(db):
+    [job] = enqueue(db, ANN)
+    db.execute("select limit_provider('1 h')")
+    db.execute("select enqueue_job('other', '{}')")
+    [other] = db.execute("select * from claim_jobs(5)").fetchall()
+    assert other["job_type"] == "other", "other types go on"
+    assert claim(db) == []
+    db.execute("update provider_limits set not_before = now()")
+    assert claim(db) == [job]
+    row = db.execute(
+        "select attempt_number, errors from job_queue where id = %s", (job,)
+    ).fetchone()
+    assert row == {"attempt_number": 1, "errors": []}
+
+
+def test_an_account_held_to_a_rate_is_asked_at_that_rate(db):
+    first, second, third = enqueue(db, ANN, 3)
+    db.execute("select set_provider_limit(p_per_minute => 6000)")
+    db.execute("select limit_provider('0 s', '10 s')")
+    assert claim(db, 3) == [first]
+    assert claim(db, 3) == []
+    pass_time(db, 9)
+    assert claim(db, 3) == []
+    pass_time(db, 60)
+    assert claim(db, 3) == [second]
+    db.execute("update provider_limits set spaced_until = now()")
+    pass_time(db, 1)
+    assert claim(db, 3) == [third]
+
+
+def pass_time(db, seconds):
+    db.execute(
+        "update provider_limits set refilled_at = refilled_at - %s", (timedelta(seconds=seconds),)
+    )
+
+
+def test_a_rate_of_ours_is_spent_by_claims_and_refilled_by_time(db):
+    db.execute("select set_provider_limit(p_per_minute => 60)")
+    enqueue(db, ANN, 200)
+    assert len(claim(db, 10)) == 1, "a new bucket holds one"
+    pass_time(db, 1.5)
+    assert len(claim(db, 10)) == 1, "what is left of a token is kept"
+    pass_time(db, 0.6)
+    assert len(claim(db, 10)) == 1
+    pass_time(db, 3600)
+    assert len(claim(db, 10)) == 2, "no more than two seconds' worth at once"
+    db.execute("select set_provider_limit()")
+    assert len(claim(db, 10)) == 10
+
+
+def test_no_more_in_flight_than_allowed_parked_ones_counted(db):
+    db.execute("select set_provider_limit(p_in_flight => 2)")
+    jobs = enqueue(db, ANN, 5)
+    assert claim(db, 5) == jobs[:2]
+    assert claim(db, 5) == []
+    db.execute("select complete_job(%s)", (jobs[0],))
+    assert claim(db, 5) == [jobs[2]]
+
+
+def test_two_claims_at_once_share_the_limit(connect):
+    first, second, db = connect(autocommit=False), connect(), connect()
+    db.execute("select set_provider_limit(p_in_flight => 3)")
+    enqueue(db, ANN, 10)
+    assert len(claim(first, 2)) == 2
+    with ThreadPoolExecutor(1) as other:
+        claimed = other.submit(claim, second, 5)
+        while not db.execute(WAITING).fetchone():
+            pass
+        first.commit()
+        assert len(claimed.result()) == 1, "what the first has taken counts"
+
+
+@pytest.mark.parametrize("limits", ["0", "-1", "null, 0"])
+def test_a_limit_of_nothing_is_a_mistake(db, limits):
+    with pytest.raises(Exception, match="above 0"):
+        db.execute(f"select set_provider_limit({limits})")
