@@ -59,8 +59,8 @@ comment on column public.image_generations.generation_time_seconds is 'Whole sec
 comment on column public.image_generations.replicate_prediction_id is
 'The paid prediction. Kept before it is waited for, so that the next worker adopts it instead of paying again.';
 comment on column public.image_generations.progress is
-'0 to 100: to 90 while the provider draws, as far as its logs tell, 95 while the pictures are stored. Never backwards but
-for a new attempt.';
+'0 to 100: to 90 while the provider draws, as far as its logs tell, 95 while the pictures are stored. Never backwards
+but for a new attempt.';
 comment on column public.image_generations.stage is
 'What is being done, finer than status: queued, starting, drawing, storing, then as status.';
 comment on column public.image_generations.webhook_url is

@@ -37,7 +37,7 @@ alter table public.job_queue set (
 );
 
 -- Each type and priority is a lane: those without a rank in order of age, then those with one, all of them due. The
--- claim reads the due heads, so that neither what is finished, nor future, paused or another worker's costs it anything.
+-- claim reads the due heads, so that what is finished, future, paused or another worker's costs it nothing.
 create index if not exists job_queue_share_lane_idx
 on public.job_queue (job_type, priority desc, share_rank, scheduled_at, id) where status = 'pending';
 drop index if exists public.job_queue_lane_idx; -- an earlier one of ours, without ranks

@@ -1,4 +1,4 @@
--- set_provider_limit, limit_provider: how many predictions may be asked for. provider_allowance: the claim's view of it.
+-- set_provider_limit, limit_provider: how many predictions may be asked for. provider_allowance: what a claim may take.
 -- Called by   operators; functions/process_generation after a 429; claim_jobs
 -- Promises    shared by all processes; what the provider would refuse waits in the queue, and costs no attempt
 -- Locks       the provider's row before any job, and only while there is a limit
@@ -25,8 +25,8 @@ end;
 $$;
 
 comment on function public.set_provider_limit(float8, int, text) is
-'Ask for no more than p_per_minute predictions a minute (two seconds'' worth at once), with no more than p_in_flight under
-way; null is no limit. Jobs beyond wait in the queue.';
+'Ask for no more than p_per_minute predictions a minute (two seconds'' worth at once), with no more than p_in_flight
+under way; null is no limit. Jobs beyond wait in the queue.';
 
 create or replace function public.limit_provider(
     p_retry_after interval, p_spacing interval default null, p_provider text default 'replicate'
@@ -117,7 +117,8 @@ comment on function public.provider_allowance(text) is
 'How many generate-image jobs may be claimed now, counting those under way, parked ones too; null: any number. The
 provider''s row is locked then, until the claim is committed.';
 
-create or replace function public.spend_provider_allowance(p_count int, p_provider text default 'replicate') returns void
+create or replace function public.spend_provider_allowance(p_count int, p_provider text default 'replicate')
+returns void
 language sql
 set search_path = ''
 as $$

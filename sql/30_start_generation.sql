@@ -1,4 +1,4 @@
--- start_generation, start_generations: a generation and its job, together or not at all; many of them in one round trip.
+-- start_generation, start_generations: a generation and its job, together or not at all; many in one round trip.
 -- cancel_generation: the way back.
 -- Called by   functions/start_generation as service_role; operators
 

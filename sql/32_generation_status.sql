@@ -132,7 +132,8 @@ comment on function public.report_progress(uuid[], text[], int[]) is
 
 -- When the newest hint was given, in milliseconds; a sequence for the reasons of job_wakeups.
 create sequence if not exists public.generation_hints minvalue 0 start 0;
-comment on sequence public.generation_hints is 'When hint_generation_changed last notified, in milliseconds since 1970.';
+comment on sequence public.generation_hints is
+'When hint_generation_changed last notified, in milliseconds since 1970.';
 
 create or replace function public.hint_generation_changed() returns trigger
 language plpgsql

@@ -1,6 +1,8 @@
 """Who is calling: a token or key → Caller, and what each function asks of them."""
 
+import hashlib
 import hmac
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
@@ -18,6 +20,9 @@ DEMO_USER = UUID("00000000-0000-4000-8000-000000000000")
 
 MAX_TOKEN_CHARACTERS = 8192
 LEEWAY_S = 30
+MAX_KNOWN = 10_000
+UNEXPIRING_S = 3600
+"""How long a token without an expiry is believed before it is looked at again."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Authenticator:
         self._secret = settings.supabase_jwt_secret
         self._allow_anon = settings.allow_anon
         self._no_verify = settings.no_verify_jwt
+        self._known: dict[bytes, tuple[Caller, float]] = {}
+        """Tokens that were verified, by digest: a client sends its own again and again."""
         self._keys = [
             *_as_role(settings.supabase_publishable_keys.values(), "anon"),
             *_as_role(settings.supabase_secret_keys.values(), "service_role"),
@@ -65,6 +72,17 @@ class Authenticator:
             return self._by_key(token)
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise Unauthorized("Unauthorized")
+        digest = hashlib.sha256(token.encode()).digest()
+        caller, expires_at = self._known.get(digest, (None, 0.0))
+        if caller is None or time.time() > expires_at + LEEWAY_S:
+            caller, expires_at = self._verified(token)
+            while len(self._known) >= MAX_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[digest] = caller, expires_at
+        return caller
+
+    def _verified(self, token: str) -> tuple[Caller, float]:
+        """The caller, and until when that may be believed, in seconds since 1970."""
         try:
             claims = jwt.decode(
                 token,
@@ -73,12 +91,13 @@ class Authenticator:
                 options={"verify_aud": False, "leeway": LEEWAY_S},
             )
             role, subject = claims.get("role"), claims.get("sub")
+            expires_at = float(claims.get("exp", time.time() + UNEXPIRING_S))
             if role == "authenticated":
-                return Caller(role, UUID(subject))
+                return Caller(role, UUID(subject)), expires_at
         except (JOSEError, ValueError, TypeError, AttributeError, RecursionError):
             raise Unauthorized("Unauthorized", code="UNAUTHORIZED_LEGACY_JWT") from None
         if role in {"anon", "service_role"}:
-            return Caller(role)
+            return Caller(role), expires_at
         raise Unauthorized("Unauthorized", code="UNAUTHORIZED_LEGACY_JWT")
 
     def _by_key(self, key: str) -> Caller:

@@ -8,7 +8,7 @@ from functions._shared.database import DATABASE_DOWN
 from functions._shared.errors import FunctionError, GenerationFailed, InvalidRequest, LeaseLost
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources
-from functions.process_jobs.jobs import JOBS
+from functions.process_jobs import jobs
 from functions.process_jobs.queue import Ending
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ async def attempt(job: Job, resources: Resources) -> Ending | None:
 
     Raises LeaseLost, DATABASE_DOWN: then nothing can be written about it.
     """
-    handler = JOBS.get(job.job_type)
+    handler = jobs.JOBS.get(job.job_type)
     if handler is None:  # a newer deploy may know it
         return Ending(
             job=job, error=f"No handler for job type {job.job_type}", error_class="unknown_type"

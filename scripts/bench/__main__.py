@@ -1,43 +1,109 @@
-"""``make bench``: the queue's page. SECONDS is the length of a timed cell (default 3), ROWS the size of the history."""
+"""``make bench``: every page, or those named in PAGES (queue claims wakeup jobs http parked pictures).
+
+SECONDS is the length of a timed cell (default 3), ROWS the size of the history, COUNT how many samples, in percent.
+"""
 
 import os
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from scripts.bench.claims import claim_costs
+from scripts.bench.http import loads
+from scripts.bench.jobs import CONCURRENCY, job_rates
+from scripts.bench.parked import parked
+from scripts.bench.pictures import chain, pictures
 from scripts.bench.throughput import throughput
+from scripts.bench.wakeup import wakeups
 from scripts.postgres import Postgres, cluster, free_port
 from scripts.schema import apply_schema
+
+SECONDS = int(os.environ.get("SECONDS", "3"))
+ROWS = int(os.environ.get("ROWS", "1000000"))
+COUNT = int(os.environ.get("COUNT", "100"))
 
 
 def main() -> int:
     began = time.monotonic()
-    seconds = int(os.environ.get("SECONDS", "3"))
-    rows = int(os.environ.get("ROWS", "1000000"))
+    chosen = os.environ.get("PAGES", "").split() or list(PAGES)
     with tempfile.TemporaryDirectory(prefix="picture-edge-", ignore_cleanup_errors=True) as folder:
         postgres = cluster(Path(folder), free_port())
-        postgres.start()
+        postgres.start(["max_connections=200"])
         try:
-            page(postgres, seconds, rows)
+            apply_schema(postgres.url)
+            print(
+                f"{os.cpu_count()} cores, {postgres.version()}, defaults (every commit is on disk)"
+            )
+            for name in chosen:
+                PAGES[name](postgres)
         finally:
             postgres.stop("immediate")
     print(f"\n{time.monotonic() - began:.0f} s in all")
     return 0
 
 
-def page(postgres: Postgres, seconds: int, rows: int) -> None:
-    apply_schema(postgres.url)
-    print(f"{os.cpu_count()} cores, {postgres.version()}, defaults (every commit is on disk)\n")
-    print("Jobs per second; the floor is one bare statement for each, in the same run")
+def queue_page(postgres: Postgres) -> None:
+    print("\nJobs per second; the floor is one bare statement for each, in the same run")
     print(f"{'':34}{'1 connection':>14}{'8 connections':>15}")
-    for name, rates in throughput(postgres, seconds):
-        print(f"{name:34}" + "".join(f"{rate:>14,.0f}" for rate in rates))
+    for name, rates in throughput(postgres, SECONDS):
+        print(f"{name:34}" + "".join(f"{rate:>14,.0f}" for rate in rates), flush=True)
+
+
+def claims_page(postgres: Postgres) -> None:
     print("\nOne claim")
     print(f"{'the table holds':46}{'p50 ms':>8}{'p99 ms':>8}{'pages':>7}")
-    for cost in claim_costs(postgres.url, rows):
-        print(f"{cost.table:46}{cost.p50_ms:>8.2f}{cost.p99_ms:>8.2f}{cost.pages:>7}")
+    for cost in claim_costs(postgres.url, ROWS):
+        print(f"{cost.table:46}{cost.p50_ms:>8.2f}{cost.p99_ms:>8.2f}{cost.pages:>7}", flush=True)
 
+
+def wakeup_page(postgres: Postgres) -> None:
+    print("\nFrom the commit to an idle worker's handler")
+    print(f"{'':46}{'p50 ms':>8}{'p99 ms':>8}")
+    for name, p50, p99 in wakeups(postgres.url, 3 * COUNT):
+        print(f"{name:46}{p50:>8.2f}{p99:>8.2f}", flush=True)
+
+
+def jobs_page(postgres: Postgres) -> None:
+    print(f"\nNo-op jobs per second, each through its whole life; WORKER_CONCURRENCY={CONCURRENCY}")
+    for name, rate in job_rates(postgres.url, 2000 * COUNT, ROWS):
+        print(f"{name:56}{rate:>10,.0f}", flush=True)
+
+
+def http_page(postgres: Postgres) -> None:
+    print("\nstart-generation; (a) has no HTTP, no tokens and no checks")
+    print(f"{'':32}{'connections':>12}{'per second':>12}{'p50 ms':>8}{'p99 ms':>8}")
+    for load in loads(postgres, SECONDS):
+        times = "" if load.p50_ms is None else f"{load.p50_ms:>8.2f}{load.p99_ms:>8.2f}"
+        print(f"{load.name:32}{load.connections:>12}{load.per_second:>12,.0f}{times}", flush=True)
+
+
+def parked_page(postgres: Postgres) -> None:
+    print(f"\nOne gateway, over {5 * SECONDS} s")
+    print(f"{'':32}{'RSS MB':>10}{'% of a core':>14}")
+    for name, rss, share in parked(postgres.url, 50 * COUNT, 20 * COUNT, 5 * SECONDS):
+        print(f"{name:32}{rss:>10.0f}{share:>14.1f}", flush=True)
+
+
+def pictures_page(postgres: Postgres) -> None:
+    print("\nPrompt to stored picture, with a provider that takes no time")
+    print(f"{'':32}{'pictures/s':>12}{'RSS MB':>10}")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, rate, rss in pictures(postgres.url, folder, 10 * COUNT):
+            print(f"{name:32}{rate:>12.0f}{rss:>10.0f}", flush=True)
+        p50, p99 = chain(postgres.url, folder, COUNT)
+    print(f"from a known success to the stored picture: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+
+
+PAGES: Mapping[str, Callable[[Postgres], None]] = {
+    "queue": queue_page,
+    "claims": claims_page,
+    "wakeup": wakeup_page,
+    "jobs": jobs_page,
+    "http": http_page,
+    "parked": parked_page,
+    "pictures": pictures_page,
+}
 
 if __name__ == "__main__":
     raise SystemExit(main())

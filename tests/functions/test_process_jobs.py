@@ -214,7 +214,7 @@ def test_a_job_claimed_again_by_its_own_process_has_one_attempt_that_counts(
         await first_ended.wait()
         await generate_image.run(job, resources)
 
-    monkeypatch.setattr("functions.process_jobs.attempt.JOBS", {"generate-image": wait})
+    monkeypatch.setattr("functions.process_jobs.jobs.JOBS", {"generate-image": wait})
     with ThreadPoolExecutor(1) as calls:
         first = calls.submit(process, idle_edge)
         begun.wait()

@@ -1,0 +1,131 @@
+"""What runs beside the bench, in processes of its own, so that neither has the other's time to pay for."""
+
+import asyncio
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvloop
+
+from functions._local.defaults import SANDBOX_TOKEN, local_environment
+from functions._local.sandbox.app import create_sandbox
+from functions._shared.listener import Listener
+from functions._shared.resources import Resources, open_resources
+from functions._shared.settings import Settings
+from functions.process_jobs import jobs
+from functions.process_jobs.worker import Worker
+from scripts.postgres import free_port
+from scripts.stack import bound, serving
+
+SPAWN = multiprocessing.get_context("spawn")
+PROJECT = Path(__file__).parent.parent.parent
+
+
+@contextmanager
+def child(target: Callable[..., None], *arguments: Any) -> Iterator[Connection]:
+    """Run ``target(pipe, *arguments)`` in a process of its own; the other end of its pipe."""
+    ours, theirs = SPAWN.Pipe()
+    process = SPAWN.Process(target=target, args=(theirs, *arguments), daemon=True)
+    process.start()
+    try:
+        yield ours
+    finally:
+        process.terminate()
+        process.join()
+
+
+def run_worker(
+    settings: Mapping[str, str],
+    handler: Callable[[Any, Resources], Awaitable[dict[str, Any] | None]],
+    until: Callable[[Resources], Awaitable[None]],
+) -> None:
+    """The real worker on the real resources, with a handler for jobs of type bench, until ``until`` returns."""
+
+    async def main() -> None:
+        jobs.JOBS = {"bench": handler}
+        chosen = Settings.from_env(local_environment(settings))
+        async with open_resources(chosen) as resources:
+            worker = Worker(resources, hinted=lambda: listener.up)
+            listener = Listener(chosen, {"picture_edge_jobs": lambda _: worker.wake()})
+            listening = asyncio.create_task(listener.run())
+            while not listener.up:  # noqa: ASYNC110 - once, before anything is measured
+                await asyncio.sleep(0.01)
+            worker.start()
+            await until(resources)
+            await worker.stop()
+            listening.cancel()
+
+    uvloop.run(main())
+
+
+class Gateway:
+    """``python -m functions`` on a port of its own."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", url: str, key: str) -> None:
+        self.pid = process.pid
+        self.url = url
+        self.anon_key = key
+
+    def rss_mb(self) -> float:
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+    def cpu_s(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def gateway(environ: Mapping[str, str]) -> Iterator[Gateway]:
+    """One gateway, ready; ``environ`` over the local stack's settings."""
+    port = free_port()
+    values = local_environment({"LOG_LEVEL": "ERROR", **environ, "EDGE_PORT": str(port)})
+    with subprocess.Popen(
+        [sys.executable, "-m", "functions"], cwd=PROJECT, env={**os.environ, **values}
+    ) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            while True:
+                try:
+                    httpx.get(f"{url}/health")
+                    break
+                except httpx.HTTPError:
+                    if process.poll() is not None:
+                        raise RuntimeError("The gateway did not start, see above") from None
+                    time.sleep(0.05)
+            yield Gateway(process, url, values["SUPABASE_ANON_KEY"])
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
+def sandbox(seconds: float) -> Iterator[dict[str, str]]:
+    """A provider in a process of its own, whose pictures take ``seconds``; the settings that name it."""
+    with child(_serve_sandbox, seconds) as pipe:
+        yield {
+            "REPLICATE_API_TOKEN": SANDBOX_TOKEN,
+            "REPLICATE_API_URL": f"http://127.0.0.1:{pipe.recv()}/v1",
+        }
+
+
+def _serve_sandbox(pipe: Connection, seconds: float) -> None:
+    app = create_sandbox(token=SANDBOX_TOKEN, seconds=seconds)
+    with bound("127.0.0.1", free_port(), "sandbox") as listener, serving(app, listener):
+        pipe.send(listener.getsockname()[1])
+        while True:
+            time.sleep(3600)
+
+
+def percentiles(values: list[float]) -> tuple[float, float]:
+    """p50 and p99."""
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]

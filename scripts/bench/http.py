@@ -1,0 +1,129 @@
+"""start-generation under load, beside the same SQL without us, and beside a route that does nothing."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import cast
+from urllib.parse import urlsplit
+
+import psycopg
+import uvicorn
+import uvloop
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from scripts.bench.children import child, gateway, percentiles
+from scripts.bench.throughput import pgbench
+from scripts.postgres import Postgres, free_port
+from scripts.stack import bound
+
+CONNECTIONS = (1, 32, 128)
+BODY = {"prompt": "a red fox in the snow", "model_id": "black-forest-labs/flux-schnell"}
+SQL = f"select * from public.start_generation(gen_random_uuid(), '{json.dumps(BODY)}');"  # noqa: S608
+
+
+@dataclass(frozen=True)
+class Load:
+    name: str
+    connections: int
+    per_second: float
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+
+
+def loads(postgres: Postgres, seconds: int) -> Iterator[Load]:
+    """Each closed loop lasts ``seconds``; the queue is paused, so that the worker takes no part."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute("select public.pause_queue()")
+        try:
+            with (
+                child(_serve_bare) as bare,
+                gateway({"SUPABASE_DB_URL": postgres.url}) as edge,
+            ):
+                bare_url = bare.recv()
+                for connections in CONNECTIONS:
+                    connection.execute(
+                        "truncate public.job_queue, public.image_generations cascade"
+                    )
+                    connection.execute("checkpoint")
+                    rate = pgbench(postgres, SQL, connections, seconds)
+                    yield Load("(a) pgbench, the same SQL", connections, rate)
+                    yield _load("(b) a bare Starlette route", bare_url, "", connections, seconds)
+                    connection.execute(
+                        "truncate public.job_queue, public.image_generations cascade"
+                    )
+                    connection.execute("checkpoint")
+                    url = f"{edge.url}/functions/v1/start-generation"
+                    yield _load("start-generation", url, edge.anon_key, connections, seconds)
+        finally:
+            connection.execute("select public.resume_queue()")
+
+
+def _load(name: str, url: str, key: str, connections: int, seconds: int) -> Load:
+    with child(_generate, url, key, connections, seconds) as pipe:
+        taken = pipe.recv()
+    p50, p99 = percentiles(taken)
+    return Load(name, connections, len(taken) / seconds, p50 * 1000, p99 * 1000)
+
+
+def _generate(pipe: Connection, url: str, key: str, connections: int, seconds: int) -> None:
+    """Seconds that each answered request took.
+
+    Our own few lines: wrk is no package of the registry's, and the load tools that are cost several times the
+    processor time of the server that they are to load.
+    """
+    parts = urlsplit(url)
+    body = json.dumps(BODY)
+    request = (
+        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+    taken: list[float] = []
+
+    class Client(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast(asyncio.Transport, transport)
+            self.send()
+
+        def send(self) -> None:
+            self.began = time.monotonic()
+            self.transport.write(request)
+
+        def data_received(self, data: bytes) -> None:
+            if data.startswith(b"HTTP/") and not data.startswith(b"HTTP/1.1 200"):
+                raise RuntimeError(data.decode(errors="replace"))
+            if data.endswith(b"}"):  # the head may come by itself
+                taken.append(time.monotonic() - self.began)
+                self.send()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        clients = [
+            await loop.create_connection(Client, parts.hostname or "", parts.port or 80)
+            for _ in range(connections)
+        ]
+        await asyncio.sleep(0.5)  # the first requests open what is opened once
+        taken.clear()
+        await asyncio.sleep(seconds)
+        pipe.send(list(taken))
+        for transport, _ in clients:
+            transport.close()
+
+    uvloop.run(main())
+
+
+def _serve_bare(pipe: Connection) -> None:
+    async def answer(request: Request) -> JSONResponse:
+        await request.json()
+        return JSONResponse({"success": True})
+
+    app = Starlette(routes=[Route("/", answer, methods=["POST"])])
+    with bound("127.0.0.1", free_port(), "bare") as listener:
+        pipe.send(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        config = uvicorn.Config(app, log_config=None, access_log=False)
+        uvicorn.Server(config).run(sockets=[listener])

@@ -1,0 +1,75 @@
+"""What waiting costs: one gateway with thousands of predictions under way, and with thousands of streams."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import psycopg
+
+from scripts.bench.children import Gateway, gateway, sandbox
+
+START = """
+select count(*) from generate_series(1, %s) as n,
+lateral public.start_generation(gen_random_uuid(), '{"prompt": "x", "model_id": "google/nano-banana"}')
+"""
+DEMO_USER = "00000000-0000-4000-8000-000000000000"
+
+Row = tuple[str, float, float]
+"""What the gateway does, its RSS in MB and its share of one core in percent."""
+
+
+def parked(url: str, count: int, streams: int, seconds: float) -> Iterator[Row]:
+    """``count`` predictions that run longer than the bench; each figure over ``seconds``."""
+    with (
+        sandbox(3600) as provider,
+        gateway({"SUPABASE_DB_URL": url, **provider}) as edge,
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
+        connection.execute(
+            "truncate public.job_queue, public.predictions, public.image_generations cascade"
+        )
+        yield "floor: idle", *_watch(edge, seconds)
+        connection.execute(START, (count,))
+        running = "select count(*) from public.predictions where status = 'running'"
+        while connection.execute(running).fetchone() != (count,):
+            time.sleep(0.5)
+        while connection.execute(
+            "select 1 from public.predictions where polls < 5 limit 1"
+        ).fetchone():
+            time.sleep(0.5)  # until polls are as far apart as they will be
+        yield f"{count:,} parked jobs", *_watch(edge, seconds)
+        connection.execute("truncate public.job_queue, public.predictions")
+        connection.execute("update public.image_generations set user_id = %s", (DEMO_USER,))
+        ids = [
+            str(row[0])
+            for row in connection.execute(
+                "select id from public.image_generations limit %s", (streams,)
+            ).fetchall()
+        ]
+        yield f"{len(ids):,} open event streams", *asyncio.run(_streams(edge, ids, seconds))
+
+
+def _watch(edge: Gateway, seconds: float) -> tuple[float, float]:
+    before, began = edge.cpu_s(), time.monotonic()
+    time.sleep(seconds)
+    share = (edge.cpu_s() - before) / (time.monotonic() - began)
+    return edge.rss_mb(), share * 100
+
+
+async def _streams(edge: Gateway, ids: list[str], seconds: float) -> tuple[float, float]:
+    port = urlsplit(edge.url).port
+    opened = []
+    for generation_id in ids:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            f"GET /functions/v1/start-generation/{generation_id}/events HTTP/1.1\r\nHost: x\r\n"
+            f"apikey: {edge.anon_key}\r\n\r\n".encode()
+        )
+        opened.append((reader, writer))
+    for reader, _ in opened:
+        await reader.readuntil(b"data: ")  # each has heard how its generation stands
+    figures = await asyncio.to_thread(_watch, edge, seconds)
+    for _, writer in opened:
+        writer.close()
+    return figures

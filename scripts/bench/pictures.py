@@ -1,0 +1,79 @@
+"""The whole path, with a provider that takes no time: images a second, memory, and our own share of the time."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import psycopg
+
+from scripts.bench.children import gateway, percentiles, sandbox
+
+START = """
+select count(*) from generate_series(1, %s) as n, lateral public.start_generation(
+    gen_random_uuid(),
+    '{"prompt": "x", "model_id": "black-forest-labs/flux-schnell", "width": 64, "height": 64}'
+)
+"""
+OURS = """
+select extract(epoch from generation.completed_at - prediction.ended_at)::float8 * 1000
+from public.image_generations as generation
+inner join public.job_queue as job
+    on (job.payload ->> 'generation_id')::uuid = generation.id and job.job_type = 'generate-image'
+inner join public.predictions as prediction on prediction.job_id = job.id
+where generation.status = 'completed'
+"""
+
+Row = tuple[str, float, float]
+
+
+def pictures(url: str, folder: str, count: int) -> Iterator[Row]:
+    """With one process and with two: images a second, and RSS in MB of one of them."""
+    for processes in (1, 2):
+        with ExitStack() as stack:
+            settings = stack.enter_context(sandbox(0))
+            environ = {"SUPABASE_DB_URL": url, "EDGE_DATA_DIR": folder, **settings}
+            edges = []
+            for _ in range(processes):
+                # Storage is the first gateway's stand-in: a real one would be another machine's work.
+                edges.append(stack.enter_context(gateway(environ)))
+                environ["SUPABASE_URL"] = edges[0].url
+            connection = stack.enter_context(psycopg.connect(url, autocommit=True))
+            rate = _rate(connection, count)
+            name = f"{processes} process{'es' if processes > 1 else ''}"
+            yield name, rate, edges[0].rss_mb()
+
+
+def chain(url: str, folder: str, count: int) -> tuple[float, float]:
+    """ms from a known success to the stored picture, one at a time: p50 and p99."""
+    with (
+        sandbox(0) as settings,
+        gateway({"SUPABASE_DB_URL": url, "EDGE_DATA_DIR": folder, **settings}),
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
+        _clear(connection)
+        for _ in range(count):
+            connection.execute(START, (1,))
+            _until_done(connection)
+        return percentiles([row[0] for row in connection.execute(OURS).fetchall()])
+
+
+def _rate(connection: psycopg.Connection[tuple[object, ...]], count: int) -> float:
+    _clear(connection)
+    began = time.monotonic()
+    connection.execute(START, (count,))
+    _until_done(connection)
+    return count / (time.monotonic() - began)
+
+
+def _clear(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    connection.execute(
+        "truncate public.job_queue, public.predictions, public.image_generations cascade"
+    )
+
+
+def _until_done(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    going = (
+        "select 1 from public.image_generations where status not in ('completed', 'failed') limit 1"
+    )
+    while connection.execute(going).fetchone():
+        time.sleep(0.02)
