@@ -160,10 +160,19 @@ as $$
     claimed as (
         update public.predictions
         set polls = predictions.polls + 1,
-            next_poll_at = clock_timestamp() + make_interval(
-                secs => least(15, predictions.first_poll_seconds * 2 ^ least(predictions.polls + 1, 10))
-            )
-        where predictions.id = any (array(select due.id from due))
+            -- Distant ones fall due together, so that a list of them answers for many: on a grid of five seconds.
+            next_poll_at = case
+                when distance.seconds < 5 then clock_timestamp() + make_interval(secs => distance.seconds)
+                else to_timestamp(5 * floor((extract(epoch from clock_timestamp()) + distance.seconds) / 5))
+            end
+        from (
+            select
+                predictions.id,
+                least(15, predictions.first_poll_seconds * 2 ^ least(predictions.polls + 1, 10)) as seconds
+            from public.predictions
+            where predictions.id = any (array(select due.id from due))
+        ) as distance
+        where predictions.id = distance.id
         returning predictions.*
     )
     select

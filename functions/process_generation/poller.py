@@ -28,7 +28,8 @@ LOOK_S = 1.0
 """How often an idle poller looks: for predictions that other processes parked, or that a cancelled job left."""
 SETTLED_S = 0.01
 """Later than the database said, so that it is due by the database's clock as well."""
-BATCH = 100
+BATCH = 2000
+"""Many at once, as a page of the list is worth its call only if enough of those due are on it."""
 AT_ONCE = 8
 LISTED_FROM = 10
 """From so many due on, a list of a hundred is fetched first: one call for what would be many."""

@@ -30,7 +30,7 @@ PROJECT = Path(__file__).parent.parent.parent
 
 
 @contextmanager
-def child(target: Callable[..., None], *arguments: Any) -> Iterator[Connection]:
+def child(target: Callable[..., None], *arguments: Any) -> Iterator[Any]:
     """Run ``target(pipe, *arguments)`` in a process of its own; the other end of its pipe."""
     ours, theirs = SPAWN.Pipe()
     process = SPAWN.Process(target=target, args=(theirs, *arguments), daemon=True)

@@ -10,8 +10,13 @@ import psycopg
 from scripts.bench.children import Gateway, gateway, sandbox
 
 START = """
-select count(*) from generate_series(1, %s) as n,
-lateral public.start_generation(gen_random_uuid(), '{"prompt": "x", "model_id": "google/nano-banana"}')
+with many as (
+    select
+        array_agg(gen_random_uuid()) as users,
+        array_agg('{"prompt": "x", "model_id": "google/nano-banana"}'::jsonb) as requests
+    from generate_series(1, %s)
+)
+select count(*) from many, lateral public.start_generations(users, requests)
 """
 DEMO_USER = "00000000-0000-4000-8000-000000000000"
 

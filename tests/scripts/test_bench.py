@@ -1,19 +1,34 @@
-"""make bench at its smallest: every row is there and says something."""
+"""make bench at its smallest: every row of every page is there and says something."""
 
 import re
 
-from scripts.bench.__main__ import main
+import pytest
+
+from scripts.bench import __main__ as bench
 from scripts.bench.throughput import CELLS
 
+FIGURE = r"[\d,]+(?:\.\d+)?"
+PAGES = {
+    "queue": [name for name, *_ in CELLS[:4]],
+    "claims": ["nothing", "1,000 waiting"],
+    "wakeup": ["floor: NOTIFY to a bare listener", "enqueue_job in plain SQL to handler start"],
+    "jobs": ["one worker process", "… beside 1,000 finished and 100 future"],
+    "http": ["(a) pgbench, the same SQL", "start-generation"],
+    "parked": ["50 parked jobs", "20 open event streams"],
+    "pictures": ["1 process", "2 processes"],
+}
 
-def test_the_queues_page(monkeypatch, capsys):
-    monkeypatch.setenv("SECONDS", "1")
-    monkeypatch.setenv("ROWS", "1000")
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page(monkeypatch, capsys, page):
+    monkeypatch.setenv("PAGES", page)
+    monkeypatch.setattr(bench, "SECONDS", 1)
+    monkeypatch.setattr(bench, "ROWS", 1000)
+    monkeypatch.setattr(bench, "COUNT", 1)
     monkeypatch.setattr("scripts.bench.throughput.CELLS", CELLS[:4])
-    assert main() == 0
-    page = capsys.readouterr().out
-    for name, *_ in CELLS[:4]:
-        found = re.search(rf"{name} +([\d,]+) +([\d,]+)\n", page)
-        assert found
-        assert all(int(rate.replace(",", "")) > 0 for rate in found.groups())
-    assert len(re.findall(r" [\d.]+ +[\d.]+ +\d+\n", page)) == 4
+    monkeypatch.setattr("scripts.bench.http.CONNECTIONS", (1,))
+    assert bench.main() == 0
+    printed = capsys.readouterr().out
+    for name in PAGES[page]:
+        found = re.search(rf"{re.escape(name)} +{FIGURE}", printed)
+        assert found, printed
