@@ -14,7 +14,7 @@ from scripts.chaos.history import History
 MODELS = ("black-forest-labs/flux-schnell", "google/nano-banana", "black-forest-labs/flux-dev")
 FAULTS = (
     "busy-header", "busy-body", "error-before", "error-after", "cut-before", "cut-after", "slow-answer",
-    "interrupted", "hang", "failed", "flagged", "file-error", "truncated*1", "slow-file", "queue-full",
+    "interrupted", "hang", "failed", "flagged", "file-error", "slow-file", "queue-full",
 )  # fmt: skip
 FAULTY = 0.4
 """The share of prompts with a fault."""

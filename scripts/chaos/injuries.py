@@ -109,10 +109,10 @@ def lose_answers(world: World) -> str:
 
 
 def throttle(world: World) -> str:
-    world.sandbox.limit(60, burst=1)
+    world.sandbox.limit(60, burst=3)
     time.sleep(world.random.uniform(2, 5))
     world.sandbox.limit(None)
-    return "60 a minute, burst 1"
+    return "60 a minute, burst 3"
 
 
 def break_storage(world: World) -> str:
