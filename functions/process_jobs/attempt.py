@@ -13,9 +13,11 @@ from functions.process_jobs.queue import Ending
 
 log = logging.getLogger(__name__)
 
+GRACE_S = 10.0
+
 
 async def attempt(job: Job, resources: Resources) -> Ending | None:
-    """Run the job's handler, JOB_TIMEOUT_MS at most; None where it has ended the job itself.
+    """Run the job's handler, JOB_TIMEOUT_MS and GRACE_S at most; None where it has ended the job itself.
 
     Raises LeaseLost, DATABASE_DOWN: then nothing can be written about it.
     """
@@ -26,7 +28,8 @@ async def attempt(job: Job, resources: Resources) -> Ending | None:
         )
     timeout_ms = resources.settings.job_timeout_ms
     try:
-        async with asyncio.timeout(timeout_ms / 1000):
+        # A prediction ends by itself in time, and is cancelled by the poller; this bound is for all else.
+        async with asyncio.timeout(timeout_ms / 1000 + GRACE_S):
             result = await handler(job, resources)
     except GenerationFailed as error:
         return Ending(

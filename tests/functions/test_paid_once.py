@@ -121,8 +121,8 @@ def test_what_cannot_be_mended_fails_at_once(
 
 # fault of the file, what is tried again
 FILES = [
-    ("not-a-picture", "the file is not a whole webp, png, jpeg or svg picture", 3),
-    ("truncated", "the image could not be fetched (RemoteProtocolError)", 3),
+    ("not-a-picture", "the file is not a whole webp, png, jpeg or svg picture", 8),
+    ("truncated", "the image could not be fetched (RemoteProtocolError)", 8),
     ("endless", "the image is larger than 50 MiB", 1),
     ("missing", "the image answered 404", 1),
     ("redirect-private", "Output address is not on a host of the provider: 169.254.169.254", 1),

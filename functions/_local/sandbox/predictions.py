@@ -151,7 +151,9 @@ class Prediction:
         length = max(self.seconds * (1 - STARTING_SHARE), 0.001)
         if not self.is_finished:
             ran = self.age - self.seconds * STARTING_SHARE
-        done = max(0, min(steps, int(steps * ran / length)))
+        done = (
+            steps if self.status == "succeeded" else max(0, min(steps, int(steps * ran / length)))
+        )
         bars = (f"\r{100 * n // steps:3d}%|{'█' * n}| {n}/{steps}" for n in range(done + 1))
         return f"Using seed: {self.seed}\n{''.join(bars)}\n"
 
