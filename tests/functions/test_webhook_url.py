@@ -97,7 +97,8 @@ def test_a_receiver_that_is_gone_is_left_alone(edge: Edge, db, receiver: Receive
 def test_without_a_secret_of_ours_it_is_refused(start_edge):
     edge = start_edge(WEBHOOK_SECRET="")
     answer = edge.post("start-generation", {**BODY, "webhook_url": "https://example.com/"})
-    assert answer.status_code in {200, 400}
+    assert answer.status_code == 400
+    assert "WEBHOOK_SECRET" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("url", ["ftp://example.com", "javascript:x", "https://" + "x" * 2000, 5])
