@@ -63,14 +63,18 @@ comment on function public.start_generation(uuid, jsonb) is
 
 create or replace function public.start_generations(p_user_ids uuid[], p_requests jsonb[])
 returns table (generation_id uuid, job_id uuid)
-language sql
+language plpgsql
 set search_path = ''
 set lock_timeout = '3s'
 as $$
-    select started.generation_id, started.job_id
-    from unnest(p_user_ids, p_requests) with ordinality as given (user_id, request, place)
-    cross join lateral public.start_generation(given.user_id, given.request) as started
-    order by given.place;
+begin
+    for v_place in 1..cardinality(p_user_ids) loop -- a plain join plans and materializes: a tenth of one call's time
+        select started.generation_id, started.job_id
+        into generation_id, job_id
+        from public.start_generation(p_user_ids[v_place], p_requests[v_place]) as started;
+        return next;
+    end loop;
+end;
 $$;
 
 comment on function public.start_generations(uuid[], jsonb[]) is

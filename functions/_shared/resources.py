@@ -47,15 +47,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything. A database that is down does not stop the start: requests answer 503 until it is back."""
     pool = make_pool(settings, min_size=1)
     legacy_pool = make_pool(settings, min_size=0)
-    async with httpx.AsyncClient(
-        timeout=httpx.Timeout(30, connect=5), follow_redirects=False
-    ) as http:
+    # One for each peer: none waits for the connections that another holds, or looks through them at each request.
+    async with _client() as http, _client() as to_storage, _client() as to_replicate:
         supabase = await acreate_client(
             str(settings.supabase_url).rstrip("/"),
             settings.supabase_service_role_key.get_secret_value(),
-            AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http),
+            AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=to_storage),
         )
-        replicate = Replicate(http, str(settings.replicate_api_url), settings.replicate_api_token)
+        replicate = Replicate(to_replicate, str(settings.replicate_api_url), settings.replicate_api_token)
         await pool.open(wait=False)
         await legacy_pool.open(wait=False)
         try:
@@ -74,3 +73,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         finally:
             await pool.close()
             await legacy_pool.close()
+
+
+def _client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        timeout=httpx.Timeout(30, connect=5),
+        # Each idle connection is asked for its health at every request.
+        limits=httpx.Limits(max_connections=100, max_keepalive_connections=8),
+        follow_redirects=False,
+    )

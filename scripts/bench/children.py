@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from functions._shared.resources import Resources, open_resources
 from functions._shared.settings import Settings
 from functions.process_jobs import jobs
 from functions.process_jobs.worker import Worker
+from scripts.bucket import Bucket
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 
@@ -108,19 +109,26 @@ def gateway(environ: Mapping[str, str]) -> Iterator[Gateway]:
 
 
 @contextmanager
-def sandbox(seconds: float) -> Iterator[dict[str, str]]:
-    """A provider in a process of its own, whose pictures take ``seconds``; the settings that name it."""
-    with child(_serve_sandbox, seconds) as pipe:
+def outside(seconds: float) -> Iterator[dict[str, str]]:
+    """A provider whose pictures take ``seconds``, and a Storage, in a process of their own; the settings that name them."""
+    with child(_serve_outside, seconds) as pipe:
+        provider, storage = pipe.recv()
         yield {
             "REPLICATE_API_TOKEN": SANDBOX_TOKEN,
-            "REPLICATE_API_URL": f"http://127.0.0.1:{pipe.recv()}/v1",
+            "REPLICATE_API_URL": f"http://127.0.0.1:{provider}/v1",
+            "SUPABASE_URL": f"http://127.0.0.1:{storage}",
         }
 
 
-def _serve_sandbox(pipe: Connection, seconds: float) -> None:
-    app = create_sandbox(token=SANDBOX_TOKEN, seconds=seconds)
-    with bound("127.0.0.1", free_port(), "sandbox") as listener, serving(app, listener):
-        pipe.send(listener.getsockname()[1])
+def _serve_outside(pipe: Connection, seconds: float) -> None:
+    apps = (create_sandbox(token=SANDBOX_TOKEN, seconds=seconds), Bucket(seed=0).app)
+    with ExitStack() as stack:
+        ports = []
+        for app in apps:
+            listener = stack.enter_context(bound("127.0.0.1", free_port(), "bench"))
+            stack.enter_context(serving(app, listener))
+            ports.append(listener.getsockname()[1])
+        pipe.send(ports)
         while True:
             time.sleep(3600)
 

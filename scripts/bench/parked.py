@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from scripts.bench.children import Gateway, gateway, sandbox
+from scripts.bench.children import Gateway, gateway, outside
 
 START = """
 with many as (
@@ -27,7 +27,7 @@ Row = tuple[str, float, float]
 def parked(url: str, count: int, streams: int, seconds: float) -> Iterator[Row]:
     """``count`` predictions that run longer than the bench; each figure over ``seconds``."""
     with (
-        sandbox(3600) as provider,
+        outside(3600) as provider,
         gateway({"SUPABASE_DB_URL": url, **provider}) as edge,
         psycopg.connect(url, autocommit=True) as connection,
     ):

@@ -17,7 +17,7 @@ import psycopg
 
 from functions._local.defaults import SANDBOX_TOKEN
 from functions._local.sandbox.app import create_sandbox
-from scripts.chaos.bucket import Bucket
+from scripts.bucket import Bucket
 from scripts.chaos.clients import Clients
 from scripts.chaos.gateways import gateways, wait_until
 from scripts.chaos.history import History, Verdict, Watcher, generations, judge, paid_by

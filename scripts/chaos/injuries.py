@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from functions._local.sandbox.app import Sandbox
-from scripts.chaos.bucket import Bucket
+from scripts.bucket import Bucket
 from scripts.chaos.gateways import Gateway
 from scripts.chaos.proxy import Proxy
 from scripts.postgres import Postgres
