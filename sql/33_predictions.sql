@@ -160,10 +160,12 @@ as $$
     claimed as (
         update public.predictions
         set polls = predictions.polls + 1,
-            -- Distant ones fall due together, so that a list of them answers for many: on a grid of five seconds.
+            -- Distant ones fall due together, so that a list of them answers for many: on a grid of 5 or 15 seconds.
             next_poll_at = case
                 when distance.seconds < 5 then clock_timestamp() + make_interval(secs => distance.seconds)
-                else to_timestamp(5 * floor((extract(epoch from clock_timestamp()) + distance.seconds) / 5))
+                when distance.seconds < 15
+                    then to_timestamp(5 * floor((extract(epoch from clock_timestamp()) + distance.seconds) / 5))
+                else to_timestamp(15 * floor((extract(epoch from clock_timestamp()) + 15) / 15))
             end
         from (
             select

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 import httpx
-from PIL import Image
+from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from storage3.exceptions import StorageApiError
 
 from functions._shared.errors import GenerationFailed
@@ -22,6 +22,14 @@ CONTENT_TYPES = {
     "png": "image/png",
     "jpeg": "image/jpeg",
     "svg": "image/svg+xml",
+}
+RASTERS = {  # by their classes: Pillow would look through all its plugins while the first picture waits
+    kind.format: kind
+    for kind in (
+        WebPImagePlugin.WebPImageFile,
+        PngImagePlugin.PngImageFile,
+        JpegImagePlugin.JpegImageFile,
+    )
 }
 _SVG = re.compile(rb"^\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*|<!DOCTYPE[^>]*>\s*)*<svg[\s>]", re.DOTALL)
 
@@ -41,7 +49,7 @@ def inspect(data: bytes) -> Picture:
     if _SVG.match(data.removeprefix(b"\xef\xbb\xbf")):
         return Picture(data, "svg", None, None)
     try:
-        with Image.open(io.BytesIO(data), formats=("WEBP", "PNG", "JPEG")) as image:
+        with Image.open(io.BytesIO(data), formats=list(RASTERS)) as image:
             image.load()  # a truncated file opens well and fails here
             return Picture(data, str(image.format).lower(), *image.size)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

@@ -6,7 +6,7 @@ grows from poll to poll; so there is no leader, and none is missed when a proces
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import timedelta
 from uuid import UUID
 
@@ -28,11 +28,11 @@ LOOK_S = 1.0
 """How often an idle poller looks: for predictions that other processes parked, or that a cancelled job left."""
 SETTLED_S = 0.01
 """Later than the database said, so that it is due by the database's clock as well."""
-BATCH = 2000
+BATCH = 10_000
 """Many at once, as a page of the list is worth its call only if enough of those due are on it."""
 AT_ONCE = 8
 LISTED_FROM = 10
-"""From so many due on, a list of a hundred is fetched first: one call for what would be many."""
+"""For each so many due, a page of the list, of a hundred, may be fetched first: one call for what may be many."""
 
 KNOWN = (*DATABASE_DOWN, psycopg.Error, Failure)
 
@@ -87,8 +87,9 @@ class Poller:
             self.expect(one.next_poll_s)
         listed = await self._listed(due) if len(due) >= LISTED_FROM else {}
         self._reports.clear()
+        others = [one for one in due if not self._goes_on(one, listed.get(one.prediction_id))]
         outcomes = await asyncio.gather(
-            *(self._follow(one, listed.get(one.prediction_id)) for one in due),
+            *(self._follow(one, listed.get(one.prediction_id)) for one in others),
             return_exceptions=True,
         )
         for outcome in outcomes:
@@ -100,17 +101,27 @@ class Poller:
             await predictions.report_progress(self._resources.pool, self._reports)
         return len(due)
 
-    async def _listed(self, due: Iterable[Due]) -> dict[str, Prediction]:
-        """Those of ``due`` on the list's first pages, as long as a page holds enough of them to be worth its call."""
+    async def _listed(self, due: Collection[Due]) -> dict[str, Prediction]:
+        """Those of ``due`` that the list has on its first pages. Finished and foreign ones are between them, so in the
+        worst case the pages that were of no use add a tenth to the calls.
+        """
         wanted = {one.prediction_id for one in due}
         oldest = min(one.created_at for one in due) - timedelta(minutes=1)
         found: dict[str, Prediction] = {}
+        pages_left = len(wanted) // LISTED_FROM
         async for page in self._resources.replicate.recent(oldest):
-            here = {one["id"]: one for one in page if one["id"] in wanted}
-            found |= here
-            if len(here) < LISTED_FROM or len(found) == len(wanted):
+            found |= {one["id"]: one for one in page if one["id"] in wanted}
+            pages_left -= 1
+            if not pages_left or len(found) == len(wanted):
                 break
         return found
+
+    def _goes_on(self, due: Due, listed: Prediction | None) -> bool:
+        """Whether the list says all there is to say: it runs, and may. True of nearly all, so it costs no task."""
+        if listed is None or listed["status"] in TERMINAL or due.expired or not due.wanted:
+            return False
+        self._report(due, listed)
+        return True
 
     async def _follow(self, due: Due, listed: Prediction | None) -> None:
         """Write the end of one prediction if it has come; cancel it if nobody wants it or its time is up."""
@@ -128,8 +139,7 @@ class Poller:
                 if prediction is not None:
                     if await settle(resources, due, prediction):
                         return
-                    if due.generation_id:
-                        self._reports.append((due.generation_id, *how_far(prediction)))
+                    self._report(due, prediction)
                 if due.expired:
                     await cancel(replicate, due.prediction_id)
                     prediction = await replicate.get(due.prediction_id)
@@ -145,3 +155,7 @@ class Poller:
                 log.warning("prediction %s: poll failed: %s", due.prediction_id, error)
                 if error.retry_after_s:
                     raise
+
+    def _report(self, due: Due, prediction: Prediction) -> None:
+        if due.generation_id:
+            self._reports.append((due.generation_id, *how_far(prediction)))

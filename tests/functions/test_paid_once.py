@@ -1,6 +1,7 @@
 """One paid prediction for each attempt, whatever the provider does: class, the user's text, creates and rows."""
 
 import base64
+import copy
 import hashlib
 import threading
 
@@ -259,7 +260,12 @@ def test_many_due_predictions_are_asked_for_by_one_list(edge: Edge, db, sandbox)
         with db.transaction():
             db.execute("update predictions set next_poll_at = now() + interval '1 hour'")
         sandbox.state.calls.clear()
-        for prediction in sandbox.state.predictions.values():
+        ours = list(sandbox.state.predictions.values())
+        for n in range(150):  # newer ones, of somebody else on the same account, fill the first page
+            foreign = copy.copy(ours[0])
+            foreign.id = f"foreign{n}"
+            sandbox.state.predictions[foreign.id] = foreign
+        for prediction in ours:
             prediction.created -= 200
         db.execute("update predictions set next_poll_at = now()")
         for generation_id in ids:
