@@ -15,9 +15,9 @@ from supabase_functions.errors import FunctionsError
 
 from functions._local.defaults import uses_sandbox
 from functions._shared.settings import Settings, read_environment
+from scripts.interrupts import interruptible
 from scripts.postgres import StartError
 from scripts.stack import local_stack
-from scripts.up import catch_signals
 
 ENDED = ("completed", "failed", "cancelled")
 POLL_S = 0.01
@@ -28,7 +28,6 @@ class DemoError(Exception):
 
 
 def demo() -> int:
-    catch_signals()
     environ = {"LOG_LEVEL": "WARNING", **read_environment()}
     started = time.monotonic()
     print(
@@ -43,9 +42,6 @@ def demo() -> int:
     except (StartError, DemoError) as error:
         print(f"No picture: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        return 130
     print(f"Everything stopped. {time.monotonic() - started:.2f} s in all.")
     return 0
 
@@ -138,4 +134,4 @@ def invoke(client: Client, function: str, options: dict[str, Any]) -> dict[str, 
 
 
 if __name__ == "__main__":
-    raise SystemExit(demo())
+    raise SystemExit(interruptible(demo))

@@ -3,10 +3,10 @@
 import shlex
 import signal
 import sys
-from types import FrameType
 
 from functions._local.defaults import local_environment, uses_sandbox
 from functions._shared.settings import Settings, SettingsError, read_environment
+from scripts.interrupts import catch_signals
 from scripts.postgres import StartError
 from scripts.stack import local_stack
 
@@ -29,18 +29,6 @@ def status(settings: Settings) -> dict[str, str]:
         "SERVICE_ROLE_KEY": settings.supabase_service_role_key.get_secret_value(),
         "JWT_SECRET": settings.supabase_jwt_secret.get_secret_value(),
     }
-
-
-def stop_once(number: int, frame: FrameType | None) -> None:
-    """End as by Ctrl-C, once: what comes while everything is being stopped must not leave half of it running."""
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def catch_signals() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop_once)
 
 
 def up() -> int:

@@ -23,13 +23,11 @@ CONTENT_TYPES = {
     "jpeg": "image/jpeg",
     "svg": "image/svg+xml",
 }
-RASTERS = {  # by their classes: Pillow would look through all its plugins while the first picture waits
-    kind.format: kind
-    for kind in (
-        WebPImagePlugin.WebPImageFile,
-        PngImagePlugin.PngImageFile,
-        JpegImagePlugin.JpegImageFile,
-    )
+# By their classes: Pillow would look through all its plugins while the first picture waits.
+RASTERS = {
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": JpegImagePlugin.JpegImageFile,
 }
 _SVG = re.compile(rb"^\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*|<!DOCTYPE[^>]*>\s*)*<svg[\s>]", re.DOTALL)
 
@@ -49,7 +47,7 @@ def inspect(data: bytes) -> Picture:
     if _SVG.match(data.removeprefix(b"\xef\xbb\xbf")):
         return Picture(data, "svg", None, None)
     try:
-        with Image.open(io.BytesIO(data), formats=list(RASTERS)) as image:
+        with Image.open(io.BytesIO(data), formats=tuple(RASTERS)) as image:
             image.load()  # a truncated file opens well and fails here
             return Picture(data, str(image.format).lower(), *image.size)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

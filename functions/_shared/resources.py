@@ -52,9 +52,13 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         supabase = await acreate_client(
             str(settings.supabase_url).rstrip("/"),
             settings.supabase_service_role_key.get_secret_value(),
-            AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=to_storage),
+            AsyncClientOptions(
+                auto_refresh_token=False, persist_session=False, httpx_client=to_storage
+            ),
         )
-        replicate = Replicate(to_replicate, str(settings.replicate_api_url), settings.replicate_api_token)
+        replicate = Replicate(
+            to_replicate, str(settings.replicate_api_url), settings.replicate_api_token
+        )
         await pool.open(wait=False)
         await legacy_pool.open(wait=False)
         try:

@@ -1,4 +1,4 @@
-"""``make bench``: every page, or those named in PAGES (queue claims wakeup jobs http parked pictures).
+"""``make bench``: every page, or those named in PAGES (queue claims wakeup sharing jobs http parked pictures).
 
 SECONDS is the length of a timed cell (default 3), ROWS the size of the history, COUNT how many samples, in percent.
 """
@@ -14,8 +14,10 @@ from scripts.bench.http import loads
 from scripts.bench.jobs import CONCURRENCY, job_rates
 from scripts.bench.parked import parked
 from scripts.bench.pictures import chain, pictures
+from scripts.bench.sharing import waits
 from scripts.bench.throughput import throughput
 from scripts.bench.wakeup import wakeups
+from scripts.interrupts import interruptible
 from scripts.postgres import Postgres, cluster, free_port
 from scripts.schema import apply_schema
 
@@ -60,8 +62,15 @@ def claims_page(postgres: Postgres) -> None:
 def wakeup_page(postgres: Postgres) -> None:
     print("\nFrom the commit to an idle worker's handler")
     print(f"{'':46}{'p50 ms':>8}{'p99 ms':>8}")
-    for name, p50, p99 in wakeups(postgres.url, 3 * COUNT):
+    for name, p50, p99 in wakeups(postgres.url, 2 * COUNT):
         print(f"{name:46}{p50:>8.2f}{p99:>8.2f}", flush=True)
+
+
+def sharing_page(postgres: Postgres) -> None:
+    print("\nUsers take turns: from the commit to the start of a job's handler")
+    print(f"{'':46}{'ms':>8}")
+    for name, wait_ms in waits(postgres.url, 10 * COUNT):
+        print(f"{name:46}{wait_ms:>8.1f}", flush=True)
 
 
 def jobs_page(postgres: Postgres) -> None:
@@ -98,6 +107,7 @@ PAGES: Mapping[str, Callable[[Postgres], None]] = {
     "queue": queue_page,
     "claims": claims_page,
     "wakeup": wakeup_page,
+    "sharing": sharing_page,
     "jobs": jobs_page,
     "http": http_page,
     "parked": parked_page,
@@ -105,4 +115,4 @@ PAGES: Mapping[str, Callable[[Postgres], None]] = {
 }
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(interruptible(main))

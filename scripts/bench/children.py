@@ -110,7 +110,7 @@ def gateway(environ: Mapping[str, str]) -> Iterator[Gateway]:
 
 @contextmanager
 def outside(seconds: float) -> Iterator[dict[str, str]]:
-    """A provider whose pictures take ``seconds``, and a Storage, in a process of their own; the settings that name them."""
+    """A provider whose pictures take ``seconds``, and a Storage, in a process of their own; the settings for them."""
     with child(_serve_outside, seconds) as pipe:
         provider, storage = pipe.recv()
         yield {

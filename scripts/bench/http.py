@@ -42,10 +42,10 @@ def loads(postgres: Postgres, seconds: int) -> Iterator[Load]:
         connection.execute("select public.pause_queue()")
         try:
             with (
-                child(_serve_bare) as bare,
+                child(_serve_bare) as pipe,
                 gateway({"SUPABASE_DB_URL": postgres.url}) as edge,
             ):
-                bare_url = bare.recv()
+                bare_url = pipe.recv()
                 for connections in CONNECTIONS:
                     connection.execute(
                         "truncate public.job_queue, public.image_generations cascade"
@@ -53,7 +53,11 @@ def loads(postgres: Postgres, seconds: int) -> Iterator[Load]:
                     connection.execute("checkpoint")
                     rate = pgbench(postgres, SQL, connections, seconds)
                     yield Load("(a) pgbench, the same SQL", connections, rate)
-                    yield _load("(b) a bare Starlette route", bare_url, "", connections, seconds)
+                    bare = _load("(b) a bare Starlette route", bare_url, "", connections, seconds)
+                    yield bare
+                    if connections == 1:  # nothing runs beside anything
+                        both = 1 / (1 / rate + 1 / bare.per_second)
+                        yield Load("floor: (b), and (a) within it", connections, both)
                     connection.execute(
                         "truncate public.job_queue, public.image_generations cascade"
                     )

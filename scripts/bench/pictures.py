@@ -15,8 +15,9 @@ START = """
 with many as (
     select
         array_agg(gen_random_uuid()) as users,
-        array_agg(jsonb '{"prompt": "x", "model_id": "black-forest-labs/flux-schnell", "width": 64, "height": 64, "seed": 1}')
-            as requests
+        array_agg(
+            jsonb '{"prompt": "x", "model_id": "black-forest-labs/flux-schnell", "width": 64, "height": 64, "seed": 1}'
+        ) as requests
     from generate_series(1, %s)
 )
 select count(*) from many, lateral public.start_generations(users, requests)

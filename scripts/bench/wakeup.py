@@ -1,49 +1,90 @@
 """From an enqueue that is committed to the start of its handler in an idle worker; beside it a bare notification."""
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
+import uvicorn
 import uvloop
 
+from functions._local.defaults import local_environment
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources
+from functions._shared.settings import Settings
+from functions.gateway import create_app
+from functions.process_jobs import jobs
 from scripts.bench.children import child, percentiles, run_worker
+from scripts.bench.http import BODY
+from scripts.postgres import free_port
+from scripts.stack import bound
+
+PATH = "/functions/v1/start-generation"
 
 Row = tuple[str, float, float]
 """What was measured, and its p50 and p99 in ms."""
 
 
 def wakeups(url: str, samples: int) -> Iterator[Row]:
-    """From the moment at which the client has its commit's answer; the handler may start before that: 0 then."""
+    """From the moment at which the client has its commit's answer; the handler may start before that: 0 then.
+
+    Through the gateway also from the moment at which the request is sent: then its commit is within it.
+    """
     with psycopg.connect(url, autocommit=True) as connection:
+
+        def execute(statement: LiteralString) -> float:
+            connection.execute(statement)
+            return time.monotonic()
+
         with child(_listen, url) as pipe:
             pipe.recv()
-            yield (
-                "floor: NOTIFY to a bare listener",
-                *_measure(pipe, samples, lambda: connection.execute("notify bench")),
-            )
+            figures = _measure(pipe, samples, lambda: execute("notify bench"))
+            yield "floor: NOTIFY to a bare listener", *figures
         connection.execute("truncate public.job_queue")
         with child(_work, {"SUPABASE_DB_URL": url}) as pipe:
             pipe.recv()
-            statement = "select public.enqueue_job('bench', '{}')"
+            statement: LiteralString = "select public.enqueue_job('bench', '{}')"
+            figures = _measure(pipe, samples, lambda: execute(statement))
+            yield "enqueue_job in plain SQL to handler start", *figures
+        with child(_serve, {"SUPABASE_DB_URL": url, "LOG_LEVEL": "ERROR"}) as pipe:
+            port, key = pipe.recv()
+            client = HTTPConnection("127.0.0.1", port)
+            headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+
+            def post() -> tuple[float, float]:
+                asked = time.monotonic()
+                client.request("POST", PATH, json.dumps(BODY), headers)
+                answer = client.getresponse()
+                answered = time.monotonic()
+                if answer.status != 200:
+                    raise RuntimeError(answer.read().decode())
+                answer.read()
+                return asked, answered
+
+            post()  # what is opened once is open now
+            pipe.recv()
             yield (
-                "enqueue_job in plain SQL to handler start",
-                *_measure(pipe, samples, lambda: connection.execute(statement)),
+                "start-generation's answer to handler start",
+                *_measure(pipe, samples, lambda: post()[1]),
+            )
+            yield (
+                "request to start-generation to handler start",
+                *_measure(pipe, samples, lambda: post()[0]),
             )
 
 
-def _measure(pipe: Connection, samples: int, trigger: Callable[[], Any]) -> tuple[float, float]:
+def _measure(pipe: Connection, samples: int, trigger: Callable[[], float]) -> tuple[float, float]:
+    """p50 and p99 of the ms from what ``trigger`` returns to what comes through the pipe."""
     taken = []
     for _ in range(samples):
         time.sleep(random.uniform(0.02, 0.06))  # noqa: S311 - so that it is idle
-        trigger()
-        done = time.monotonic()
-        taken.append(max(0.0, pipe.recv() - done) * 1000)
+        began = trigger()
+        taken.append(max(0.0, pipe.recv() - began) * 1000)
     return percentiles(taken)
 
 
@@ -69,3 +110,18 @@ def _work(pipe: Connection, settings: dict[str, str]) -> None:
         await asyncio.Event().wait()
 
     run_worker(settings, handler, forever)
+
+
+def _serve(pipe: Connection, settings: dict[str, str]) -> None:
+    async def handler(job: Job, resources: Resources) -> dict[str, Any]:
+        pipe.send(time.monotonic())
+        return {}
+
+    jobs.JOBS = {"generate-image": handler}
+    values = local_environment(settings)
+    with bound("127.0.0.1", free_port(), "bench") as listener:
+        pipe.send((listener.getsockname()[1], values["SUPABASE_ANON_KEY"]))
+        config = uvicorn.Config(
+            create_app(Settings.from_env(values)), log_config=None, access_log=False
+        )
+        uvicorn.Server(config).run(sockets=[listener])

@@ -23,6 +23,7 @@ from scripts.chaos.gateways import gateways, wait_until
 from scripts.chaos.history import History, Verdict, Watcher, generations, judge, paid_by
 from scripts.chaos.injuries import World, hurt
 from scripts.chaos.proxy import proxied
+from scripts.interrupts import interruptible
 from scripts.postgres import cluster, free_port
 from scripts.schema import apply_schema
 from scripts.stack import bound, serving
@@ -131,4 +132,4 @@ def show(verdict: Verdict, world: World, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(interruptible(main))

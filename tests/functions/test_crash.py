@@ -1,6 +1,7 @@
 """A worker process that is killed in the middle of a paid prediction: nothing lost, nothing paid twice."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -110,3 +111,42 @@ def test_two_processes_share_the_queue_and_run_each_job_once(environ, db, sandbo
     workers = db.execute("select count(distinct worker_id) as n from job_queue").fetchone()
     assert workers == {"n": 2}
     assert len(sandbox.state.predictions) == 20
+
+
+def test_a_worker_of_uvicorns_that_is_killed_is_not_noticed(environ, db, sandbox):
+    """``uvicorn --workers``: no leader among them, and whoever is left goes on."""
+    port = free_port()
+    values = local_environment({**environ, "EDGE_PORT": str(port)})
+    command = [sys.executable, "-m", "uvicorn", "functions.gateway:app", "--workers", "3"]
+    token = {"Authorization": f"Bearer {values['SUPABASE_ANON_KEY']}"}
+    with subprocess.Popen(
+        [*command, "--port", str(port)],
+        cwd=PROJECT,
+        env={**os.environ, **values},
+        stderr=subprocess.DEVNULL,
+    ) as supervisor:
+        try:
+            pids = "select distinct substring(worker_id from '-([0-9]+)-[0-9a-f]+$')::int as pid from job_queue"
+            accepted = 0
+            while len(db.execute(f"{pids} where worker_id is not null").fetchall()) < 2:
+                try:
+                    answer = httpx.post(
+                        f"http://127.0.0.1:{port}/functions/v1/start-generation",
+                        json={**BODY, "model_id": "google/nano-banana"},
+                        headers=token,
+                    )
+                except httpx.TransportError:
+                    assert supervisor.poll() is None  # none listens yet
+                    continue
+                assert answer.status_code == 200
+                accepted += 1
+            victim = db.execute(f"{pids} where worker_id is not null").fetchone()["pid"]
+            os.kill(victim, signal.SIGKILL)
+            done = "select count(*) as n from image_generations where status = 'completed'"
+            while db.execute(done).fetchone() != {"n": accepted}:
+                pass
+        finally:
+            supervisor.terminate()
+            assert supervisor.wait(30) == 0
+    assert len(sandbox.state.predictions) == accepted
+    assert db.execute("select count(*) as n from images").fetchone() == {"n": accepted}

@@ -261,7 +261,9 @@ def test_many_due_predictions_are_asked_for_by_one_list(edge: Edge, db, sandbox)
             db.execute("update predictions set next_poll_at = now() + interval '1 hour'")
         sandbox.state.calls.clear()
         ours = list(sandbox.state.predictions.values())
-        for n in range(150):  # newer ones, of somebody else on the same account, fill the first page
+        for n in range(
+            150
+        ):  # newer ones, of somebody else on the same account, fill the first page
             foreign = copy.copy(ours[0])
             foreign.id = f"foreign{n}"
             sandbox.state.predictions[foreign.id] = foreign

@@ -11,9 +11,10 @@ FIGURE = r"[\d,]+(?:\.\d+)?"
 PAGES = {
     "queue": [name for name, *_ in CELLS[:4]],
     "claims": ["nothing", "1,000 waiting"],
-    "wakeup": ["floor: NOTIFY to a bare listener", "enqueue_job in plain SQL to handler start"],
+    "wakeup": ["floor: NOTIFY to a bare listener", "request to start-generation to handler start"],
+    "sharing": ["a user's first job, nobody else there", "… while another user has 10 waiting"],
     "jobs": ["one worker process", "… beside 1,000 finished and 100 future"],
-    "http": ["(a) pgbench, the same SQL", "start-generation"],
+    "http": ["(a) pgbench, the same SQL", "floor: (b), and (a) within it", "start-generation"],
     "parked": ["50 parked jobs", "20 open event streams"],
     "pictures": ["1 process", "2 processes"],
 }

@@ -12,18 +12,20 @@ from _pytest.outcomes import Failed
 
 from tests.sql import (
     test_generation_steps,
+    test_generations,
     test_operations,
     test_queue,
     test_queue_model,
     test_sharing,
 )
 from tests.sql.test_generation_steps import start
+from tests.sql.test_generations import started
 from tests.sql.test_operations import generation
 
-__all__ = ["generation", "start"]  # fixtures of the tests below
+__all__ = ["generation", "start", "started"]  # fixtures of the tests below
 
 QUEUE, OPERATIONS, STEPS = test_queue, test_operations, test_generation_steps
-MODEL, SHARING = test_queue_model, test_sharing
+MODEL, SHARING, GENERATIONS = test_queue_model, test_sharing, test_generations
 
 MUTANTS = [
     # function, what is there, what the mutant has, the test that must fail, its parameters
@@ -153,6 +155,18 @@ MUTANTS = [
      STEPS.test_a_parked_job_nobody_looked_after_returns_uncounted),
     ("store_images", "and image_generations.status in ('pending', 'queued', 'processing', 'downloading')", "",
      STEPS.test_a_cancelled_generation_is_not_completed_by_a_late_download),
+    ("start_generations", "p_requests[v_place]", "p_requests[1]",
+     GENERATIONS.test_several_start_together_and_are_answered_in_their_order),
+    ("cancel_generation", "image_generations.user_id = p_user_id", "true",
+     GENERATIONS.test_nobody_elses_generation_is_cancelled),
+    ("cancel_generation", "in ('completed', 'failed')", "in ('failed')",
+     GENERATIONS.test_what_has_ended_is_not_cancelled, {"status": "completed"}),
+    ("cancel_generation", "exit when public.cancel_job(v_job_id, p_reason);", "exit;",
+     GENERATIONS.test_a_cancelled_generation_takes_its_job_along_and_may_be_cancelled_again),
+    ("report_progress", "greatest(image_generations.progress, report.progress)", "report.progress",
+     GENERATIONS.test_progress_only_grows_and_only_while_it_is_made),
+    ("report_progress", "where image_generations.status = 'processing'", "where true",
+     GENERATIONS.test_progress_only_grows_and_only_while_it_is_made),
 ]  # fmt: skip
 
 

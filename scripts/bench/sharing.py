@@ -1,0 +1,70 @@
+"""How long a user's first job waits while another user's many are in the queue."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+import psycopg
+
+from functions._shared.jobs import Job
+from functions._shared.resources import Resources
+from scripts.bench.children import child, run_worker
+
+JOB_S = 0.01
+CONCURRENCY = 4
+ENQUEUE = """
+select count(public.enqueue_job('bench', '{{"user": "{user}"}}', p_created_by => u.id))
+from (select gen_random_uuid() as id) as u, generate_series(1, {count})
+"""
+
+Row = tuple[str, float]
+"""Who waits, and for how many ms."""
+
+
+def waits(url: str, count: int) -> Iterator[Row]:
+    """One worker that runs CONCURRENCY jobs of JOB_S side by side; ``count`` are the other user's."""
+    settings = {"SUPABASE_DB_URL": url, "WORKER_CONCURRENCY": str(CONCURRENCY)}
+    with (
+        psycopg.connect(url, autocommit=True) as connection,
+        child(_work, settings) as pipe,
+    ):
+        connection.execute("truncate public.job_queue")
+        pipe.recv()
+        connection.execute(ENQUEUE.format(user="second", count=1).encode())
+        yield "a user's first job, nobody else there", _until(pipe, "second", 1)
+        connection.execute(ENQUEUE.format(user="first", count=count).encode())
+        began = time.monotonic()
+        connection.execute(ENQUEUE.format(user="second", count=1).encode())
+        wait_ms = _until(pipe, "second", 1)
+        yield f"… while another user has {count:,} waiting", wait_ms
+        _until(pipe, "first", count)
+        yield "the other's last job, where it would stand by age", (time.monotonic() - began) * 1000
+
+
+def _until(pipe: Connection, user: str, wanted: int) -> float:
+    """ms until so many jobs of ``user`` have begun since the worker was started."""
+    began = time.monotonic()
+    while True:
+        who, number, at = pipe.recv()
+        if who == user and number >= wanted:
+            return float(max(0.0, at - began) * 1000)
+
+
+def _work(pipe: Connection, settings: dict[str, str]) -> None:
+    begun: dict[str, int] = {}
+
+    async def handler(job: Job, resources: Resources) -> dict[str, Any]:
+        user = job.payload["user"]
+        begun[user] = begun.get(user, 0) + 1
+        pipe.send((user, begun[user], time.monotonic()))
+        await asyncio.sleep(JOB_S)
+        return {}
+
+    async def forever(_: Resources) -> None:
+        await asyncio.sleep(1)  # its first looks are over
+        pipe.send("ready")
+        await asyncio.Event().wait()
+
+    run_worker(settings, handler, forever)

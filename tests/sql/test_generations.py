@@ -1,0 +1,84 @@
+"""start_generations, cancel_generation, report_progress: what a user does with generations, and is told of them."""
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.sql.test_generation_steps import USER, begin, claim, generation
+
+OTHER = "22222222-2222-4222-8222-222222222222"
+
+
+@pytest.fixture
+def started(db):
+    """The id of a queued generation of USER."""
+    body = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
+    row = db.execute("select * from start_generation(%s, %s)", (USER, Jsonb(body))).fetchone()
+    return row["generation_id"]
+
+
+def start_all(db, *prompts, users=(USER, OTHER)):
+    model = "black-forest-labs/flux-schnell"
+    requests = [Jsonb({"prompt": prompt, "model_id": model}) for prompt in prompts]
+    return db.execute(
+        "select * from start_generations(%s::uuid[], %s)", (list(users), requests)
+    ).fetchall()
+
+
+def report(db, generation_id, stage, progress):
+    db.execute("select report_progress(%s, %s, %s)", ([generation_id], [stage], [progress]))
+    row = generation(db, generation_id)
+    return row["stage"], row["progress"]
+
+
+def test_several_start_together_and_are_answered_in_their_order(db):
+    ids = start_all(db, "one", "two")
+    rows = [generation(db, row["generation_id"]) for row in ids]
+    assert [row["prompt"] for row in rows] == ["one", "two"]
+    assert [str(row["user_id"]) for row in rows] == [USER, OTHER]
+    jobs = [
+        db.execute("select payload from job_queue where id = %s", (row["job_id"],)).fetchone()
+        for row in ids
+    ]
+    assert [job["payload"]["prompt"] for job in jobs] == ["one", "two"]
+
+
+def test_several_start_all_or_none(db):
+    with pytest.raises(psycopg.Error):
+        start_all(db, "one", None)
+    assert db.execute("select count(*) as n from image_generations").fetchone() == {"n": 0}
+    assert db.execute("select count(*) as n from job_queue").fetchone() == {"n": 0}
+
+
+def test_a_cancelled_generation_takes_its_job_along_and_may_be_cancelled_again(db, started):
+    for _ in range(2):
+        db.execute("select cancel_generation(%s, %s)", (started, USER))
+    assert generation(db, started)["status"] == "cancelled"
+    assert db.execute("select status from job_queue").fetchone() == {"status": "cancelled"}
+
+
+def test_nobody_elses_generation_is_cancelled(db, started):
+    with pytest.raises(psycopg.Error, match="not found") as refused:
+        db.execute("select cancel_generation(%s, %s)", (started, OTHER))
+    assert refused.value.sqlstate == "PT404"
+    assert generation(db, started)["status"] == "queued"
+
+
+@pytest.mark.parametrize("status", ["completed", "failed"])
+def test_what_has_ended_is_not_cancelled(db, started, status):
+    db.execute("update image_generations set status = %s", (status,))
+    with pytest.raises(psycopg.Error, match=f"is {status} already") as refused:
+        db.execute("select cancel_generation(%s)", (started,))
+    assert refused.value.sqlstate == "PT409"
+    assert generation(db, started)["status"] == status
+
+
+def test_progress_only_grows_and_only_while_it_is_made(db, started):
+    assert report(db, started, "drawing", 10) == ("queued", 0)
+    job = claim(db)
+    begin(db, job, started)
+    assert report(db, started, "starting", 0) == ("starting", 0)
+    assert report(db, started, "drawing", 40) == ("drawing", 40)
+    assert report(db, started, "starting", 20) == ("starting", 40), "a bar that begins again"
+    db.execute("select cancel_generation(%s)", (started,))
+    assert report(db, started, "drawing", 80) == ("cancelled", 40)
