@@ -46,7 +46,8 @@ class StorageError(Exception):
 async def upload(request: Request) -> Response:
     """Write an object, whole or not at all. 409 for one that exists, unless x-upsert or PUT."""
     file = _locate(request)
-    if resources_of(request).auth.caller(request).role != "service_role":
+    caller = await resources_of(request).auth.caller(request)
+    if caller.role != "service_role":
         raise StorageError(403, "Unauthorized", "new row violates row-level security policy")
     if file.suffix not in BY_SUFFIX:
         raise StorageError(

@@ -9,6 +9,9 @@ FunctionError              500
 ├── MethodNotAllowed       405
 ├── Conflict               409   the thing is in no state for this
 ├── PayloadTooLarge        413
+├── UnsupportedMediaType   415   a body in an encoding we do not read
+├── KeyReused              422   an Idempotency-Key that came with another body before
+├── TooManyRequests        429   says when to come back
 └── Unavailable            503   the database does not answer; trying again will help
 LeaseLost is not one of them: only workers meet it, and they stop quietly.
 """
@@ -33,6 +36,7 @@ class FunctionError(Exception):
 
     status = 500
     code = "INTERNAL_ERROR"
+    headers: Mapping[str, str] = {}
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
@@ -67,8 +71,29 @@ class PayloadTooLarge(FunctionError):
     status, code = 413, "PAYLOAD_TOO_LARGE"
 
 
+class UnsupportedMediaType(FunctionError):
+    status, code = 415, "UNSUPPORTED_MEDIA_TYPE"
+
+
+class KeyReused(FunctionError):
+    status, code = 422, "IDEMPOTENCY_KEY_REUSED"
+
+
+class TooManyRequests(FunctionError):
+    """``headers`` are added to the answer."""
+
+    status, code = 429, "RATE_LIMIT_EXCEEDED"
+
+    def __init__(
+        self, message: str, *, retry_after_s: int, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.headers = {"Retry-After": str(retry_after_s), **(headers or {})}
+
+
 class Unavailable(FunctionError):
     status, code = 503, "UNAVAILABLE"
+    headers: Mapping[str, str] = {"Retry-After": str(RETRY_AFTER_S)}
 
 
 class GenerationFailed(FunctionError):
@@ -100,8 +125,8 @@ class LeaseLost(Exception):
 def error_response(error: FunctionError) -> JSONResponse:
     """``error`` for people, ``code`` for programs; ``message`` and ``msg`` are where other client readers look."""
     text = str(error)
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if error.status == 503 else None
     body = {"success": False, "error": text, "message": text, "msg": text, "code": error.code}
+    headers = {"sb-error-code": error.code, **error.headers}
     return JSONResponse(body, status_code=error.status, headers=headers)
 
 

@@ -14,6 +14,7 @@ from functions._shared.image_models.store import ModelStore
 from functions._shared.jobs import LocalWorker, NoWorker
 from functions._shared.replicate import Replicate
 from functions._shared.settings import Settings
+from functions._shared.signing_keys import SigningKeys
 
 
 @dataclass
@@ -68,7 +69,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 legacy_pool=legacy_pool,
                 http=http,
                 supabase=supabase,
-                auth=Authenticator(settings),
+                auth=Authenticator(
+                    settings, SigningKeys(http, settings.jwks_url, settings.supabase_jwks)
+                ),
                 replicate=replicate,
                 models=ModelStore(replicate),
                 worker=NoWorker(),

@@ -16,6 +16,7 @@ from pydantic import (
     HttpUrl,
     Json,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveInt,
     SecretStr,
     ValidationError,
@@ -52,6 +53,10 @@ class Settings(BaseModel):
     """The same database without a transaction pooler, to listen for new jobs; absent: ``supabase_db_url``."""
     supabase_jwt_secret: SecretStr
     """The HS256 secret that users' tokens are signed with."""
+    supabase_jwks: Annotated[Json[dict[str, Any]], Field(default_factory=dict)]
+    """Public keys that users' tokens may be signed with, besides those of ``supabase_jwks_url``."""
+    supabase_jwks_url: HttpUrl | None = None
+    """Where Auth publishes its keys (ES256, RS256); absent: below ``supabase_url``."""
     supabase_service_role_key: SecretStr
     supabase_anon_key: SecretStr | None = None
     supabase_publishable_keys: Keys
@@ -80,6 +85,8 @@ class Settings(BaseModel):
     """Whether the anon key acts as a demo user who may call everything."""
     no_verify_jwt: Words = frozenset()
     """Functions whose callers need no token."""
+    auth_failures_per_minute: NonNegativeInt = 60
+    """Refused credentials that one address may present; 0 for any number."""
     db_pool_size: PositiveInt = 10
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
@@ -128,6 +135,14 @@ class Settings(BaseModel):
     def public_base(self) -> str:
         """Base URL of links for clients, without a trailing slash."""
         return str(self.public_url or self.supabase_url).rstrip("/")
+
+    @property
+    def jwks_url(self) -> str | None:
+        """None on one machine, which has no Auth."""
+        if self.supabase_jwks_url:
+            return str(self.supabase_jwks_url)
+        base = str(self.supabase_url).rstrip("/")
+        return None if self.local_stack else f"{base}/auth/v1/.well-known/jwks.json"
 
     @property
     def callback_base(self) -> str | None:

@@ -22,7 +22,7 @@ from functions.process_generation import GenerationResult, OnPrediction, process
 async def handle(request: Request) -> JSONResponse:
     """Answer when the picture is stored, however long it takes."""
     resources = resources_of(request)
-    user_id = resources.auth.user(request)
+    user_id = await resources.auth.user(request)
     body = await read_body(request, LegacyRequest)
     if body.generation_id is None:
         result, stored = await _make(body, uuid4(), user_id, resources)

@@ -18,7 +18,7 @@ from functions.process_generation.generation import process_generation
 async def handle(request: Request) -> JSONResponse:
     """Answer when the picture is made: 200, 400 for a request no model takes, 500 when the provider failed."""
     resources = resources_of(request)
-    resources.auth.service(request, "process-generation")
+    await resources.auth.service(request, "process-generation")
     body = await read_body(request, GenerationRequest)
     result = await process_generation(body, resources)
     return JSONResponse({"success": True, **asdict(result)})

@@ -24,7 +24,7 @@ class ProcessJobsRequest(BaseModel):
 async def handle(request: Request) -> JSONResponse:
     """Claim a batch and answer when it is done, unless told not to wait."""
     resources = resources_of(request)
-    resources.auth.service(request, "process-jobs")
+    await resources.auth.service(request, "process-jobs")
     body = await read_body(request, ProcessJobsRequest)
     if request.headers.get("user-agent", "").startswith("pg_net/"):
         await queue.record_tick(resources.pool)

@@ -22,7 +22,7 @@ MAX_PROMPTS = 50
 async def start(request: Request) -> JSONResponse:
     """Queue a generation and wake the worker; answers with both ids. An array of prompts: with those of each."""
     resources = resources_of(request)
-    user_id = resources.auth.user(request)
+    user_id = await resources.auth.user(request)
     body = await read_object(request)
     prompts = body.get("prompt")
     many = isinstance(prompts, list)
@@ -65,7 +65,7 @@ def _check_webhook(request: StartRequest, resources: Resources) -> None:
 async def show(request: Request) -> JSONResponse:
     """The caller's generation with its images, as the row stands; anybody else's does not exist."""
     resources = resources_of(request)
-    user_id = resources.auth.user(request)
+    user_id = await resources.auth.user(request)
     generation = await find_generation(resources.pool, _generation_id(request), user_id)
     if generation is None:
         raise NotFound("Generation not found")
@@ -75,7 +75,7 @@ async def show(request: Request) -> JSONResponse:
 async def cancel(request: Request) -> JSONResponse:
     """Cancel the caller's generation, and its prediction; 409 once it is completed or failed. May be repeated."""
     resources = resources_of(request)
-    user_id = resources.auth.user(request)
+    user_id = await resources.auth.user(request)
     generation_id = _generation_id(request)
     async with refused(), resources.pool.connection() as connection:
         await connection.execute(

@@ -30,7 +30,7 @@ TOLD = ("status", "stage", "progress", "error_message", "images")
 async def events(request: Request) -> Response:
     """The caller's generation as a stream; anybody else's does not exist."""
     resources = resources_of(request)
-    user_id = resources.auth.user(request)
+    user_id = await resources.auth.user(request)
     try:
         generation_id = UUID(request.path_params["generation_id"])
     except ValueError:
