@@ -18,7 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions._local import storage
-from functions._shared.cors import CORS
+from functions._shared.envelope import Envelope
 from functions._shared.errors import EXCEPTION_HANDLERS, Forbidden, NotFound, error_response
 from functions._shared.listener import Listener
 from functions._shared.logs import configure_logging
@@ -29,6 +29,7 @@ from functions.generate_image_legacy.app import app as generate_image
 from functions.process_generation.app import app as process_generation
 from functions.process_generation.poller import Poller
 from functions.process_jobs.app import app as process_jobs
+from functions.process_jobs.diagnostic import app as process_jobs_test
 from functions.process_jobs.worker import Worker
 from functions.start_generation.app import app as start_generation
 from functions.start_generation.starts import Starts
@@ -37,6 +38,7 @@ from functions.start_generation.streams import Streams
 FUNCTIONS: Mapping[str, ASGIApp] = {
     "start-generation": start_generation,
     "process-jobs": process_jobs,
+    "process-jobs-test": process_jobs_test,
     "process-generation": process_generation,
     "generate-image": generate_image,
 }
@@ -159,7 +161,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         lifespan=lifespan,
         exception_handlers=EXCEPTION_HANDLERS,
     )
-    return CORS(LoopbackOnly(starlette))
+    return Envelope(LoopbackOnly(starlette))
 
 
 app = create_app()

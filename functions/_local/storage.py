@@ -1,7 +1,7 @@
 """Storage for one machine: the part of /storage/v1 that the edge needs, on the file system.
 
 Bucket  the one of STORAGE_BUCKET, public; only the service role writes
-Routes  POST, PUT /object/<bucket>/<path>; GET, HEAD /object/public/<bucket>/<path>
+Routes  GET /bucket/<bucket>; POST, PUT /object/<bucket>/<path>; GET, HEAD /object/public/<bucket>/<path>
 Errors  as Supabase Storage has them: HTTP 400 nearly always, the real number inside
 """
 
@@ -23,6 +23,8 @@ from functions._shared.pictures import CONTENT_TYPES
 from functions._shared.resources import resources_of
 
 MAX_FILE_BYTES = 50 * 1024 * 1024
+CREATED_AT = "2026-01-01T00:00:00Z"
+"""It is not made, so any moment will do."""
 MAX_NAME_BYTES = (
     200  # of one folder or file: below every file system's limit, with room for a temporary name
 )
@@ -69,6 +71,30 @@ async def download(request: Request) -> Response:
         raise StorageError(404, "not_found", "Object not found")
     return FileResponse(
         file, media_type=BY_SUFFIX.get(file.suffix, "application/octet-stream"), headers=SAFE
+    )
+
+
+async def bucket(request: Request) -> Response:
+    """The row of the one bucket there is, for the service role."""
+    settings = resources_of(request).settings
+    if not settings.local_stack:
+        raise NotFound("Not found")
+    if (await resources_of(request).auth.caller(request)).role != "service_role":
+        raise StorageError(403, "Unauthorized", "new row violates row-level security policy")
+    name = request.path_params["bucket"]
+    if name != settings.storage_bucket:
+        raise StorageError(404, "Bucket not found", "Bucket not found")
+    return JSONResponse(
+        {
+            "id": name,
+            "name": name,
+            "owner": "",
+            "public": True,
+            "file_size_limit": MAX_FILE_BYTES,
+            "allowed_mime_types": list(CONTENT_TYPES.values()),
+            "created_at": CREATED_AT,
+            "updated_at": CREATED_AT,
+        }
     )
 
 
@@ -129,6 +155,7 @@ async def on_disconnect(request: Request, error: Exception) -> Response:
 
 app = Starlette(
     routes=[
+        Route("/bucket/{bucket}", bucket, methods=["GET"]),
         Route("/object/public/{bucket}/{path:path}", download, methods=["GET"]),
         Route("/object/{bucket}/{path:path}", upload, methods=["POST", "PUT"]),
     ],

@@ -1,14 +1,17 @@
 """Request body → checked model, or an InvalidRequest that names the field."""
 
 import json
+import zlib
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from functions._shared.errors import InvalidRequest, PayloadTooLarge
+from functions._shared.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 MAX_BODY_BYTES = 1024 * 1024
+GZIP = 16 + zlib.MAX_WBITS
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 REQUIRED = {"prompt": "Prompt is required", "model_id": "Model ID is required"}
 """Texts that clients know."""
 
@@ -28,6 +31,9 @@ async def read_object(request: Request) -> dict[str, Any]:
     try:
         body = json.loads(raw, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind in FORMS:
+            raise InvalidRequest(f"The body must be JSON, not {kind}") from None
         raise InvalidRequest("The body is not valid JSON") from None
     if not isinstance(body, dict):
         raise InvalidRequest("The body must be a JSON object")
@@ -50,16 +56,30 @@ def _in_words(problem: Any) -> str:
 
 
 async def read_raw(request: Request) -> bytes:
-    """The bytes as they came. Raises PayloadTooLarge before reading on."""
+    """The bytes that were meant, gzip undone. Raises PayloadTooLarge before reading on, UnsupportedMediaType."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
         raise _too_large()
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"", "identity", "gzip"}:
+        raise UnsupportedMediaType(f"Content-Encoding {encoding[:20]} is not supported: send gzip")
+    unzip = zlib.decompressobj(wbits=GZIP) if encoding == "gzip" else None
     raw = bytearray()
     async for chunk in request.stream():
-        raw += chunk
+        # One byte beyond the limit tells enough: what a small body may unfold to is not unfolded.
+        raw += _unzipped(unzip, chunk, MAX_BODY_BYTES + 1 - len(raw)) if unzip else chunk
         if len(raw) > MAX_BODY_BYTES:
             raise _too_large()
+    if unzip and not unzip.eof:
+        raise InvalidRequest("The body is not whole gzip")
     return bytes(raw)
+
+
+def _unzipped(unzip: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
+    try:
+        return unzip.decompress(chunk, most)
+    except zlib.error:
+        raise InvalidRequest("The body is not valid gzip") from None
 
 
 def _too_large() -> PayloadTooLarge:

@@ -133,6 +133,10 @@ class Replicate:
         found: dict[str, Any] = (await self._get(path)).json()
         return found
 
+    async def account(self) -> str:
+        """Whose token it is. Raises Failure."""
+        return str((await self._get("/account")).json().get("username"))
+
     async def upload(self, data: bytes, filename: str, content_type: str) -> str:
         """Keep an input file with the provider for about a day; returns its address. Repeated safely."""
         files = {"content": (filename, data, content_type)}

@@ -47,6 +47,15 @@ async def claim(pool: Pool, limit: int, worker_id: str) -> list[Job]:
         return await cursor.fetchall()
 
 
+async def try_claim(pool: Pool) -> int:
+    """Claim a job and give it back at once, as if it had not been: how many could be had, 0 or 1."""
+    async with pool.connection() as connection, connection.transaction(force_rollback=True):
+        cursor = await connection.execute(
+            "select id from public.claim_jobs(1, 'process-jobs-test')"
+        )
+        return len(await cursor.fetchall())
+
+
 async def end_all(pool: Pool, endings: Sequence[Ending]) -> set[UUID]:
     """End attempts, each under its own lease; the ids of those that have ended so. The others' leases were lost."""
     async with pool.connection() as connection:
@@ -121,6 +130,16 @@ async def tick_overdue(pool: Pool) -> timedelta | None:
         cursor = await connection.execute("select public.tick_overdue() as silence")
         silence: timedelta | None = (await cursor.fetchall())[0]["silence"]
         return silence
+
+
+async def tick_age(pool: Pool) -> int | None:
+    """Seconds since the clock has called; None if it never has."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "select seconds_since_last_tick as age from public.queue_health"
+        )
+        age: int | None = (await cursor.fetchall())[0]["age"]
+        return None if age is None else int(age)
 
 
 async def release(pool: Pool, job: Job) -> None:

@@ -1,5 +1,8 @@
 """What the gateway does for every function: names, methods, CORS, tokens, and the guard on the public keys."""
 
+import gzip
+import json
+
 import pytest
 from jose import jwt
 
@@ -75,6 +78,72 @@ def test_errors_carry_cors_too(idle_edge: Edge, monkeypatch):
     assert answer.status_code == 500
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "secret detail" not in answer.text
+
+
+def test_a_request_keeps_its_id_or_gets_one(idle_edge: Edge):
+    asked = {"x-request-id": "client-7.a:b"}
+    answer = idle_edge.post("start-generation", BODY, headers=asked)
+    assert answer.headers["x-request-id"] == answer.headers["sb-request-id"] == "client-7.a:b"
+    ids = {idle_edge.post("unknown", {}).headers["sb-request-id"] for _ in range(2)}
+    assert len(ids) == 2
+    hostile = {"x-request-id": "a b"}
+    assert idle_edge.post("unknown", {}, headers=hostile).headers["x-request-id"] != "a b"
+
+
+def test_log_lines_name_their_request(capsys, idle_edge: Edge, monkeypatch):
+    def bug(*_: object) -> None:
+        raise RuntimeError("detail")
+
+    monkeypatch.setattr("functions._shared.auth.Authenticator.user", bug)
+    idle_edge.post("start-generation", BODY, headers={"x-request-id": "the-one"})
+    assert "unexpected error in /functions/v1/start-generation [the-one]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["unknown", "start-generation"])
+def test_browsers_are_kept_from_guessing(idle_edge: Edge, name):
+    headers = idle_edge.post(name, BODY).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers.get_list("access-control-allow-origin") == ["*"]
+
+
+# Bodies
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "text/plain", None])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_json_is_read_whatever_it_is_called(idle_edge: Edge, content_type, zipped):
+    body = json.dumps(BODY).encode()
+    headers = {"Content-Type": content_type} if content_type else {}
+    if zipped:
+        body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
+    answer = idle_edge.post("start-generation", None, content=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+
+
+BAD_BODIES = {
+    "half a gzip": (gzip.compress(b"{}")[:-4], "gzip", 400, "not whole gzip"),
+    "no gzip": (b"{}", "gzip", 400, "not valid gzip"),
+    "much in little": (gzip.compress(b" " * 50_000_000), "gzip", 413, "larger than"),
+    "another encoding": (b"{}", "br", 415, "br is not supported"),
+    "too much": (b" " * (1024 * 1024 + 1), "identity", 413, "larger than"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_BODIES)
+def test_a_body_that_cannot_be_read_is_refused_in_words(idle_edge: Edge, case):
+    body, encoding, status, words = BAD_BODIES[case]
+    answer = idle_edge.post(
+        "start-generation", None, content=body, headers={"Content-Encoding": encoding}
+    )
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
+
+
+def test_a_form_is_refused_by_its_name(idle_edge: Edge):
+    answer = idle_edge.post("start-generation", None, data={"prompt": "x"}, files={"f": b"x"})
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "The body must be JSON, not multipart/form-data"
 
 
 def test_health(idle_edge: Edge):

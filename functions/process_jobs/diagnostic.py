@@ -1,0 +1,106 @@
+"""Route process-jobs-test: whether the worker has what it needs, asked of each part as the worker would ask it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import psycopg
+import psycopg_pool
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from storage3.exceptions import StorageApiError
+
+from functions._shared.errors import EXCEPTION_HANDLERS, FunctionError
+from functions._shared.resources import Resources, resources_of
+from functions.process_jobs import queue
+
+ASKED_S = 5.0
+"""What a part may take to answer."""
+NEEDED = ("supabase_url", "supabase_db_url", "supabase_service_role_key", "replicate_api_token")
+
+Check = Callable[[Resources], Awaitable[str]]
+"""What it found, in words; raises what speaks against it."""
+
+
+async def _settings(resources: Resources) -> str:
+    absent = [name.upper() for name in NEEDED if getattr(resources.settings, name) is None]
+    if absent:
+        raise FunctionError(f"not set: {', '.join(absent)}")
+    return f"set: {', '.join(name.upper() for name in NEEDED)}"
+
+
+async def _database(resources: Resources) -> str:
+    async with resources.pool.connection() as connection:
+        version = connection.info.server_version
+        await connection.execute("select 1")
+    return f"PostgreSQL {version // 10000}.{version % 10000}"
+
+
+async def _claim(resources: Resources) -> str:
+    """In a transaction that is rolled back: nobody's job is taken."""
+    waiting = await queue.try_claim(resources.pool)
+    return "a job would be claimed" if waiting else "works; no job is due"
+
+
+async def _provider(resources: Resources) -> str:
+    return f"account {await resources.replicate.account()}"
+
+
+async def _storage(resources: Resources) -> str:
+    name = resources.settings.storage_bucket
+    bucket = await resources.supabase.storage.get_bucket(name)
+    if not bucket.public:
+        raise FunctionError(f"bucket {name} is not public: clients could not see the pictures")
+    return f"bucket {name}"
+
+
+async def _cron(resources: Resources) -> str:
+    silence = await queue.tick_overdue(resources.pool)
+    if silence:
+        raise FunctionError(f"has not called process-jobs for {silence.total_seconds():.0f} s")
+    age_s = await queue.tick_age(resources.pool)
+    return "has never called" if age_s is None else f"called {age_s} s ago"
+
+
+CHECKS: dict[str, Check] = {
+    "settings": _settings,
+    "database": _database,
+    "claim": _claim,
+    "provider": _provider,
+    "storage": _storage,
+    "cron": _cron,
+}
+
+
+async def handle(request: Request) -> JSONResponse:
+    """200 with each part's word; ``success`` where all are well."""
+    resources = resources_of(request)
+    await resources.auth.service(request, "process-jobs-test")
+    found = await asyncio.gather(*(_ask(check, resources) for check in CHECKS.values()))
+    checks = dict(zip(CHECKS, found, strict=True))
+    return JSONResponse({"success": all(one["ok"] for one in found), "checks": checks})
+
+
+async def _ask(check: Check, resources: Resources) -> dict[str, Any]:
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(ASKED_S):
+            ok, detail = True, await check(resources)
+    except FunctionError as error:
+        ok, detail = False, str(error)
+    except StorageApiError as error:
+        ok, detail = False, error.message
+    except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        ok, detail = False, f"database: {type(error).__name__}"
+    except Exception as error:  # noqa: BLE001 - a diagnosis says what it can; a text may hold anything
+        ok, detail = False, type(error).__name__
+    return {"ok": ok, "detail": detail, "ms": round((time.monotonic() - began) * 1000)}
+
+
+app = Starlette(
+    routes=[Route("/process-jobs-test", handle, methods=["GET", "POST"])],
+    exception_handlers=EXCEPTION_HANDLERS,
+)
