@@ -90,13 +90,14 @@ def test_a_request_keeps_its_id_or_gets_one(idle_edge: Edge):
     assert idle_edge.post("unknown", {}, headers=hostile).headers["x-request-id"] != "a b"
 
 
-def test_log_lines_name_their_request(capsys, idle_edge: Edge, monkeypatch):
+def test_log_lines_name_their_request(idle_edge: Edge, monkeypatch, caplog):
     def bug(*_: object) -> None:
         raise RuntimeError("detail")
 
     monkeypatch.setattr("functions._shared.auth.Authenticator.user", bug)
     idle_edge.post("start-generation", BODY, headers={"x-request-id": "the-one"})
-    assert "unexpected error in /functions/v1/start-generation [the-one]" in capsys.readouterr().err
+    ours = [line for line in caplog.records if line.name == "functions._shared.errors"]
+    assert {line.request for line in ours} == {" [the-one]"}
 
 
 @pytest.mark.parametrize("name", ["unknown", "start-generation"])
