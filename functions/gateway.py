@@ -22,6 +22,7 @@ from functions._shared.envelope import Envelope
 from functions._shared.errors import EXCEPTION_HANDLERS, Forbidden, NotFound, error_response
 from functions._shared.listener import Listener
 from functions._shared.logs import configure_logging
+from functions._shared.quotas import keep_quotas
 from functions._shared.resources import open_resources
 from functions._shared.settings import Settings
 from functions.drain import called_at_stop
@@ -135,6 +136,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
 
             worker.start()
             loops = [asyncio.create_task(loop.run()) for loop in (poller, streams, listener)]
+            loops.append(asyncio.create_task(keep_quotas(chosen, resources.pool)))
             try:
                 with called_at_stop(drain):
                     yield {

@@ -113,12 +113,14 @@ begin
     delete from public.predictions
     where predictions.created_at < clock_timestamp() - p_older_than and predictions.status <> 'running'
         and not exists (select from public.job_queue where job_queue.id = predictions.job_id);
+    delete from public.idempotency_keys
+    where idempotency_keys.created_at < clock_timestamp() - interval '24 hours';
     return v_count;
 end;
 $$;
 
 comment on function public.purge_jobs(interval, text[]) is
-'Delete jobs that ended longer ago than p_older_than, and their predictions; how many. Failed ones are kept unless
+'Delete jobs that ended longer ago than p_older_than, and their predictions, and old idempotency keys; how many jobs. Failed ones are kept unless
 p_statuses names them.';
 
 revoke execute on function public.cancel_job(uuid, text) from public, anon, authenticated;

@@ -1,4 +1,5 @@
 -- start_generation, start_generations: a generation and its job, together or not at all; many in one round trip.
+-- start_generations_once: the same, once for each of a user's idempotency keys.
 -- cancel_generation: the way back.
 -- Called by   functions/start_generation as service_role; operators
 
@@ -14,6 +15,7 @@ declare
     v_height int := (p_request ->> 'height')::int;
     v_size jsonb := '{}';
 begin
+    perform public.check_quota(p_user_id);
     select * into v_model from public.models where models.replicate_id = p_request ->> 'model_id';
     if not p_request ? 'aspect_ratio' then -- with one, a side that is not given is not known yet
         v_width := coalesce(v_width, v_height);
@@ -80,6 +82,52 @@ $$;
 comment on function public.start_generations(uuid[], jsonb[]) is
 'start_generation for each pair, all or none; the answers in their order.';
 
+create or replace function public.start_generations_once(
+    p_user_id uuid, p_key text, p_request_hash text, p_requests jsonb []
+) returns table (generation_id uuid, job_id uuid)
+language plpgsql
+set search_path = ''
+set lock_timeout = '3s'
+as $$
+declare
+    v_known public.idempotency_keys;
+begin
+    loop
+        -- Waits for the commit of a request that came with the same key a moment before.
+        insert into public.idempotency_keys (user_id, key, request_hash)
+        values (p_user_id, p_key, p_request_hash)
+        on conflict (user_id, key) do nothing;
+        if found then
+            select array_agg(started.generation_id), array_agg(started.job_id)
+            into v_known.generation_ids, v_known.job_ids
+            from public.start_generations(array_fill(p_user_id, array[cardinality(p_requests)]), p_requests) as started;
+            update public.idempotency_keys
+            set generation_ids = v_known.generation_ids, job_ids = v_known.job_ids
+            where idempotency_keys.user_id = p_user_id and idempotency_keys.key = p_key;
+            exit;
+        end if;
+        delete from public.idempotency_keys
+        where idempotency_keys.user_id = p_user_id and idempotency_keys.key = p_key
+            and idempotency_keys.created_at < clock_timestamp() - interval '24 hours';
+        if not found then
+            select * into v_known
+            from public.idempotency_keys
+            where idempotency_keys.user_id = p_user_id and idempotency_keys.key = p_key;
+            exit when found;
+        end if; -- else it has been purged between the two statements
+    end loop;
+    if v_known.request_hash <> p_request_hash then
+        raise exception using
+            errcode = 'PT422', message = 'This Idempotency-Key came with another body before';
+    end if;
+    return query select * from unnest(v_known.generation_ids, v_known.job_ids);
+end;
+$$;
+
+comment on function public.start_generations_once(uuid, text, text, jsonb []) is
+'start_generations for one user, once for each key within 24 hours: the same request again gets the same ids. Another
+request under the same key: PT422.';
+
 create or replace function public.cancel_generation(
     p_generation_id uuid, p_user_id uuid default null, p_reason text default 'Cancelled'
 ) returns void
@@ -132,6 +180,8 @@ be (null: anybody''s). Unknown: PT404. Completed or failed: PT409.';
 
 revoke execute on function public.start_generations(uuid[], jsonb[]) from public, anon, authenticated;
 grant execute on function public.start_generations(uuid[], jsonb[]) to service_role;
+revoke execute on function public.start_generations_once(uuid, text, text, jsonb []) from public, anon, authenticated;
+grant execute on function public.start_generations_once(uuid, text, text, jsonb []) to service_role;
 revoke execute on function public.cancel_generation(uuid, uuid, text) from public, anon, authenticated;
 grant execute on function public.cancel_generation(uuid, uuid, text) to service_role;
 revoke execute on function public.start_generation(uuid, jsonb) from public, anon, authenticated;

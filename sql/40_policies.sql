@@ -8,15 +8,17 @@ alter table public.paused_queues enable row level security;
 alter table public.cron_ticks enable row level security;
 alter table public.predictions enable row level security;
 alter table public.provider_limits enable row level security;
+alter table public.user_quotas enable row level security;
+alter table public.idempotency_keys enable row level security;
 
 -- Supabase once granted everything on new tables to its API roles; now it grants nothing. Say it, either way.
 revoke all
 on public.image_generations, public.images, public.models, public.job_queue, public.paused_queues, public.cron_ticks,
-public.predictions, public.provider_limits
+public.predictions, public.provider_limits, public.user_quotas, public.idempotency_keys
 from public, anon, authenticated;
 grant select, insert, update, delete
 on public.image_generations, public.images, public.models, public.job_queue, public.paused_queues, public.cron_ticks,
-public.predictions, public.provider_limits
+public.predictions, public.provider_limits, public.user_quotas, public.idempotency_keys
 to service_role;
 grant select on public.image_generations, public.images, public.job_queue to authenticated;
 grant select on public.models to anon, authenticated;
@@ -52,6 +54,12 @@ create policy paused_queues_select_service on public.paused_queues for select to
 
 drop policy if exists cron_ticks_select_service on public.cron_ticks;
 create policy cron_ticks_select_service on public.cron_ticks for select to service_role using (true);
+
+drop policy if exists user_quotas_select_service on public.user_quotas;
+create policy user_quotas_select_service on public.user_quotas for select to service_role using (true);
+
+drop policy if exists idempotency_keys_select_service on public.idempotency_keys;
+create policy idempotency_keys_select_service on public.idempotency_keys for select to service_role using (true);
 
 drop policy if exists predictions_select_service on public.predictions;
 create policy predictions_select_service on public.predictions for select to service_role using (true);

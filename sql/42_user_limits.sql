@@ -1,4 +1,4 @@
--- get_user_limits: what a user may still generate.
+-- get_user_limits: what a user may still generate; what check_quota goes by.
 -- Called by   clients' servers as service_role
 
 create or replace function public.get_user_limits(p_user_id uuid) returns jsonb
@@ -6,20 +6,16 @@ language sql
 stable
 set search_path = ''
 as $$
-    select jsonb_build_object(
-        'can_generate', true, -- no limit is set for anybody
-        'daily_limit', null,
-        'daily_used', count(*),
-        'hourly_limit', null,
-        'hourly_used', count(*) filter (where image_generations.created_at > now() - interval '1 hour')
-    )
-    from public.image_generations
-    where image_generations.user_id = p_user_id and image_generations.created_at > now() - interval '24 hours';
+    select
+        jsonb_build_object('can_generate', not coalesce(bool_or(quota_use.used >= quota_use.quota), false))
+        || jsonb_object_agg(quota_use.name || '_limit', quota_use.quota)
+        || jsonb_object_agg(quota_use.name || '_used', quota_use.used)
+    from public.quota_use(p_user_id) as quota_use;
 $$;
 
 comment on function public.get_user_limits(uuid) is
-'A user''s generations of the last hour and 24 hours beside their limits: {"can_generate", "daily_limit", "daily_used",
-"hourly_limit", "hourly_used"}. A limit of null is none.';
+'A user''s generations of the last hour and 24 hours, and those under way, beside their limits: {"can_generate",
+"daily_limit", "daily_used", "hourly_limit", "hourly_used", "running_limit", "running_used"}. A limit of null is none.';
 
 revoke execute on function public.get_user_limits(uuid) from public, anon, authenticated;
 grant execute on function public.get_user_limits(uuid) to service_role;

@@ -14,7 +14,14 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from pydantic_core import from_json
 
-from functions._shared.errors import Conflict, LeaseLost, NotFound
+from functions._shared.errors import (
+    RETRY_AFTER_S,
+    Conflict,
+    KeyReused,
+    LeaseLost,
+    NotFound,
+    TooManyRequests,
+)
 from functions._shared.settings import Settings
 
 POOL_WAIT_S = 3
@@ -97,11 +104,30 @@ async def fenced() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def refused() -> AsyncIterator[None]:
-    """Turn what our SQL refuses its caller into Conflict or NotFound."""
+    """Turn what our SQL refuses its caller into Conflict, NotFound, KeyReused or TooManyRequests."""
     try:
         yield
     except psycopg.Error as error:
-        _raise_as(error, {"PT409": Conflict, "PT404": NotFound})
+        if error.sqlstate == "PT429":
+            raise _over_quota(error) from None
+        _raise_as(error, {"PT409": Conflict, "PT404": NotFound, "PT422": KeyReused})
+
+
+def _over_quota(error: psycopg.Error) -> TooManyRequests:
+    told = from_json(error.diag.message_detail or "{}")
+    # A running one may end at any moment: nothing says when.
+    after_s = int(told.get("retry_after") or RETRY_AFTER_S)
+    headers = {
+        "RateLimit-Limit": str(told["quota"]),
+        "RateLimit-Remaining": "0",
+        "RateLimit-Reset": str(after_s),
+    }
+    return TooManyRequests(
+        str(error.diag.message_primary),
+        retry_after_s=after_s,
+        headers=headers,
+        code="QUOTA_EXCEEDED",
+    )
 
 
 def _raise_as(error: psycopg.Error, refusals: Mapping[str, type[Exception]]) -> NoReturn:

@@ -85,9 +85,14 @@ class TooManyRequests(FunctionError):
     status, code = 429, "RATE_LIMIT_EXCEEDED"
 
     def __init__(
-        self, message: str, *, retry_after_s: int, headers: Mapping[str, str] | None = None
+        self,
+        message: str,
+        *,
+        retry_after_s: int,
+        headers: Mapping[str, str] | None = None,
+        code: str | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, code=code)
         self.headers = {"Retry-After": str(retry_after_s), **(headers or {})}
 
 

@@ -87,6 +87,10 @@ class Settings(BaseModel):
     """Functions whose callers need no token."""
     auth_failures_per_minute: NonNegativeInt = 60
     """Refused credentials that one address may present; 0 for any number."""
+    quota_running: NonNegativeInt | None = None
+    """Generations that a user may have waiting or running; absent: any number, or what the database says."""
+    quota_hourly: NonNegativeInt | None = None
+    quota_daily: NonNegativeInt | None = None
     db_pool_size: PositiveInt = 10
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"

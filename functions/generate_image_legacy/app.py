@@ -14,6 +14,7 @@ from functions._shared.bodies import read_body
 from functions._shared.errors import EXCEPTION_HANDLERS, FunctionError
 from functions._shared.generation_request import LegacyRequest
 from functions._shared.pictures import fetch_and_store
+from functions._shared.quotas import check_quota
 from functions._shared.resources import Resources, resources_of
 from functions.generate_image_legacy import rows
 from functions.process_generation import GenerationResult, OnPrediction, process_generation
@@ -25,6 +26,7 @@ async def handle(request: Request) -> JSONResponse:
     user_id = await resources.auth.user(request)
     body = await read_body(request, LegacyRequest)
     if body.generation_id is None:
+        await check_quota(resources.legacy_pool, user_id)
         result, stored = await _make(body, uuid4(), user_id, resources)
         answer = {"url": stored[0]["public_url"], "format": stored[0]["format"]}
     else:

@@ -5,16 +5,17 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from functions._shared.database import Pool
+from functions._shared.database import Pool, refused
 from functions._shared.errors import Conflict, NotFound
 
 
 async def begin(pool: Pool, generation_id: UUID, user_id: UUID) -> str | None:
     """Take the user's waiting row; returns the prediction an earlier request has paid for.
 
-    Raises NotFound for none of theirs, Conflict for one begun or finished.
+    Raises NotFound for none of theirs, Conflict for one begun or finished, TooManyRequests beside too many others.
     """
-    async with pool.connection() as connection, connection.transaction():
+    async with refused(), pool.connection() as connection, connection.transaction():
+        await connection.execute("select public.check_quota(%s, %s)", (user_id, generation_id))
         await connection.execute(
             "select public.reopen_generation(id, 'pending') from public.image_generations"
             " where id = %s and user_id = %s and status = 'failed'",

@@ -1,5 +1,8 @@
 """Routes start-generation, start-generation/<id> and start-generation/<id>/events."""
 
+import hashlib
+import json
+import re
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +18,10 @@ from functions._shared.generation_request import StartRequest
 from functions._shared.generations import find_generation
 from functions._shared.resources import Resources, resources_of
 from functions.start_generation.events import events
+from functions.start_generation.starts import Starts
 
 MAX_PROMPTS = 50
+KEY = re.compile(r"[ -~]{1,255}")
 
 
 async def start(request: Request) -> JSONResponse:
@@ -34,9 +39,13 @@ async def start(request: Request) -> JSONResponse:
     named: dict[str, Any] = {"model_id": model.replicate_id}
     if ":" in requests[0].model_id:
         named["model_version"] = model.version
-    started = await request.state.starts.start(
-        user_id, [one.model_dump(exclude_none=True) | named for one in requests]
-    )
+    wanted = [one.model_dump(exclude_none=True) | named for one in requests]
+    key = request.headers.get("idempotency-key")
+    starts: Starts = request.state.starts
+    if key is None:
+        started = await starts.start(user_id, wanted)
+    else:
+        started = await starts.start_once(user_id, wanted, _good_key(key), _digest(body))
     resources.worker.wake()
     ids = [{name: str(value) for name, value in row.items()} for row in started]
     return JSONResponse(
@@ -55,6 +64,17 @@ def _prompts(prompts: Any, many: bool) -> list[Any]:
     if not 1 <= len(prompts) <= MAX_PROMPTS:
         raise InvalidRequest(f"prompt: an array must hold 1 to {MAX_PROMPTS} prompts")
     return list(prompts)
+
+
+def _good_key(key: str) -> str:
+    if not KEY.fullmatch(key):
+        raise InvalidRequest("Idempotency-Key: must be 1 to 255 printable ASCII characters")
+    return key
+
+
+def _digest(body: dict[str, Any]) -> str:
+    """The same for the same fields in another order."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _check_webhook(request: StartRequest, resources: Resources) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from functions._shared.batching import Batcher
-from functions._shared.database import Pool
+from functions._shared.database import Pool, refused
 
 BATCH = 100
 
@@ -25,8 +25,19 @@ class Starts:
     async def start(self, user_id: UUID, requests: Sequence[dict[str, Any]]) -> Started:
         return await self._batcher.do((user_id, requests))
 
+    async def start_once(
+        self, user_id: UUID, requests: Sequence[dict[str, Any]], key: str, request_hash: str
+    ) -> Started:
+        """As ``start``, once for each ``key``: the same request again gets the same ids. Raises KeyReused."""
+        async with refused(), self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "select generation_id, job_id from public.start_generations_once(%s, %s, %s, %s)",
+                (user_id, key, request_hash, [Jsonb(request) for request in requests]),
+            )
+            return await cursor.fetchall()
+
     async def _write(self, starts: Sequence[Start]) -> Sequence[Started | Exception]:
-        async with self._pool.connection() as connection:
+        async with refused(), self._pool.connection() as connection:
             cursor = await connection.execute(
                 "select generation_id, job_id from public.start_generations(%s, %s)",
                 (

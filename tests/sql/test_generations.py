@@ -82,3 +82,15 @@ def test_progress_only_grows_and_only_while_it_is_made(db, started):
     assert report(db, started, "starting", 20) == ("starting", 40), "a bar that begins again"
     db.execute("select cancel_generation(%s)", (started,))
     assert report(db, started, "drawing", 80) == ("cancelled", 40)
+
+
+def test_two_open_transactions_do_not_share_the_last_free_place(db, connect):
+    db.execute("select set_user_quota(p_hourly => 1)")
+    other = connect(autocommit=False)
+    start_all(other, "one", users=[USER])
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        start_all(db, "two", users=[USER])
+    start_all(db, "three", users=[OTHER])
+    other.commit()
+    with pytest.raises(psycopg.Error, match="You may have 1 generations an hour"):
+        start_all(db, "two", users=[USER])

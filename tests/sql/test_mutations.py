@@ -163,6 +163,8 @@ MUTANTS = [
      GENERATIONS.test_what_has_ended_is_not_cancelled, {"status": "completed"}),
     ("cancel_generation", "exit when public.cancel_job(v_job_id, p_reason);", "exit;",
      GENERATIONS.test_a_cancelled_generation_takes_its_job_along_and_may_be_cancelled_again),
+    ("check_quota", "perform pg_advisory_xact_lock", "-- perform pg_advisory_xact_lock",
+     GENERATIONS.test_two_open_transactions_do_not_share_the_last_free_place),
     ("report_progress", "greatest(image_generations.progress, report.progress)", "report.progress",
      GENERATIONS.test_progress_only_grows_and_only_while_it_is_made),
     ("report_progress", "where image_generations.status = 'processing'", "where true",

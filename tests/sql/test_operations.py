@@ -410,6 +410,7 @@ def test_a_users_limits_tell_what_was_used(db, generation):
     )  # fmt: skip
     assert db.execute("select get_user_limits(%s) as it", (USER,)).fetchone()["it"] == {
         "can_generate": True, "daily_limit": None, "daily_used": 2, "hourly_limit": None, "hourly_used": 1,
+        "running_limit": None, "running_used": 1,
     }  # fmt: skip
 
 
