@@ -31,6 +31,7 @@ def main() -> int:
         port=settings.edge_port,
         log_config=None,
         access_log=False,
+        ws="websockets-sansio",
         timeout_graceful_shutdown=GRACE_S,
     )
     return 0

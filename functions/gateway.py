@@ -35,7 +35,9 @@ from functions.process_jobs.worker import Worker
 from functions.start_generation.app import app as start_generation
 from functions.start_generation.starts import Starts
 from functions.start_generation.streams import Streams
+from functions.upstream import SERVICES, Upstream, make_upstream_client, upstream_of
 
+PREFIX = "/functions/v1"
 FUNCTIONS: Mapping[str, ASGIApp] = {
     "start-generation": start_generation,
     "process-jobs": process_jobs,
@@ -54,10 +56,31 @@ async def call_function(scope: Scope, receive: Receive, send: Send) -> None:
     path = scope["path"].rstrip("/")
     name = path.removeprefix(scope["root_path"]).split("/")[1:2]
     function = FUNCTIONS.get(name[0]) if name else None
+    upstream: Upstream | None = scope["state"]["upstream"]
+    if (
+        function is None
+        and upstream
+        and scope["state"]["resources"].settings.forward_unknown_functions
+    ):
+        await upstream(scope, receive, send)
+        return
     if function is None:
         await error_response(NotFound("Requested function was not found"))(scope, receive, send)
         return
     await function({**scope, "path": path}, receive, send)
+
+
+async def call_upstream(scope: Scope, receive: Receive, send: Send) -> None:
+    """Pass on what is another service's; on one machine, Storage is ours."""
+    upstream: Upstream | None = scope["state"]["upstream"]
+    if upstream:
+        await upstream(scope, receive, send)
+    elif scope["type"] == "websocket":
+        await send({"type": "websocket.close"})
+    elif scope["root_path"] == "/storage/v1":
+        await storage.app(scope, receive, send)
+    else:
+        await error_response(NotFound("Not found"))(scope, receive, send)
 
 
 async def health(request: Request) -> JSONResponse:
@@ -83,16 +106,32 @@ class LoopbackOnly:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] == "http"
-            and scope["state"]["resources"].settings.uses_local_keys
-            and not _local(scope)
+        if scope["type"] == "lifespan" or not (
+            scope["state"]["resources"].settings.uses_local_keys and not _local(scope)
         ):
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+        else:
             refusal = Forbidden(
                 "The well-known local keys are in use: set SUPABASE_JWT_SECRET to serve a network"
             )
             await error_response(refusal)(scope, receive, send)
-            return
+
+
+class FunctionsHost:
+    """Functions at the root of a host name of their own (FUNCTIONS_HOST)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            name = scope["state"]["resources"].settings.functions_host
+            host = dict(scope["headers"]).get(b"host", b"").partition(b":")[0]
+            if name and host.decode("latin-1").lower() == name.lower():
+                path = f"{PREFIX}{scope['path']}"
+                scope = {**scope, "path": path, "raw_path": path.encode()}
         await self.app(scope, receive, send)
 
 
@@ -116,7 +155,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     async def lifespan(_: Starlette) -> AsyncIterator[Mapping[str, Any]]:
         chosen = settings or Settings.from_env()
         configure_logging(chosen)
-        async with open_resources(chosen) as resources:
+        async with open_resources(chosen) as resources, make_upstream_client() as to_upstream:
             worker = Worker(resources, hinted=lambda: listener.up)
             poller = Poller(resources)
             streams = Streams(resources.pool, hinted=lambda: listener.up)
@@ -145,6 +184,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                         "listener": listener,
                         "streams": streams,
                         "starts": Starts(resources.pool),
+                        "upstream": upstream_of(chosen, to_upstream),
                     }
             finally:
                 drain()
@@ -157,13 +197,13 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         routes=[
             Route("/health", health),
             Route("/ready", ready),
-            Mount("/functions/v1", app=call_function),
-            Mount("/storage/v1", app=storage.app),
+            Mount(PREFIX, app=call_function),
+            *(Mount(f"/{service}/v1", app=call_upstream) for service in SERVICES),
         ],
         lifespan=lifespan,
         exception_handlers=EXCEPTION_HANDLERS,
     )
-    return Envelope(LoopbackOnly(starlette))
+    return Envelope(LoopbackOnly(FunctionsHost(starlette)))
 
 
 app = create_app()

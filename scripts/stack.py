@@ -122,7 +122,7 @@ def serving(app: ASGIApp, listener: socket.socket) -> Iterator[None]:
         lifespan="on",
         log_level="warning",
         timeout_graceful_shutdown=GRACE_S,
-        ws="none",
+        ws="websockets-sansio",
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -22,8 +22,8 @@ create table if not exists public.idempotency_keys (
     user_id uuid not null,
     key text not null,
     request_hash text not null,
-    generation_ids uuid [] not null default '{}',
-    job_ids uuid [] not null default '{}',
+    generation_ids uuid[] not null default '{}',
+    job_ids uuid[] not null default '{}',
     created_at timestamptz not null default now(),
     primary key (user_id, key)
 );

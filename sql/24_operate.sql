@@ -120,8 +120,8 @@ end;
 $$;
 
 comment on function public.purge_jobs(interval, text[]) is
-'Delete jobs that ended longer ago than p_older_than, and their predictions, and old idempotency keys; how many jobs. Failed ones are kept unless
-p_statuses names them.';
+'Delete jobs that ended longer ago than p_older_than, with their predictions, and old idempotency keys; how many jobs.
+Failed ones are kept unless p_statuses names them.';
 
 revoke execute on function public.cancel_job(uuid, text) from public, anon, authenticated;
 grant execute on function public.cancel_job(uuid, text) to service_role;

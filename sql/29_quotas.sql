@@ -108,8 +108,8 @@ end;
 $$;
 
 comment on function public.check_quota(uuid, uuid) is
-'Refuse (PT429, with quota and retry_after in seconds, where it is known, as its detail) what a user''s quotas have no room for, beside the
-generation p_except. Holds the user''s other requests back until the transaction ends.';
+'Refuse (PT429, with quota and retry_after in seconds, where it is known, as its detail) what a user''s quotas have no
+room for, beside the generation p_except. Holds the user''s other requests back until the transaction ends.';
 
 revoke execute on function public.set_user_quota(uuid, int, int, int) from public, anon, authenticated;
 grant execute on function public.set_user_quota(uuid, int, int, int) to service_role;

@@ -83,7 +83,7 @@ comment on function public.start_generations(uuid[], jsonb[]) is
 'start_generation for each pair, all or none; the answers in their order.';
 
 create or replace function public.start_generations_once(
-    p_user_id uuid, p_key text, p_request_hash text, p_requests jsonb []
+    p_user_id uuid, p_key text, p_request_hash text, p_requests jsonb[]
 ) returns table (generation_id uuid, job_id uuid)
 language plpgsql
 set search_path = ''
@@ -124,7 +124,7 @@ begin
 end;
 $$;
 
-comment on function public.start_generations_once(uuid, text, text, jsonb []) is
+comment on function public.start_generations_once(uuid, text, text, jsonb[]) is
 'start_generations for one user, once for each key within 24 hours: the same request again gets the same ids. Another
 request under the same key: PT422.';
 
@@ -180,8 +180,8 @@ be (null: anybody''s). Unknown: PT404. Completed or failed: PT409.';
 
 revoke execute on function public.start_generations(uuid[], jsonb[]) from public, anon, authenticated;
 grant execute on function public.start_generations(uuid[], jsonb[]) to service_role;
-revoke execute on function public.start_generations_once(uuid, text, text, jsonb []) from public, anon, authenticated;
-grant execute on function public.start_generations_once(uuid, text, text, jsonb []) to service_role;
+revoke execute on function public.start_generations_once(uuid, text, text, jsonb[]) from public, anon, authenticated;
+grant execute on function public.start_generations_once(uuid, text, text, jsonb[]) to service_role;
 revoke execute on function public.cancel_generation(uuid, uuid, text) from public, anon, authenticated;
 grant execute on function public.cancel_generation(uuid, uuid, text) to service_role;
 revoke execute on function public.start_generation(uuid, jsonb) from public, anon, authenticated;

@@ -12,6 +12,7 @@ FunctionError              500
 ├── UnsupportedMediaType   415   a body in an encoding we do not read
 ├── KeyReused              422   an Idempotency-Key that came with another body before
 ├── TooManyRequests        429   says when to come back
+├── BadGateway             502   the Supabase behind us does not answer
 └── Unavailable            503   the database does not answer; trying again will help
 LeaseLost is not one of them: only workers meet it, and they stop quietly.
 """
@@ -94,6 +95,10 @@ class TooManyRequests(FunctionError):
     ) -> None:
         super().__init__(message, code=code)
         self.headers = {"Retry-After": str(retry_after_s), **(headers or {})}
+
+
+class BadGateway(FunctionError):
+    status, code = 502, "UPSTREAM_UNREACHABLE"
 
 
 class Unavailable(FunctionError):

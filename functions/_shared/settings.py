@@ -71,6 +71,12 @@ class Settings(BaseModel):
     output_hosts: Words = frozenset({"replicate.delivery"})
     """Hosts, with all below them, that finished pictures are fetched from; the API's own address besides."""
 
+    supabase_upstream_url: HttpUrl | None = None
+    """The Supabase that everything but the functions is passed on to; absent: nothing is."""
+    forward_unknown_functions: bool = False
+    """Whether functions that are not ours are passed on as well."""
+    functions_host: str | None = None
+    """A host name at whose root the functions are, as at ``<ref>.functions.supabase.co``."""
     public_url: HttpUrl | None = None
     """Base of the links given to clients, and of what the provider calls; absent: ``supabase_url``, and no calls."""
     webhook_secret: SecretStr | None = None

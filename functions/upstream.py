@@ -1,0 +1,217 @@
+"""The rest of Supabase behind the gateway's address: what comes for it is passed on, and its answers are passed back.
+
+Bodies stream both ways, so that uploads and downloads of any size pass through without being held. Nothing is repeated.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import httpx
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from functions._shared.errors import BadGateway, error_response
+from functions._shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SERVICES = ("auth", "rest", "storage", "graphql", "realtime")
+CONNECT_S = 5.0
+SILENT_S = 300.0
+"""How long the other side may send nothing; a websocket any time."""
+OF_ONE_CONNECTION = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""What RFC 9110 has each connection settle for itself."""
+OF_THE_HANDSHAKE = b"sec-websocket-"
+NEVER_BACK = b"x-relay-error"
+"""Clients would throw the answer away."""
+USUAL, GONE, FAILED = 1000, 1001, 1011
+UNSENDABLE = {1005: USUAL, 1006: FAILED, 1015: FAILED}
+"""What stands for an end without a code; no frame may hold it."""
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Upstream:
+    """An ASGI app for everything below ``/auth/v1``, ``/rest/v1`` and so on."""
+
+    def __init__(self, base: str, http: httpx.AsyncClient) -> None:
+        self._base = httpx.URL(base.rstrip("/"))
+        self._http = http
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        passing = self._websocket if scope["type"] == "websocket" else self._request
+        await passing(scope, receive, send)
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        outgoing = httpx.Request(  # not the client's build_request, which adds headers of its own
+            scope["method"],
+            self._address(scope, self._base.scheme),
+            headers=_asked_with(scope),
+            content=request.stream() if _has_body(scope["headers"]) else None,
+        )
+        began = False
+        try:
+            response = await self._http.send(outgoing, stream=True)
+            try:
+                headers = _passed_on(response.headers.raw, {NEVER_BACK})
+                start = {"type": "http.response.start", "status": response.status_code}
+                await send({**start, "headers": headers})
+                began = True
+                async for chunk in response.aiter_raw():
+                    if await request.is_disconnected():
+                        return
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+            finally:
+                await response.aclose()
+        except httpx.HTTPError as error:
+            log.warning("upstream: %s", type(error).__name__)
+            if began:  # the client has to see that this is not all of it
+                raise
+            refusal = BadGateway("The project's Supabase does not answer at the moment")
+            await error_response(refusal)(scope, receive, send)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        try:
+            async with self._connected(scope) as remote:
+                await send({"type": "websocket.accept", "subprotocol": remote.subprotocol})
+                await _both_ways(remote, receive, send)
+        except InvalidStatus as refused:
+            response = refused.response
+            headers = [(b"content-type", b"application/json")]
+            await send(
+                {
+                    "type": "websocket.http.response.start",
+                    "status": response.status_code,
+                    "headers": headers,
+                }
+            )
+            await send(
+                {"type": "websocket.http.response.body", "body": bytes(response.body or b"")}
+            )
+        except (OSError, TimeoutError, WebSocketException) as error:
+            log.warning("upstream: %s", type(error).__name__)
+            await send({"type": "websocket.close", "code": FAILED})
+
+    @asynccontextmanager
+    async def _connected(self, scope: Scope) -> AsyncIterator[ClientConnection]:
+        scheme = "wss" if self._base.scheme == "https" else "ws"
+        headers = [
+            (key.decode("latin-1"), value.decode("latin-1"))
+            for key, value in _asked_with(scope)
+            if not key.startswith(OF_THE_HANDSHAKE) and key not in {b"origin", b"user-agent"}
+        ]
+        async with connect(
+            str(self._address(scope, scheme)),
+            subprotocols=scope["subprotocols"] or None,
+            additional_headers=headers,
+            open_timeout=CONNECT_S,
+            ping_interval=None,  # the two ends have heartbeats of their own
+            max_size=None,
+            proxy=None,
+        ) as remote:
+            yield remote
+
+    def _address(self, scope: Scope, scheme: str) -> httpx.URL:
+        """The same path and query, byte by byte: signed addresses would not survive being spelled anew."""
+        path = scope.get("raw_path") or scope["path"].encode()
+        query = scope["query_string"]
+        raw = self._base.raw_path.rstrip(b"/") + path + (b"?" + query if query else b"")
+        return self._base.copy_with(scheme=scheme, raw_path=raw)
+
+
+def make_upstream_client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        timeout=httpx.Timeout(SILENT_S, connect=CONNECT_S),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+        follow_redirects=False,
+    )
+
+
+def upstream_of(settings: Settings, http: httpx.AsyncClient) -> Upstream | None:
+    """None where SUPABASE_UPSTREAM_URL is not set."""
+    base = settings.supabase_upstream_url
+    return Upstream(str(base), http) if base else None
+
+
+async def _both_ways(remote: ClientConnection, receive: Receive, send: Send) -> None:
+    """Frames as they come, until one side ends; then the other's end too."""
+
+    async def to_remote() -> None:
+        while (message := await receive())["type"] == "websocket.receive":
+            text = message.get("text")
+            await remote.send(message["bytes"] if text is None else text)
+        code = message.get("code") or GONE
+        await remote.close(UNSENDABLE.get(code, code))
+
+    async def to_client() -> None:
+        try:
+            async for frame in remote:
+                kind = "text" if isinstance(frame, str) else "bytes"
+                await send({"type": "websocket.send", kind: frame})
+        except ConnectionClosed:
+            pass  # any end but the usual two
+        code = UNSENDABLE.get(remote.close_code or FAILED, remote.close_code or FAILED)
+        closed: Message = {"type": "websocket.close", "code": code}
+        await send({**closed, "reason": remote.close_reason or ""})
+
+    ways = [asyncio.create_task(to_remote()), asyncio.create_task(to_client())]
+    try:
+        done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for way in done:
+            try:
+                way.result()
+            except ConnectionClosed:
+                pass  # the other way tells its side
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+
+
+def _passed_on(headers: Iterable[tuple[bytes, bytes]], without: set[bytes]) -> Headers:
+    pairs = [(bytes(key).lower(), bytes(value)) for key, value in headers]
+    named = {
+        name.strip()
+        for key, value in pairs
+        if key == b"connection"
+        for name in value.lower().split(b",")
+    }
+    left_out = OF_ONE_CONNECTION | named | without
+    return [(key, value) for key, value in pairs if key not in left_out]
+
+
+def _asked_with(scope: Scope) -> Headers:
+    """The request's headers, and who asked, after what a proxy before us has said."""
+    given = dict(scope["headers"])
+    client = (scope.get("client") or ("", 0))[0].encode()
+    before = given.get(b"x-forwarded-for")
+    about = {
+        b"x-forwarded-for": before + b", " + client if before else client,
+        b"x-forwarded-proto": given.get(b"x-forwarded-proto", scope["scheme"].encode()),
+        b"x-forwarded-host": given.get(b"x-forwarded-host", given.get(b"host", b"")),
+    }
+    kept = _passed_on(scope["headers"], {b"host", *about})
+    return [*kept, *((key, value) for key, value in about.items() if value)]
+
+
+def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    given = dict(headers)
+    return b"transfer-encoding" in given or given.get(b"content-length", b"0") != b"0"

@@ -1,0 +1,222 @@
+"""One URL for everything: what is not ours is passed on to the project's Supabase, byte by byte, and back."""
+
+import asyncio
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+from supabase import ClientOptions, create_client
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from scripts.postgres import free_port
+from scripts.stack import bound, serving
+from tests.conftest import Edge
+
+BIG = 20 * 1024 * 1024
+
+
+@dataclass
+class Project:
+    """A Supabase that tells what reached it."""
+
+    url: str = ""
+    seen: list[Request] = field(default_factory=list)
+
+    async def tell(self, request: Request) -> Response:
+        self.seen.append(request)
+        digest, size = hashlib.sha256(), 0
+        async for chunk in request.stream():
+            digest.update(chunk)
+            size += len(chunk)
+        return JSONResponse(
+            {
+                "method": request.method,
+                "path": request.scope["raw_path"].decode(),
+                "query": request.scope["query_string"].decode(),
+                "headers": dict(request.headers),
+                "size": size,
+                "sha256": digest.hexdigest(),
+            },
+            headers={"x-relay-error": "true", "access-control-allow-origin": "https://app.test"},
+        )
+
+    async def rows(self, request: Request) -> Response:
+        self.seen.append(request)
+        return JSONResponse([{"id": 1}], headers={"content-range": "0-0/1"})
+
+    async def part(self, request: Request) -> Response:
+        assert request.headers["range"] == "bytes=2-4"
+        return Response(b"cde", 206, {"content-range": "bytes 2-4/26", "etag": '"e"'})
+
+    async def drip(self, request: Request) -> Response:
+        async def words():
+            yield b"first"
+            await asyncio.Event().wait()
+
+        return StreamingResponse(words())
+
+    async def echo(self, socket: WebSocket) -> None:
+        if socket.query_params.get("apikey") == "bad":
+            await socket.send_denial_response(JSONResponse({"error": "API key is missing"}, 401))
+            return
+        await socket.accept(subprotocol=next(iter(socket.scope["subprotocols"]), None))
+        while (message := await socket.receive())["type"] == "websocket.receive":
+            if message.get("text") == "bye":
+                await socket.close(4001, "told so")
+                return
+            if message.get("text") is not None:
+                await socket.send_text(f"{socket.url.query} {message['text']}")
+            else:
+                await socket.send_bytes(message["bytes"][::-1])
+
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
+
+
+@pytest.fixture
+def project() -> Iterator[Project]:
+    project = Project()
+    app = Starlette(
+        routes=[
+            Route("/rest/v1/rows", project.rows),
+            Route("/storage/v1/object/public/part", project.part),
+            Route("/storage/v1/object/public/drip", project.drip),
+            WebSocketRoute("/realtime/v1/websocket", project.echo),
+            Route("/{path:path}", project.tell, methods=METHODS),
+        ]
+    )
+    with bound("127.0.0.1", free_port(), "project") as listener, serving(app, listener):
+        project.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield project
+
+
+@pytest.fixture
+def edge(start_edge, project: Project) -> Edge:
+    return start_edge(SUPABASE_UPSTREAM_URL=project.url)
+
+
+@pytest.mark.parametrize("method", METHODS[:-1])
+@pytest.mark.parametrize("service", ["auth", "rest", "storage", "graphql", "realtime"])
+def test_a_request_arrives_as_it_was_sent(edge: Edge, service, method):
+    target = f"/{service}/v1/a%2Fb%20c/?select=*%2Cimages%28*%29&x=%5B1%5D"
+    answer = edge.client.request(
+        method, f"{edge.url}{target}", content=b"body", headers={"apikey": "k", "prefer": "count=exact"}
+    )  # fmt: skip
+    told = answer.json()
+    assert (told["method"], f"{told['path']}?{told['query']}") == (method, target)
+    assert told["sha256"] == hashlib.sha256(b"body").hexdigest()
+    assert told["headers"]["apikey"] == "k"
+    assert told["headers"]["prefer"] == "count=exact"
+    assert told["headers"]["x-forwarded-for"] == "127.0.0.1"
+    assert told["headers"]["host"] != told["headers"]["x-forwarded-host"]
+    assert "x-relay-error" not in answer.headers
+    assert answer.headers.get_list("access-control-allow-origin") == ["https://app.test"]
+    assert answer.headers["sb-request-id"]
+
+
+def test_what_a_client_did_not_send_is_not_added(edge: Edge):
+    bare = {"accept": "a/b", "accept-encoding": "identity", "user-agent": "app/1"}
+    told = edge.client.get(f"{edge.url}/rest/v1/x", headers=bare).json()["headers"]
+    assert {name: told[name] for name in bare} == bare
+    assert "content-length" not in told
+    assert "transfer-encoding" not in told
+
+
+def test_a_large_upload_is_streamed_with_its_length(edge: Edge):
+    chunk = b"0123456789abcdef" * 65536
+
+    def chunks():
+        for _ in range(BIG // len(chunk)):
+            yield chunk
+
+    answer = edge.client.post(
+        f"{edge.url}/storage/v1/object/b/p", content=chunks(), headers={"content-length": str(BIG)}
+    )
+    told = answer.json()
+    assert (told["size"], told["headers"]["content-length"]) == (BIG, str(BIG))
+    assert told["sha256"] == hashlib.sha256(chunk * (BIG // len(chunk))).hexdigest()
+
+
+def test_a_range_is_answered_with_its_part(edge: Edge):
+    answer = edge.client.get(
+        f"{edge.url}/storage/v1/object/public/part", headers={"range": "bytes=2-4"}
+    )
+    assert (answer.status_code, answer.content) == (206, b"cde")
+    assert answer.headers["content-range"] == "bytes 2-4/26"
+
+
+def test_an_answer_is_passed_on_while_it_is_made(edge: Edge):
+    with edge.client.stream("GET", f"{edge.url}/storage/v1/object/public/drip") as answer:
+        assert next(answer.iter_raw()) == b"first"
+
+
+def test_the_supabase_client_reads_rows_through_it(edge: Edge, project: Project):
+    client = create_client(edge.url, edge.anon_key, ClientOptions(httpx_client=edge.client))
+    assert client.table("rows").select("*").execute().data == [{"id": 1}]
+    assert project.seen[-1].headers["apikey"] == edge.anon_key
+
+
+def test_functions_stay_here(edge: Edge, project: Project):
+    assert edge.post("unknown", {}).status_code == 404
+    assert edge.post("process-jobs", {}, edge.service_role_key).status_code == 200
+    assert not project.seen
+
+
+def test_functions_that_are_not_ours_may_be_passed_on(start_edge, project: Project):
+    edge = start_edge(SUPABASE_UPSTREAM_URL=project.url, FORWARD_UNKNOWN_FUNCTIONS="true")
+    told = edge.post("hello/world?x=1", {"a": 1}).json()
+    assert (told["path"], told["query"]) == ("/functions/v1/hello/world", "x=1")
+    assert edge.post("process-jobs", {}, edge.service_role_key).json()["success"] is True
+
+
+def test_while_it_does_not_answer_it_is_502(start_edge):
+    edge = start_edge(SUPABASE_UPSTREAM_URL=f"http://127.0.0.1:{free_port()}")
+    answer = edge.client.get(f"{edge.url}/rest/v1/rows")
+    assert (answer.status_code, answer.json()["code"]) == (502, "UPSTREAM_UNREACHABLE")
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+def test_without_it_nothing_is_there(idle_edge: Edge):
+    answer = idle_edge.client.get(f"{idle_edge.url}/rest/v1/rows")
+    assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+
+
+def socket_url(edge: Edge, query: str = "apikey=k&vsn=2.0.0") -> str:
+    return f"{edge.url.replace('http', 'ws')}/realtime/v1/websocket?{query}"
+
+
+async def test_a_websocket_goes_both_ways(edge: Edge):
+    async with connect(socket_url(edge), subprotocols=["phoenix"]) as socket:  # type: ignore[list-item]
+        assert socket.subprotocol == "phoenix"
+        await socket.send("hello")
+        assert await socket.recv() == "apikey=k&vsn=2.0.0 hello"
+        await socket.send(b"\x03\x00\x01")
+        assert await socket.recv() == b"\x01\x00\x03"
+        await socket.send("bye")
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+        assert (socket.close_code, socket.close_reason) == (4001, "told so")
+
+
+async def test_a_refused_handshake_is_passed_on(edge: Edge):
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(socket_url(edge, "apikey=bad"))
+    assert refused.value.response.status_code == 401
+    assert b"API key is missing" in (refused.value.response.body or b"")
+
+
+def test_functions_may_have_a_host_name_of_their_own(start_edge):
+    edge = start_edge(FUNCTIONS_HOST="project.functions.test")
+    body = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
+    headers = {"Host": "project.functions.test:443", "apikey": edge.anon_key}
+    answer = httpx.post(f"{edge.url}/start-generation", json=body, headers=headers)
+    assert answer.status_code == 200
+    assert httpx.post(f"{edge.url}/start-generation", json=body).status_code == 404
