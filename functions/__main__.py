@@ -1,4 +1,4 @@
-"""``python -m functions``: the gateway on EDGE_HOST:EDGE_PORT, checked before anything is opened."""
+"""``python -m functions``: the gateway on EDGE_HOST:EDGE_PORT or EDGE_SOCKET, checked before anything is opened."""
 
 import sys
 
@@ -10,6 +10,9 @@ from functions.gateway import create_app, is_loopback
 
 GRACE_S = 30
 """What open requests get at a stop; generate-image may take longer, and is then ended."""
+
+KEEP_ALIVE_S = 75
+"""Longer than proxies keep an idle connection, so that none sends a request into one that is being closed."""
 
 
 def main() -> int:
@@ -26,12 +29,19 @@ def main() -> int:
     stop_quietly()
     # Our log set-up, not uvicorn's; the access log would hold what apps put into query strings.
     uvicorn.run(
-        create_app(settings),
+        # Several processes read their settings themselves.
+        create_app(settings) if settings.edge_workers == 1 else "functions.gateway:app",
         host=settings.edge_host,
         port=settings.edge_port,
+        uds=str(settings.edge_socket) if settings.edge_socket else None,
+        workers=settings.edge_workers,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
         log_config=None,
         access_log=False,
-        ws="websockets-sansio",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
     return 0

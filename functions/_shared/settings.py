@@ -106,6 +106,10 @@ class Settings(BaseModel):
     edge_data_dir: Path = Path(".local")
     edge_host: str = "127.0.0.1"
     edge_port: Annotated[int, Field(ge=1, le=65535)] = 54321
+    edge_socket: Path | None = None
+    """A UNIX socket to serve on instead of host and port."""
+    edge_workers: PositiveInt = 1
+    """Processes; each has a worker of its own."""
     edge_db_port: Annotated[int, Field(ge=1, le=65535)] = 54322
     edge_sandbox_port: Annotated[int, Field(ge=1, le=65535)] = 54330
     sandbox_seconds: NonNegativeFloat = 2.0

@@ -113,14 +113,13 @@ def test_two_processes_share_the_queue_and_run_each_job_once(environ, db, sandbo
     assert len(sandbox.state.predictions) == 20
 
 
-def test_a_worker_of_uvicorns_that_is_killed_is_not_noticed(environ, db, sandbox):
-    """``uvicorn --workers``: no leader among them, and whoever is left goes on."""
+def test_one_of_several_workers_that_is_killed_is_not_noticed(environ, db, sandbox):
+    """No leader among them, and whoever is left goes on."""
     port = free_port()
-    values = local_environment({**environ, "EDGE_PORT": str(port)})
-    command = [sys.executable, "-m", "uvicorn", "functions.gateway:app", "--workers", "3"]
+    values = local_environment({**environ, "EDGE_PORT": str(port)}) | {"EDGE_WORKERS": "3"}
     token = {"Authorization": f"Bearer {values['SUPABASE_ANON_KEY']}"}
     with subprocess.Popen(
-        [*command, "--port", str(port)],
+        [sys.executable, "-m", "functions"],
         cwd=PROJECT,
         env={**os.environ, **values},
         stderr=subprocess.DEVNULL,

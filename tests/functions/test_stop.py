@@ -1,6 +1,10 @@
 """A stop: not ready, nothing claimed, what runs given back uncounted, exit code 0; a second signal ends it now."""
 
+import os
 import signal
+import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -9,7 +13,7 @@ import pytest
 from functions.__main__ import GRACE_S
 from functions._local.defaults import local_environment
 from functions.process_jobs.worker import Worker
-from tests.functions.test_crash import BODY, own_process
+from tests.functions.test_crash import BODY, PROJECT, own_process
 
 SLOW = {**BODY, "model_id": "google/nano-banana", "prompt": "a cat [fault:slow-file*]"}
 
@@ -39,6 +43,27 @@ def until_storing(db) -> None:
 def test_an_idle_process_ends_at_once_with_0(environ):
     with own_process(environ) as (process, url):
         assert httpx.get(f"{url}/ready").status_code in {200, 503}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def test_it_serves_on_a_unix_socket(environ, tmp_path):
+    path = tmp_path / "edge.sock"
+    with subprocess.Popen(
+        [sys.executable, "-m", "functions"],
+        cwd=PROJECT,
+        env={**os.environ, **local_environment({**environ, "EDGE_SOCKET": str(path)})},
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while True:
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(path)) == 0:
+                    break
+            assert process.poll() is None
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
+            answer = client.get("http://edge/health")
+        assert answer.json() == {"status": "ok"}
+        assert "server" not in answer.headers
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
 

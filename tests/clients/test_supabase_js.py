@@ -1,0 +1,124 @@
+"""The real supabase-js, run by node, against a live gateway: what an app's own code gets to see."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Edge
+
+HERE = Path(__file__).parent
+BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("node") is None, reason="supabase-js needs node"),
+    pytest.mark.skipif(
+        not (HERE / "node_modules" / "@supabase").is_dir(),
+        reason="supabase-js is not there: npm install --no-package-lock in tests/clients",
+    ),
+]
+
+Invoke = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def as_user() -> Callable[..., Invoke]:
+    def client(edge: Edge, token: str | None = "") -> Invoke:
+        token = edge.user_token() if token == "" else token
+        environ = {"SUPABASE_URL": edge.url, "SUPABASE_KEY": edge.anon_key, "TOKEN": token or ""}
+
+        def invoke(name: str, options: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+            call = json.dumps({"name": name, "options": options or {}, **more})
+            done = subprocess.run(
+                ["node", "invoke.mjs"],
+                cwd=HERE,
+                env={**os.environ, **environ},
+                input=call,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            told: dict[str, Any] = json.loads(done.stdout)
+            return told
+
+        return invoke
+
+    return client
+
+
+def test_a_picture_from_start_to_end(edge: Edge, as_user):
+    invoke = as_user(edge)
+    started = invoke("start-generation", {"body": BODY})
+    assert started["error"] is None
+    assert started["data"]["success"] is True
+    name = f"start-generation/{started['data']['generation_id']}"
+    while (row := invoke(name, {"method": "GET"})["data"])["status"] != "completed":
+        assert row["status"] != "failed"
+    assert row["images"][0]["public_url"].startswith(edge.url)
+    again = invoke(name, {"method": "DELETE"})["error"]
+    assert (again["status"], again["body"]["code"]) == (409, "CONFLICT")
+
+
+def test_the_blocking_function_answers_with_the_picture(edge: Edge, as_user):
+    answer = as_user(edge)("generate-image", {"body": BODY})
+    assert answer["error"] is None
+    assert edge.client.get(answer["data"]["url"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"body": BODY, "region": "us-east-1"},
+        {"body": json.dumps(BODY), "headers": {"Content-Type": "application/json"}},
+        {"body": json.dumps(BODY)},
+        {"body": BODY, "headers": {"x-region": "eu-west-1", "x-own": "1"}},
+    ],
+    ids=["a region", "text as JSON", "text", "headers of its own"],
+)
+def test_a_body_may_come_in_any_way_the_client_has(idle_edge: Edge, as_user, options):
+    answer = as_user(idle_edge)("start-generation", options)
+    assert answer["error"] is None, answer
+    assert answer["data"]["status"] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "code", "text"),
+    [
+        ({"options": {"body": {}}}, 400, "INVALID_REQUEST", "Prompt is required; Model ID is required"),
+        ({"options": {}}, 400, "INVALID_REQUEST", "Prompt is required; Model ID is required"),
+        ({"form": {"prompt": "x"}}, 400, "INVALID_REQUEST", "The body must be JSON, not multipart/form-data"),
+        ({"options": {"method": "PUT", "body": BODY}}, 405, "METHOD_NOT_ALLOWED",
+         "Method PUT is not allowed here"),
+        ({"name": "unknown"}, 404, "NOT_FOUND", "Requested function was not found"),
+        ({"name": "process-jobs"}, 403, "FORBIDDEN", "process-jobs is for the service role only"),
+    ],
+)  # fmt: skip
+def test_a_refusal_reaches_the_app_as_a_http_error(
+    idle_edge: Edge, as_user, call, status, code, text
+):
+    error = as_user(idle_edge)(**{"name": "start-generation", **call})["error"]
+    assert (error["name"], error["status"]) == ("FunctionsHttpError", status)
+    assert error["body"]["code"] == code
+    assert error["body"]["error"] == error["body"]["message"] == error["body"]["msg"] == text
+
+
+def test_a_bad_token_is_401(idle_edge: Edge, as_user):
+    error = as_user(idle_edge, idle_edge.user_token(exp=1))("start-generation", {"body": BODY})[
+        "error"
+    ]
+    assert (error["status"], error["body"]["code"]) == (401, "UNAUTHORIZED_LEGACY_JWT")
+
+
+def test_without_a_session_the_clients_key_is_sent(start_edge, as_user):
+    edge = start_edge(ALLOW_ANON="true")
+    assert as_user(edge, None)("start-generation", {"body": BODY})["error"] is None
+    edge = start_edge(ALLOW_ANON="false")
+    error = as_user(edge, None)("start-generation", {"body": BODY})["error"]
+    assert (error["status"], error["body"]["error"]) == (401, "Unauthorized")
