@@ -89,12 +89,20 @@ async def health(request: Request) -> JSONResponse:
 
 
 async def ready(request: Request) -> JSONResponse:
-    """Whether to send requests here: 503 while the process stops, or its database does not answer. Asks nobody."""
+    """Whether to send requests here: 503 while the process stops, or its database does not answer. Asks nobody.
+
+    ``cron_silent_s``: how long cron has not called, once that is too long. Workers go on by themselves all the same.
+    """
     worker: Worker = request.state.worker
     listener: Listener = request.state.listener
+    silence = worker.clock_silent_for
     status = "stopping" if worker.draining else "ready" if worker.queue_up else "no database"
     return JSONResponse(
-        {"status": status, "notifications": listener.up},
+        {
+            "status": status,
+            "notifications": listener.up,
+            "cron_silent_s": round(silence.total_seconds()) if silence else None,
+        },
         status_code=200 if status == "ready" else 503,
     )
 

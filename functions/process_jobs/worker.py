@@ -58,7 +58,8 @@ class Worker:
         self.draining = False
         self.queue_up = True
         """Whether the last claim or renewal was answered."""
-        self._clock_ticks = True
+        self.clock_silent_for: timedelta | None = None
+        """How long cron has not called, once that is too long."""
 
     def wake(self) -> None:
         self._woken.set()
@@ -218,11 +219,11 @@ class Worker:
             missed = gone
 
     def _note_clock(self, silence: timedelta | None) -> None:
-        if silence and self._clock_ticks:
+        if silence and not self.clock_silent_for:
             log.warning("cron has not called process-jobs for %d s", silence.total_seconds())
-        elif not silence and not self._clock_ticks:
+        elif self.clock_silent_for and not silence:
             log.info("cron calls process-jobs again")
-        self._clock_ticks = not silence
+        self.clock_silent_for = silence
 
     def _note_queue(self, *, up: bool, detail: str = "") -> None:
         if up != self.queue_up:

@@ -5,6 +5,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 from multiprocessing.connection import Connection
 from typing import Any, LiteralString
@@ -51,9 +52,12 @@ def wakeups(url: str, samples: int) -> Iterator[Row]:
             statement: LiteralString = "select public.enqueue_job('bench', '{}')"
             figures = _measure(pipe, samples, lambda: execute(statement))
             yield "enqueue_job in plain SQL to handler start", *figures
-        with child(_serve, {"SUPABASE_DB_URL": url, "LOG_LEVEL": "ERROR"}) as pipe:
+        with (
+            child(_serve, {"SUPABASE_DB_URL": url, "LOG_LEVEL": "ERROR"}) as pipe,
+            ExitStack() as connected,
+        ):
             port, key = pipe.recv()
-            client = HTTPConnection("127.0.0.1", port)
+            client = connected.enter_context(closing(HTTPConnection("127.0.0.1", port)))
             headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
             def post() -> tuple[float, float]:

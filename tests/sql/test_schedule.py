@@ -251,14 +251,20 @@ def test_an_hour_without_ticks_is_seen(db: Database):
 def test_the_gateway_says_when_ticks_stop_and_come_again(db, start_edge, monkeypatch, capfd):
     monkeypatch.setattr("functions.process_jobs.queue.LEASE_S", 0.1)
     db.execute("insert into cron_ticks (ticked_at) values (now() - interval '1 hour')")
-    start_edge(LOG_LEVEL="INFO")
+    edge = start_edge(LOG_LEVEL="INFO")
+
+    def silent_s() -> int | None:
+        return edge.client.get(f"{edge.url}/ready").json()["cron_silent_s"]
+
     told = ""
     while "cron has not called process-jobs for 36" not in told:
         told += capfd.readouterr().err
+    assert (silent_s() or 0) >= 3600
     db.execute("select record_tick()")
     while "cron calls process-jobs again" not in told:
         told += capfd.readouterr().err
     assert told.count("has not called") == 1
+    assert silent_s() is None
 
 
 JOBS = "select jobname::text, schedule, command, database, username, active from cron.job order by jobid"
