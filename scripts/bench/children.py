@@ -67,6 +67,17 @@ def run_worker(
     uvloop.run(main())
 
 
+def ready_for_ever(pipe: Connection) -> Callable[[Resources], Awaitable[None]]:
+    """An ``until`` that says ready once the worker idles, and never comes."""
+
+    async def until(_: Resources) -> None:
+        await asyncio.sleep(1)  # its first looks are over
+        pipe.send("ready")
+        await asyncio.Event().wait()
+
+    return until
+
+
 class Gateway:
     """``python -m functions`` on a port of its own."""
 

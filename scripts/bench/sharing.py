@@ -10,7 +10,7 @@ import psycopg
 
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources
-from scripts.bench.children import child, run_worker
+from scripts.bench.children import child, ready_for_ever, run_worker
 
 JOB_S = 0.01
 CONCURRENCY = 4
@@ -62,9 +62,4 @@ def _work(pipe: Connection, settings: dict[str, str]) -> None:
         await asyncio.sleep(JOB_S)
         return {}
 
-    async def forever(_: Resources) -> None:
-        await asyncio.sleep(1)  # its first looks are over
-        pipe.send("ready")
-        await asyncio.Event().wait()
-
-    run_worker(settings, handler, forever)
+    run_worker(settings, handler, ready_for_ever(pipe))

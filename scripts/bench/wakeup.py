@@ -1,6 +1,5 @@
 """From an enqueue that is committed to the start of its handler in an idle worker; beside it a bare notification."""
 
-import asyncio
 import json
 import random
 import time
@@ -20,7 +19,7 @@ from functions._shared.resources import Resources
 from functions._shared.settings import Settings
 from functions.gateway import create_app
 from functions.process_jobs import jobs
-from scripts.bench.children import child, percentiles, run_worker
+from scripts.bench.children import child, percentiles, ready_for_ever, run_worker
 from scripts.bench.http import BODY
 from scripts.postgres import free_port
 from scripts.stack import bound
@@ -108,12 +107,7 @@ def _work(pipe: Connection, settings: dict[str, str]) -> None:
         pipe.send(time.monotonic())
         return {}
 
-    async def forever(_: Resources) -> None:
-        await asyncio.sleep(1)  # its first looks are over
-        pipe.send("ready")
-        await asyncio.Event().wait()
-
-    run_worker(settings, handler, forever)
+    run_worker(settings, handler, ready_for_ever(pipe))
 
 
 def _serve(pipe: Connection, settings: dict[str, str]) -> None:
