@@ -41,6 +41,8 @@ def main() -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        # Who reaches a socket is a proxy of this machine: the addresses it names are believed.
+        forwarded_allow_ips="*" if settings.edge_socket else None,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )

@@ -138,8 +138,12 @@ class FunctionsHost:
             name = scope["state"]["resources"].settings.functions_host
             host = dict(scope["headers"]).get(b"host", b"").partition(b":")[0]
             if name and host.decode("latin-1").lower() == name.lower():
-                path = f"{PREFIX}{scope['path']}"
-                scope = {**scope, "path": path, "raw_path": path.encode()}
+                raw_path = scope.get("raw_path") or scope["path"].encode()
+                scope = {
+                    **scope,
+                    "path": f"{PREFIX}{scope['path']}",
+                    "raw_path": PREFIX.encode() + raw_path,
+                }
         await self.app(scope, receive, send)
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import httpx
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
@@ -80,6 +80,8 @@ class Upstream:
                 await send({"type": "http.response.body", "body": b""})
             finally:
                 await response.aclose()
+        except ClientDisconnect:
+            return  # in the middle of its body; nobody is there to answer
         except httpx.HTTPError as error:
             log.warning("upstream: %s", type(error).__name__)
             if began:  # the client has to see that this is not all of it

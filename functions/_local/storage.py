@@ -48,9 +48,7 @@ class StorageError(Exception):
 async def upload(request: Request) -> Response:
     """Write an object, whole or not at all. 409 for one that exists, unless x-upsert or PUT."""
     file = _locate(request)
-    caller = await resources_of(request).auth.caller(request)
-    if caller.role != "service_role":
-        raise StorageError(403, "Unauthorized", "new row violates row-level security policy")
+    await _service_only(request)
     if file.suffix not in BY_SUFFIX:
         raise StorageError(
             415, "invalid_mime_type", f"mime type of {file.suffix or 'this name'} is not supported"
@@ -76,14 +74,8 @@ async def download(request: Request) -> Response:
 
 async def bucket(request: Request) -> Response:
     """The row of the one bucket there is, for the service role."""
-    settings = resources_of(request).settings
-    if not settings.local_stack:
-        raise NotFound("Not found")
-    if (await resources_of(request).auth.caller(request)).role != "service_role":
-        raise StorageError(403, "Unauthorized", "new row violates row-level security policy")
-    name = request.path_params["bucket"]
-    if name != settings.storage_bucket:
-        raise StorageError(404, "Bucket not found", "Bucket not found")
+    name = _served_bucket(request)
+    await _service_only(request)
     return JSONResponse(
         {
             "id": name,
@@ -98,21 +90,33 @@ async def bucket(request: Request) -> Response:
     )
 
 
-def _locate(request: Request) -> Path:
-    """The object's file, below the bucket's folder whatever its name tries. Raises StorageError."""
+async def _service_only(request: Request) -> None:
+    if (await resources_of(request).auth.caller(request)).role != "service_role":
+        raise StorageError(403, "Unauthorized", "new row violates row-level security policy")
+
+
+def _served_bucket(request: Request) -> str:
+    """The bucket that the path names, if it is ours. Raises StorageError, NotFound without the local stack."""
     settings = resources_of(request).settings
-    bucket: str = request.path_params["bucket"]
-    path: str = request.path_params["path"]
     if not settings.local_stack:
         raise NotFound("Not found")
-    if bucket != settings.storage_bucket:
+    name: str = request.path_params["bucket"]
+    if name != settings.storage_bucket:
         raise StorageError(404, "Bucket not found", "Bucket not found")
+    return name
+
+
+def _locate(request: Request) -> Path:
+    """The object's file, below the bucket's folder whatever its name tries. Raises StorageError."""
+    bucket = _served_bucket(request)
+    path: str = request.path_params["path"]
     parts = path.split("/")
     if not KEY.fullmatch(path) or any(
         part in {"", ".", ".."} or len(part) > MAX_NAME_BYTES for part in parts
     ):
         raise StorageError(400, "InvalidKey", f"Invalid key: {path}")
-    return settings.edge_data_dir.absolute().joinpath("storage", bucket, path)
+    data_dir = resources_of(request).settings.edge_data_dir
+    return data_dir.absolute().joinpath("storage", bucket, path)
 
 
 async def _read(request: Request) -> bytes:

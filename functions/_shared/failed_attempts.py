@@ -11,7 +11,10 @@ MAX_ADDRESSES = 10_000
 
 
 class FailedAttempts:
-    """``per_minute`` each address, 0 for no limit. An IPv6 network of 64 bits counts as one address."""
+    """``per_minute`` each address, 0 for no limit. An IPv6 network of 64 bits counts as one address.
+
+    Callers without one (a UNIX socket whose proxy names nobody) are not counted: they would share one count.
+    """
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute
@@ -28,6 +31,8 @@ class FailedAttempts:
             )
 
     def note(self, address: str) -> None:
+        if not address:
+            return
         network, now = _network(address), time.monotonic()
         began, count = self._failed.pop(network, (now, 0))
         if now - began >= WINDOW_S:

@@ -48,6 +48,7 @@ async def attempt(job: Job, resources: Resources) -> Ending | None:
     except (LeaseLost, *DATABASE_DOWN):
         raise
     except Exception:
+        # Whatever a handler breaks with, its job has to get an end, and the worker's other jobs go on.
         log.exception("job %s (%s): bug", job.id, job.job_type)
         return Ending(job=job, error="Internal error", error_class="bug")
     return None if result is None else Ending(job=job, result=result)

@@ -5,16 +5,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jose import jwk, jwt
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from functions._shared import signing_keys, tokens
+from functions._shared.errors import TooManyRequests
+from functions._shared.failed_attempts import FailedAttempts
 from functions._shared.settings import LOCAL_JWT_SECRET
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
@@ -232,7 +236,21 @@ def test_a_verified_token_is_looked_at_again_once_it_has_expired(edge: Edge, mon
     assert verified == [token] * 2
 
 
-def test_no_more_tokens_are_remembered_than_there_is_room_for(edge: Edge, monkeypatch):
+async def test_no_more_tokens_are_remembered_than_there_is_room_for(monkeypatch):
     monkeypatch.setattr(tokens, "MAX_KNOWN", 2)
-    for number in range(5):
-        assert status(edge, user_token(padding=number)) == 200
+    keys = signing_keys.SigningKeys(httpx.AsyncClient(), None, {})
+    remembered = tokens.Tokens(SecretStr(LOCAL_JWT_SECRET), keys)
+    given = [user_token(padding=number) for number in range(5)]
+    for token in given:
+        await remembered.verify(token)
+    assert [remembered.known(token) is not None for token in given] == [False] * 3 + [True] * 2
+
+
+def test_callers_without_an_address_are_not_counted_together():
+    failed = FailedAttempts(1)
+    for _ in range(3):
+        failed.note("")
+        failed.note("10.0.0.1")
+    failed.check("")
+    with pytest.raises(TooManyRequests):
+        failed.check("10.0.0.1")

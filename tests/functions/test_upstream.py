@@ -2,13 +2,15 @@
 
 import asyncio
 import hashlib
+import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import httpx
 import pytest
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
@@ -29,13 +31,18 @@ class Project:
 
     url: str = ""
     seen: list[Request] = field(default_factory=list)
+    cut: threading.Event = field(default_factory=threading.Event)
+    """Whether a request ended before its body did."""
 
     async def tell(self, request: Request) -> Response:
         self.seen.append(request)
         digest, size = hashlib.sha256(), 0
-        async for chunk in request.stream():
-            digest.update(chunk)
-            size += len(chunk)
+        try:
+            async for chunk in request.stream():
+                digest.update(chunk)
+                size += len(chunk)
+        except ClientDisconnect:
+            self.cut.set()
         return JSONResponse(
             {
                 "method": request.method,
@@ -194,16 +201,16 @@ def socket_url(edge: Edge, query: str = "apikey=k&vsn=2.0.0") -> str:
 
 
 async def test_a_websocket_goes_both_ways(edge: Edge):
-    async with connect(socket_url(edge), subprotocols=["phoenix"]) as socket:  # type: ignore[list-item]
-        assert socket.subprotocol == "phoenix"
-        await socket.send("hello")
-        assert await socket.recv() == "apikey=k&vsn=2.0.0 hello"
-        await socket.send(b"\x03\x00\x01")
-        assert await socket.recv() == b"\x01\x00\x03"
-        await socket.send("bye")
+    async with connect(socket_url(edge), subprotocols=["phoenix"]) as remote:  # type: ignore[list-item]
+        assert remote.subprotocol == "phoenix"
+        await remote.send("hello")
+        assert await remote.recv() == "apikey=k&vsn=2.0.0 hello"
+        await remote.send(b"\x03\x00\x01")
+        assert await remote.recv() == b"\x01\x00\x03"
+        await remote.send("bye")
         with pytest.raises(ConnectionClosed):
-            await socket.recv()
-        assert (socket.close_code, socket.close_reason) == (4001, "told so")
+            await remote.recv()
+        assert (remote.close_code, remote.close_reason) == (4001, "told so")
 
 
 async def test_a_refused_handshake_is_passed_on(edge: Edge):
@@ -211,6 +218,17 @@ async def test_a_refused_handshake_is_passed_on(edge: Edge):
         await connect(socket_url(edge, "apikey=bad"))
     assert refused.value.response.status_code == 401
     assert b"API key is missing" in (refused.value.response.body or b"")
+
+
+def test_a_client_that_hangs_up_in_its_upload_leaves_no_error(edge: Edge, project: Project, caplog):
+    target = httpx.URL(edge.url)
+    with socket.create_connection((target.host, target.port)) as client:
+        client.sendall(
+            b"POST /storage/v1/object/b/p HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\nhalf"
+        )
+    assert project.cut.wait(30)
+    assert edge.client.get(f"{edge.url}/rest/v1/rows").status_code == 200
+    assert not [line for line in caplog.records if line.levelname == "ERROR"]
 
 
 def test_functions_may_have_a_host_name_of_their_own(start_edge):
