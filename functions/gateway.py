@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions._local import storage
 from functions._shared.envelope import Envelope
-from functions._shared.errors import EXCEPTION_HANDLERS, Forbidden, NotFound, error_response
+from functions._shared.errors import Forbidden, NotFound, error_response
+from functions._shared.function_app import function_app
 from functions._shared.listener import Listener
 from functions._shared.logs import configure_logging
 from functions._shared.quotas import keep_quotas
@@ -205,15 +206,14 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                     loop.cancel()
                 await asyncio.gather(*loops, return_exceptions=True)
 
-    starlette = Starlette(
-        routes=[
+    starlette = function_app(
+        [
             Route("/health", health),
             Route("/ready", ready),
             Mount(PREFIX, app=call_function),
             *(Mount(f"/{service}/v1", app=call_upstream) for service in SERVICES),
         ],
         lifespan=lifespan,
-        exception_handlers=EXCEPTION_HANDLERS,
     )
     return Envelope(LoopbackOnly(FunctionsHost(starlette)))
 

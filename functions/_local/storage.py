@@ -12,13 +12,13 @@ import tempfile
 from pathlib import Path
 from uuid import uuid4
 
-from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from functions._shared.errors import EXCEPTION_HANDLERS, NotFound
+from functions._shared.errors import NotFound
+from functions._shared.function_app import function_app
 from functions._shared.pictures import CONTENT_TYPES
 from functions._shared.resources import resources_of
 
@@ -153,19 +153,11 @@ async def on_storage_error(request: Request, error: Exception) -> Response:
     return JSONResponse(error.body, status_code=400)
 
 
-async def on_disconnect(request: Request, error: Exception) -> Response:
-    return Response(status_code=400)  # nobody is there to read it
-
-
-app = Starlette(
-    routes=[
+app = function_app(
+    [
         Route("/bucket/{bucket}", bucket, methods=["GET"]),
         Route("/object/public/{bucket}/{path:path}", download, methods=["GET"]),
         Route("/object/{bucket}/{path:path}", upload, methods=["POST", "PUT"]),
     ],
-    exception_handlers={
-        **EXCEPTION_HANDLERS,
-        StorageError: on_storage_error,
-        ClientDisconnect: on_disconnect,
-    },
+    handlers={StorageError: on_storage_error},
 )

@@ -1,4 +1,4 @@
-"""Every expected failure, and the one place where it becomes HTTP.
+"""Every expected failure, and how it reads over HTTP.
 
 FunctionError              500
 ├── GenerationFailed       500   no picture came of it; says whether trying again may help
@@ -17,17 +17,9 @@ FunctionError              500
 LeaseLost is not one of them: only workers meet it, and they stop quietly.
 """
 
-import logging
 from collections.abc import Mapping
-from typing import Any
 
-import psycopg
-import psycopg_pool
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import JSONResponse
-
-log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
 
@@ -138,38 +130,3 @@ def error_response(error: FunctionError) -> JSONResponse:
     body = {"success": False, "error": text, "message": text, "msg": text, "code": error.code}
     headers = {"sb-error-code": error.code, **error.headers}
     return JSONResponse(body, status_code=error.status, headers=headers)
-
-
-async def on_function_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, FunctionError)
-    return error_response(error)
-
-
-async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    if error.status_code == 405:
-        return error_response(MethodNotAllowed(f"Method {request.method} is not allowed here"))
-    return error_response(NotFound("Not found"))
-
-
-async def on_database_down(request: Request, error: Exception) -> JSONResponse:
-    log.warning("database not reachable: %s", type(error).__name__)
-    return error_response(
-        Unavailable("The database is not reachable at the moment, please try again")
-    )
-
-
-async def on_bug(request: Request, error: Exception) -> JSONResponse:
-    # The text of an unexpected error may hold anything, a key included: it is for the log, not the caller.
-    log.error("unexpected error in %s", request.url.path, exc_info=error)
-    return error_response(FunctionError("Internal error"))
-
-
-EXCEPTION_HANDLERS: Mapping[Any, Any] = {
-    FunctionError: on_function_error,
-    HTTPException: on_http_exception,
-    psycopg.OperationalError: on_database_down,
-    psycopg_pool.PoolTimeout: on_database_down,
-    Exception: on_bug,
-}
-"""For every Starlette app of the project."""

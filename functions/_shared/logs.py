@@ -1,7 +1,11 @@
 """Log lines for people (console) or programs (json). Prompts, tokens and keys are never in them."""
 
 import logging
+from collections.abc import Iterator
+from typing import Any
 
+import psycopg
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from functions._shared.envelope import request_id
@@ -13,11 +17,14 @@ def configure_logging(settings: Settings) -> None:
     handler = logging.StreamHandler()
     if settings.log_format == "json":
         handler.setFormatter(
-            JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s")
+            DiscreetJsonFormatter(
+                "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s",
+                reserved_attrs=[*RESERVED_ATTRS, "request"],
+            )
         )
     else:
         handler.setFormatter(
-            logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s%(request)s")
+            DiscreetFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s%(request)s")
         )
     handler.addFilter(_name_request)
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
@@ -26,6 +33,31 @@ def configure_logging(settings: Settings) -> None:
     logging.getLogger("psycopg.pool").setLevel(
         logging.ERROR
     )  # it warns at each reconnect attempt; we say it once
+
+
+class DiscreetFormatter(logging.Formatter):
+    """Tracebacks without the rows that PostgreSQL quotes in an error's details: prompts are among them."""
+
+    def formatException(self, ei: Any) -> str:
+        text = super().formatException(ei)
+        for error in _chain(ei[1]):
+            if isinstance(error, psycopg.Error) and error.diag.message_primary:
+                text = text.replace(str(error), error.diag.message_primary)
+        return text
+
+
+class DiscreetJsonFormatter(DiscreetFormatter, JsonFormatter):
+    pass
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """``error`` and all that it came of."""
+    if error:
+        yield error
+        yield from _chain(error.__cause__)
+        yield from _chain(error.__context__)
+        for part in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+            yield from _chain(part)
 
 
 def _name_request(record: logging.LogRecord) -> bool:

@@ -5,13 +5,13 @@ from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from functions._shared.bodies import read_body
-from functions._shared.errors import EXCEPTION_HANDLERS, FunctionError
+from functions._shared.errors import FunctionError
+from functions._shared.function_app import function_app
 from functions._shared.generation_request import LegacyRequest
 from functions._shared.pictures import fetch_and_store
 from functions._shared.quotas import check_quota
@@ -80,7 +80,6 @@ async def _make(
     return result, stored
 
 
-app = Starlette(
-    routes=[Route("/generate-image", handle, methods=["POST"])],
-    exception_handlers=EXCEPTION_HANDLERS,
+app = function_app(
+    [Route("/generate-image", handle, methods=["POST"])],
 )

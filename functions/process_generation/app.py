@@ -2,13 +2,12 @@
 
 from dataclasses import asdict
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from functions._shared.bodies import read_body
-from functions._shared.errors import EXCEPTION_HANDLERS
+from functions._shared.function_app import function_app
 from functions._shared.generation_request import GenerationRequest
 from functions._shared.resources import resources_of
 from functions.process_generation import webhook
@@ -24,10 +23,9 @@ async def handle(request: Request) -> JSONResponse:
     return JSONResponse({"success": True, **asdict(result)})
 
 
-app = Starlette(
-    routes=[
+app = function_app(
+    [
         Route("/process-generation", handle, methods=["POST"]),
         Route("/process-generation/webhook", webhook.handle, methods=["POST"]),
     ],
-    exception_handlers=EXCEPTION_HANDLERS,
 )

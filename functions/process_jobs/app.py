@@ -1,13 +1,12 @@
 """Route process-jobs."""
 
 from pydantic import BaseModel, ConfigDict
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from functions._shared.bodies import read_body
-from functions._shared.errors import EXCEPTION_HANDLERS
+from functions._shared.function_app import function_app
 from functions._shared.resources import resources_of
 from functions.process_jobs import queue
 from functions.process_jobs.worker import Worker
@@ -44,7 +43,6 @@ async def handle(request: Request) -> JSONResponse:
     )
 
 
-app = Starlette(
-    routes=[Route("/process-jobs", handle, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])],
-    exception_handlers=EXCEPTION_HANDLERS,
+app = function_app(
+    [Route("/process-jobs", handle, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])],
 )

@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import psycopg
 import psycopg_pool
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from storage3.exceptions import StorageApiError
 
-from functions._shared.errors import EXCEPTION_HANDLERS, FunctionError
+from functions._shared.errors import FunctionError
+from functions._shared.function_app import function_app
 from functions._shared.resources import Resources, resources_of
 from functions.process_jobs import queue
 
@@ -101,7 +101,6 @@ async def _ask(check: Check, resources: Resources) -> dict[str, Any]:
     return {"ok": ok, "detail": detail, "ms": round((time.monotonic() - began) * 1000)}
 
 
-app = Starlette(
-    routes=[Route("/process-jobs-test", handle, methods=["GET", "POST"])],
-    exception_handlers=EXCEPTION_HANDLERS,
+app = function_app(
+    [Route("/process-jobs-test", handle, methods=["GET", "POST"])],
 )

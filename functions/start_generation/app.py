@@ -6,14 +6,14 @@ import re
 from typing import Any
 from uuid import UUID
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from functions._shared.bodies import read_object, validate
 from functions._shared.database import refused
-from functions._shared.errors import EXCEPTION_HANDLERS, InvalidRequest, NotFound
+from functions._shared.errors import InvalidRequest, NotFound
+from functions._shared.function_app import function_app
 from functions._shared.generation_request import StartRequest
 from functions._shared.generations import find_generation
 from functions._shared.resources import Resources, resources_of
@@ -113,12 +113,11 @@ def _generation_id(request: Request) -> UUID:
         raise NotFound("Generation not found") from None
 
 
-app = Starlette(
-    routes=[
+app = function_app(
+    [
         Route("/start-generation", start, methods=["POST"]),
         Route("/start-generation/{generation_id}", show, methods=["GET"]),
         Route("/start-generation/{generation_id}", cancel, methods=["DELETE"]),
         Route("/start-generation/{generation_id}/events", events, methods=["GET"]),
     ],
-    exception_handlers=EXCEPTION_HANDLERS,
 )

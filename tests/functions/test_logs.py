@@ -1,0 +1,48 @@
+"""What goes wrong unexpectedly: said once, to those who run it, and without what users wrote."""
+
+import json
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.conftest import Edge, until_ended
+
+SECRET = "a very private prompt"
+BODY = {"prompt": SECRET, "model_id": "black-forest-labs/flux-schnell"}
+
+
+def test_a_connection_outlives_an_unexpected_error(idle_edge: Edge, db):
+    db.execute("alter table image_generations add constraint never check (prompt = '')")
+    connection = HTTPConnection(urlsplit(idle_edge.url).netloc, timeout=30)
+    headers = {"Authorization": f"Bearer {idle_edge.user_token()}"}
+    for _ in range(3):
+        connection.request("POST", "/functions/v1/start-generation", json.dumps(BODY), headers)
+        answer = connection.getresponse()
+        assert answer.status == 500
+        assert json.loads(answer.read())["error"] == "Internal error"
+    connection.close()
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_no_log_line_holds_a_prompt_token_or_key(start_edge, db, capsys, log_format):
+    edge: Edge = start_edge(LOG_LEVEL="DEBUG", LOG_FORMAT=log_format)
+    done = edge.post("start-generation", BODY).json()["generation_id"]
+    assert until_ended(edge, done)["status"] == "completed"
+    edge.post("start-generation", {**BODY, "width": "wide"})
+    edge.post("start-generation", {**BODY, "model_id": "no/such"})
+    edge.post("process-generation", {**BODY, "model_id": "no/such"}, edge.service_role_key)
+    db.execute("alter table image_generations add constraint never check (prompt = '') not valid")
+    token = edge.user_token()
+    assert edge.post("start-generation", BODY, token).status_code == 500
+    said = capsys.readouterr().err
+    assert "violates check constraint" in said
+    for secret in (SECRET, token, edge.anon_key, edge.service_role_key):
+        assert secret not in said
+    if log_format == "json":
+        lines = [json.loads(line) for line in said.splitlines()]
+        errors = [line for line in lines if line["levelname"] == "ERROR"]
+        assert len(errors) == 1
+        assert errors[0]["request_id"]
+    else:
+        assert said.count(" ERROR ") == 1
