@@ -7,12 +7,10 @@ import uvicorn
 from functions._shared.settings import Settings, SettingsError
 from functions.drain import stop_quietly
 from functions.gateway import create_app, is_loopback
+from functions.server import UVICORN
 
 GRACE_S = 30
 """What open requests get at a stop; generate-image may take longer, and is then ended."""
-
-KEEP_ALIVE_S = 75
-"""Longer than proxies keep an idle connection, so that none sends a request into one that is being closed."""
 
 
 def main() -> int:
@@ -27,7 +25,6 @@ def main() -> int:
         print(f"Cannot start: {error}", file=sys.stderr)
         return 1
     stop_quietly()
-    # Our log set-up, not uvicorn's; the access log would hold what apps put into query strings.
     uvicorn.run(
         # Several processes read their settings themselves.
         create_app(settings) if settings.edge_workers == 1 else "functions.gateway:app",
@@ -35,16 +32,10 @@ def main() -> int:
         port=settings.edge_port,
         uds=str(settings.edge_socket) if settings.edge_socket else None,
         workers=settings.edge_workers,
-        loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
-        log_config=None,
-        access_log=False,
-        server_header=False,
         # Who reaches a socket is a proxy of this machine: the addresses it names are believed.
         forwarded_allow_ips="*" if settings.edge_socket else None,
-        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
+        **UVICORN,
     )
     return 0
 

@@ -28,6 +28,7 @@ from functions._shared.resources import open_resources
 from functions._shared.settings import Settings
 from functions.drain import called_at_stop
 from functions.generate_image_legacy.app import app as generate_image
+from functions.openapi import document
 from functions.process_generation.app import app as process_generation
 from functions.process_generation.poller import Poller
 from functions.process_jobs.app import app as process_jobs
@@ -106,6 +107,12 @@ async def ready(request: Request) -> JSONResponse:
         },
         status_code=200 if status == "ready" else 503,
     )
+
+
+async def openapi(request: Request) -> JSONResponse:
+    """What this gateway's functions take and answer, for tools and readers; no token is asked for."""
+    settings: Settings = request.state.resources.settings
+    return JSONResponse(document(f"{settings.public_base}{PREFIX}"))
 
 
 class LoopbackOnly:
@@ -210,6 +217,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         [
             Route("/health", health),
             Route("/ready", ready),
+            Route(f"{PREFIX}/openapi.json", openapi),
             Mount(PREFIX, app=call_function),
             *(Mount(f"/{service}/v1", app=call_upstream) for service in SERVICES),
         ],

@@ -180,7 +180,7 @@ async def _both_ways(remote: ClientConnection, receive: Receive, send: Send) -> 
         for way in done:
             try:
                 way.result()
-            except ConnectionClosed:
+            except (ConnectionClosed, OSError):  # OSError: the client's side is gone
                 pass  # the other way tells its side
     finally:
         for way in ways:

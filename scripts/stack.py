@@ -18,6 +18,7 @@ from functions._local.defaults import SANDBOX_TOKEN, local_environment, uses_san
 from functions._local.sandbox.app import create_sandbox
 from functions._shared.settings import Settings, SettingsError
 from functions.gateway import create_app, is_loopback
+from functions.server import UVICORN
 from scripts.postgres import StartError, cluster
 from scripts.schema import apply_schema
 
@@ -116,13 +117,7 @@ def bound(host: str, port: int, name: str) -> Iterator[socket.socket]:
 def serving(app: ASGIApp, listener: socket.socket) -> Iterator[None]:
     """Serve ``app`` on ``listener`` from a thread: there uvicorn leaves the process's signals alone."""
     config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-        log_level="warning",
-        timeout_graceful_shutdown=GRACE_S,
-        ws="websockets-sansio",
+        app, lifespan="on", log_level="warning", timeout_graceful_shutdown=GRACE_S, **UVICORN
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -1,5 +1,6 @@
 """Request body → checked model, or an InvalidRequest that names the field."""
 
+import asyncio
 import json
 import zlib
 from typing import Any, NoReturn, TypeVar
@@ -7,9 +8,16 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from functions._shared.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from functions._shared.errors import (
+    InvalidRequest,
+    PayloadTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
 
 MAX_BODY_BYTES = 1024 * 1024
+BODY_S = 60.0
+"""What a whole body may take to arrive."""
 GZIP = 16 + zlib.MAX_WBITS
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 REQUIRED = {"prompt": "Prompt is required", "model_id": "Model ID is required"}
@@ -56,14 +64,25 @@ def _in_words(problem: Any) -> str:
 
 
 async def read_raw(request: Request) -> bytes:
-    """The bytes that were meant, gzip undone. Raises PayloadTooLarge before reading on, UnsupportedMediaType."""
+    """The bytes that were meant, gzip undone.
+
+    Raises PayloadTooLarge before reading on, UnsupportedMediaType, RequestTimeout.
+    """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
         raise _too_large()
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"", "identity", "gzip"}:
         raise UnsupportedMediaType(f"Content-Encoding {encoding[:20]} is not supported: send gzip")
-    unzip = zlib.decompressobj(wbits=GZIP) if encoding == "gzip" else None
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await _read(request, zipped=encoding == "gzip")
+    except TimeoutError:
+        raise RequestTimeout("The body took too long to arrive") from None
+
+
+async def _read(request: Request, *, zipped: bool) -> bytes:
+    unzip = zlib.decompressobj(wbits=GZIP) if zipped else None
     raw = bytearray()
     async for chunk in request.stream():
         # One byte beyond the limit tells enough: what a small body may unfold to is not unfolded.

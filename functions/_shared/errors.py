@@ -7,17 +7,19 @@ FunctionError              500
 ├── Forbidden              403   a good token that may not do this
 ├── NotFound               404   no such thing, or not the caller's: we do not say which
 ├── MethodNotAllowed       405
+├── RequestTimeout         408   the request did not arrive in time
 ├── Conflict               409   the thing is in no state for this
 ├── PayloadTooLarge        413
 ├── UnsupportedMediaType   415   a body in an encoding we do not read
 ├── KeyReused              422   an Idempotency-Key that came with another body before
 ├── TooManyRequests        429   says when to come back
+├── HeadersTooLarge        431
 ├── BadGateway             502   the Supabase behind us does not answer
 └── Unavailable            503   the database does not answer; trying again will help
 LeaseLost is not one of them: only workers meet it, and they stop quietly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from starlette.responses import JSONResponse
 
@@ -53,7 +55,17 @@ class NotFound(FunctionError):
 
 
 class MethodNotAllowed(FunctionError):
+    """``allowed`` are the methods there are."""
+
     status, code = 405, "METHOD_NOT_ALLOWED"
+
+    def __init__(self, message: str, *, allowed: Iterable[str]) -> None:
+        super().__init__(message)
+        self.headers = {"Allow": ", ".join(sorted(allowed))}
+
+
+class RequestTimeout(FunctionError):
+    status, code = 408, "REQUEST_TIMEOUT"
 
 
 class Conflict(FunctionError):
@@ -87,6 +99,10 @@ class TooManyRequests(FunctionError):
     ) -> None:
         super().__init__(message, code=code)
         self.headers = {"Retry-After": str(retry_after_s), **(headers or {})}
+
+
+class HeadersTooLarge(FunctionError):
+    status, code = 431, "HEADERS_TOO_LARGE"
 
 
 class BadGateway(FunctionError):

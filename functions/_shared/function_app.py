@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from functions._shared.errors import (
@@ -86,8 +86,20 @@ async def on_function_error(request: Request, error: Exception) -> JSONResponse:
 async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        return error_response(MethodNotAllowed(f"Method {request.method} is not allowed here"))
+        return error_response(
+            MethodNotAllowed(
+                f"Method {request.method} is not allowed here", allowed=_methods_at(request)
+            )
+        )
     return error_response(NotFound("Not found"))
+
+
+def _methods_at(request: Request) -> set[str]:
+    """Of all routes at the request's path: the error knows only those of one."""
+    routes: Sequence[BaseRoute] = request.app.routes
+    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    methods = [route.methods or () for route in here if isinstance(route, Route)]
+    return {"OPTIONS"}.union(*methods)
 
 
 async def on_disconnect(request: Request, error: Exception) -> Response:

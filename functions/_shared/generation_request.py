@@ -40,37 +40,48 @@ def _ratio(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-Whole = Annotated[int, BeforeValidator(_whole)]
-Side = Annotated[Whole, Field(ge=64, le=MAX_SIDE_PX)]
+def _shown(pattern: str) -> Any:
+    """What a validator of ours asks for, for readers of the JSON Schema."""
+    return Field(json_schema_extra={"pattern": pattern})
+
+
+Text = Annotated[str, AfterValidator(_storable), _shown(r"^[^\x00]*$")]
+Filled = Annotated[Text, AfterValidator(_not_blank), _shown(r"^[^\x00]*[^\s\x00][^\x00]*$")]
+WHOLE = BeforeValidator(_whole)
+Side = Annotated[int, Field(ge=64, le=MAX_SIDE_PX), WHOLE]
 
 
 class GenerationRequest(BaseModel):
     """One picture to make. Absent means "the model's own default"; 0 is a value like any other."""
 
     model_config = ConfigDict(
-        strict=True, frozen=True, extra="ignore", allow_inf_nan=False, protected_namespaces=()
+        strict=True,
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
     )
 
-    prompt: Annotated[Text, Field(max_length=MAX_PROMPT_CHARACTERS), AfterValidator(_not_blank)]
-    model_id: Annotated[Text, Field(max_length=200), AfterValidator(_not_blank)]
+    prompt: Annotated[Filled, Field(max_length=MAX_PROMPT_CHARACTERS)]
+    model_id: Annotated[Filled, Field(max_length=200)]
     """``owner/name`` as Replicate spells it, or an alias of the catalogue."""
     model_version: Annotated[Text, Field(max_length=200)] | None = None
     width: Side | None = None
     """Pixels."""
     height: Side | None = None
     """Pixels."""
-    num_inference_steps: Annotated[Whole, Field(ge=1, le=1000)] | None = None
+    num_inference_steps: Annotated[int, Field(ge=1, le=1000), WHOLE] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
-    seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1), WHOLE] | None = None
     negative_prompt: Annotated[Text, Field(max_length=MAX_PROMPT_CHARACTERS)] | None = None
     source_image_url: Annotated[Text, Field(pattern=r"^(https?://|data:image/)")] | None = None
     strength: Annotated[float, Field(ge=0, le=1)] | None = None
     """How far the result may leave the source image: 0 keeps it, 1 ignores it."""
     style: Annotated[Text, Field(max_length=200)] | None = None
-    aspect_ratio: Annotated[Text, AfterValidator(_ratio)] | None = None
+    aspect_ratio: Annotated[Text, AfterValidator(_ratio), _shown(_RATIO.pattern)] | None = None
     """``16:9``; with one side given it gives the other, and beside two it counts for nothing."""
-    num_outputs: Annotated[Whole, Field(ge=1, le=MAX_OUTPUTS)] | None = None
+    num_outputs: Annotated[int, Field(ge=1, le=MAX_OUTPUTS), WHOLE] | None = None
     output_format: Literal["webp", "png", "jpg", "jpeg", "svg"] | None = None
 
 

@@ -1,15 +1,6 @@
 // Calls read from stdin as JSON lines, each {name, options, form}; prints {data, error} for each, as an app would see them.
-import { createClient } from '@supabase/supabase-js'
 import { createInterface } from 'node:readline'
-import WebSocket from 'ws'
-
-const { SUPABASE_URL, SUPABASE_KEY, TOKEN } = process.env
-const global = TOKEN ? { headers: { Authorization: `Bearer ${TOKEN}` } } : undefined
-const supabase = createClient(SUPABASE_URL, SUPABASE_KEY, {
-  auth: { persistSession: false, autoRefreshToken: false },
-  realtime: { transport: WebSocket }, // node 20 has none of its own, and the client wants one
-  ...(global ? { global } : {}),
-})
+import { supabase } from './client.mjs'
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { name, options = {}, form } = JSON.parse(line)

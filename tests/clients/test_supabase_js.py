@@ -1,60 +1,38 @@
 """The real supabase-js, run by node, against a live gateway: what an app's own code gets to see."""
 
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.clients.node import NEWEST, VERSIONS, needs_node, run_node
 from tests.conftest import Edge
 
-HERE = Path(__file__).parent
 BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("node") is None, reason="supabase-js needs node"),
-    pytest.mark.skipif(
-        not (HERE / "node_modules" / "@supabase").is_dir(),
-        reason="supabase-js is not there: npm install --no-package-lock in tests/clients",
-    ),
-]
+pytestmark = needs_node
 
 Invoke = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
 def as_user() -> Callable[..., Invoke]:
-    def client(edge: Edge, token: str | None = "") -> Invoke:
+    def client(edge: Edge, token: str | None = "", version: str = NEWEST) -> Invoke:
         token = edge.user_token() if token == "" else token
-        environ = {"SUPABASE_URL": edge.url, "SUPABASE_KEY": edge.anon_key, "TOKEN": token or ""}
 
         def invoke(name: str, options: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-            call = json.dumps({"name": name, "options": options or {}, **more})
-            done = subprocess.run(
-                ["node", "invoke.mjs"],
-                cwd=HERE,
-                env={**os.environ, **environ},
-                input=call,
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr
-            told: dict[str, Any] = json.loads(done.stdout)
-            return told
+            call = {"name": name, "options": options or {}, **more}
+            return run_node("invoke.mjs", edge, token, version, call)
 
         return invoke
 
     return client
 
 
-def test_a_picture_from_start_to_end(edge: Edge, as_user):
-    invoke = as_user(edge)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_picture_from_start_to_end(edge: Edge, as_user, version):
+    invoke = as_user(edge, version=version)
     started = invoke("start-generation", {"body": BODY})
     assert started["error"] is None
     assert started["data"]["success"] is True
@@ -64,6 +42,8 @@ def test_a_picture_from_start_to_end(edge: Edge, as_user):
     assert row["images"][0]["public_url"].startswith(edge.url)
     again = invoke(name, {"method": "DELETE"})["error"]
     assert (again["status"], again["body"]["code"]) == (409, "CONFLICT")
+    nobody = as_user(edge, edge.user_token(exp=1), version)("start-generation", {"body": BODY})
+    assert nobody["error"]["body"]["error"] == "Invalid JWT"
 
 
 def test_the_blocking_function_answers_with_the_picture(edge: Edge, as_user):

@@ -23,19 +23,24 @@ def test_an_unknown_function_is_404(idle_edge: Edge, name):
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
+    ("method", "path", "allowed"),
     [
-        ("GET", "start-generation"),
-        ("DELETE", "start-generation"),
-        ("POST", "start-generation/11111111-1111-4111-8111-111111111111"),
-        ("GET", "process-generation"),
-        ("PUT", "generate-image"),
-        ("TRACE", "process-jobs"),
+        ("GET", "start-generation", "OPTIONS, POST"),
+        ("DELETE", "start-generation", "OPTIONS, POST"),
+        (
+            "POST",
+            "start-generation/11111111-1111-4111-8111-111111111111",
+            "DELETE, GET, HEAD, OPTIONS",
+        ),
+        ("GET", "process-generation", "OPTIONS, POST"),
+        ("PUT", "generate-image", "OPTIONS, POST"),
+        ("TRACE", "process-jobs", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),
     ],
 )
-def test_other_methods_are_405(idle_edge: Edge, method, path):
+def test_other_methods_are_405(idle_edge: Edge, method, path, allowed):
     answer = idle_edge.call(method, path)
     assert (answer.status_code, answer.json()["code"]) == (405, "METHOD_NOT_ALLOWED")
+    assert answer.headers["allow"] == allowed
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, "unknown"])

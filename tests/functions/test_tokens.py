@@ -1,5 +1,6 @@
 """Tokens signed with the project's keys: which are believed, when keys are asked for, who has guessed too often."""
 
+import hmac
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from jose import jwk, jwt
+from jose import jwe, jwk, jwt
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -144,6 +145,9 @@ BAD = {
     "an audience that is no text": lambda: sign("ES256", aud=7),
     "a list as its role": lambda: sign("ES256", role=["authenticated"]),
     "claims that are no object": lambda: tokens.jwt.jws.sign(b"[1]", PRIVATE["ES256"], {"kid": "ES256"}, "ES256"),
+    "encrypted, and unfolding to much": lambda: jwe.encrypt(
+        bytes(10_000_000), "k" * 32, jwe.ALGORITHMS.A256GCM, jwe.ALGORITHMS.DIR, jwe.ZIPS.DEF
+    ).decode(),
     "deeply nested claims": lambda: tokens.jwt.jws.sign(
         b'{"a":' * 2000 + b"1" + b"}" * 2000, PRIVATE["ES256"], {"kid": "ES256"}, "ES256"
     ),
@@ -234,6 +238,27 @@ def test_a_verified_token_is_looked_at_again_once_it_has_expired(edge: Edge, mon
     monkeypatch.setattr(tokens, "LEEWAY_S", -100)
     assert status(edge, token) == 401
     assert verified == [token] * 2
+
+
+def test_every_opaque_key_is_compared_in_constant_time(start_edge, monkeypatch):
+    """So that no answer comes sooner for a key that is nearly right, or the first of several."""
+    edge = start_edge(
+        ALLOW_ANON="false",
+        SUPABASE_SECRET_KEYS='{"a": "sb_secret_aaaa", "b": "sb_secret_bbbb"}',
+        SUPABASE_PUBLISHABLE_KEYS='{"a": "sb_publishable_aaaa"}',
+    )
+    compared = []
+    compare_digest = hmac.compare_digest
+
+    def counted(known: bytes, given: bytes) -> bool:
+        compared.append(known)
+        return compare_digest(known, given)
+
+    monkeypatch.setattr("functions._shared.auth.hmac.compare_digest", counted)
+    for key, expected in (("sb_publishable_aaaa", 401), ("sb_secret_bbbc", 401), ("sb_x", 401)):
+        compared.clear()
+        assert status(edge, key) == expected
+        assert sorted(compared) == [b"sb_publishable_aaaa", b"sb_secret_aaaa", b"sb_secret_bbbb"]
 
 
 async def test_no_more_tokens_are_remembered_than_there_is_room_for(monkeypatch):

@@ -5,6 +5,7 @@ import hashlib
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import httpx
@@ -13,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from supabase import ClientOptions, create_client
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -75,6 +76,12 @@ class Project:
             await socket.send_denial_response(JSONResponse({"error": "API key is missing"}, 401))
             return
         await socket.accept(subprotocol=next(iter(socket.scope["subprotocols"]), None))
+        if socket.query_params.get("apikey") == "flood":
+            with suppress(OSError, WebSocketDisconnect):
+                while True:
+                    await socket.send_bytes(bytes(65536))
+            self.cut.set()
+            return
         while (message := await socket.receive())["type"] == "websocket.receive":
             if message.get("text") == "bye":
                 await socket.close(4001, "told so")
@@ -211,6 +218,16 @@ async def test_a_websocket_goes_both_ways(edge: Edge):
         with pytest.raises(ConnectionClosed):
             await remote.recv()
         assert (remote.close_code, remote.close_reason) == (4001, "told so")
+
+
+async def test_a_websocket_that_is_cut_leaves_no_error(edge: Edge, project: Project, caplog):
+    """In the middle of what it is told."""
+    url = edge.url.replace("http", "ws")
+    async with connect(f"{url}/realtime/v1/websocket?apikey=flood", proxy=None) as socket:
+        await socket.recv()
+        socket.transport.abort()
+    await asyncio.to_thread(project.cut.wait)
+    assert [record for record in caplog.records if record.name == "functions.upstream"] == []
 
 
 async def test_a_refused_handshake_is_passed_on(edge: Edge):
