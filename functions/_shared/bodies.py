@@ -34,7 +34,7 @@ async def read_body(request: Request, model: type[M]) -> M:
 async def read_object(request: Request) -> dict[str, Any]:
     """The body as a JSON object, whatever its content type says; no body is ``{}``."""
     raw = await read_raw(request)
-    if not raw.strip():
+    if not raw:
         return {}
     try:
         body = json.loads(raw, parse_constant=_refuse_constant)

@@ -31,11 +31,12 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-_RATIO = re.compile(r"\d{1,4}(\.\d{1,4})?:\d{1,4}(\.\d{1,4})?", re.ASCII)
+_SIDE = r"(?!0+(\.0+)?(:|$))[0-9]{1,4}(\.[0-9]{1,4})?"
+_RATIO = re.compile(f"^{_SIDE}:{_SIDE}$")
 
 
 def _ratio(text: str) -> str:
-    if not _RATIO.fullmatch(text) or 0 in (float(side) for side in text.split(":")):
+    if not _RATIO.fullmatch(text):
         raise PydanticCustomError("ratio", "must be a ratio such as 16:9")
     return text
 
@@ -75,7 +76,14 @@ class GenerationRequest(BaseModel):
     guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1), WHOLE] | None = None
     negative_prompt: Annotated[Text, Field(max_length=MAX_PROMPT_CHARACTERS)] | None = None
-    source_image_url: Annotated[Text, Field(pattern=r"^(https?://|data:image/)")] | None = None
+    source_image_url: (
+        Annotated[
+            Text,
+            Field(pattern=r"^(https?://|data:image/)"),
+            _shown(r"^(https?://|data:image/)[^\x00]*$"),
+        ]
+        | None
+    ) = None
     strength: Annotated[float, Field(ge=0, le=1)] | None = None
     """How far the result may leave the source image: 0 keeps it, 1 ignores it."""
     style: Annotated[Text, Field(max_length=200)] | None = None
@@ -88,7 +96,12 @@ class GenerationRequest(BaseModel):
 class StartRequest(GenerationRequest):
     """start-generation's body: a generation, and perhaps where to tell of its end."""
 
-    webhook_url: Annotated[Text, Field(pattern=r"^https?://", max_length=2000)] | None = None
+    webhook_url: (
+        Annotated[
+            Text, Field(pattern=r"^https?://", max_length=2000), _shown(r"^https?://[^\x00]*$")
+        ]
+        | None
+    ) = None
 
 
 class LegacyRequest(GenerationRequest):
