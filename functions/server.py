@@ -26,6 +26,7 @@ KEEP_ALIVE_S = 75
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's, which would wait for a head for ever and keep however much of it has come."""
 
+    _in_body = False
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
 
@@ -38,7 +39,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
+        answered = self.cycle is None or self.cycle.response_complete
+        # A body that was refused may still come: only after it there can be another head.
+        if answered and not self._in_body and self._head_timer is None:
             self._begin_head()
         self._head_bytes += len(data)
         super().data_received(data)
@@ -47,7 +50,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._end_head()
+        self._in_body = True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
 
     def _begin_head(self) -> None:
         self._head_bytes = 0

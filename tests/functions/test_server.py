@@ -80,6 +80,20 @@ def test_the_second_head_of_a_connection_is_bounded_too(
     assert b" 408 " in until_closed(connection)
 
 
+def test_the_body_of_a_refused_request_may_come_all_the_same(idle_edge: Edge, dial: Connect):
+    """Clients send it before they read, and lose the answer where they are hung up on."""
+    size = 40 * MAX_HEAD_BYTES
+    head = (
+        "POST /functions/v1/start-generation HTTP/1.1\r\nhost: x\r\n"
+        f"authorization: Bearer {idle_edge.user_token()}\r\ncontent-length: {size}\r\n\r\n"
+    )
+    connection = dial(idle_edge)
+    connection.sendall(head.encode())
+    assert b" 413 " in connection.recv(65536)
+    connection.sendall(bytes(size) + b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert b" 200 " in connection.recv(65536)
+
+
 def test_a_body_that_does_not_come_is_408(idle_edge: Edge, dial: Connect, monkeypatch):
     monkeypatch.setattr("functions._shared.bodies.BODY_S", 0.1)
     head = (
