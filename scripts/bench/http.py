@@ -58,6 +58,7 @@ def loads(postgres: Postgres, seconds: int) -> Iterator[Load]:
                     if connections == 1:  # nothing runs beside anything
                         both = 1 / (1 / rate + 1 / bare.per_second)
                         yield Load("floor: (b), and (a) within it", connections, both)
+                        yield _load("GET /ready", f"{edge.url}/ready", "", 1, seconds, "GET")
                     connection.execute(
                         "truncate public.job_queue, public.image_generations cascade"
                     )
@@ -68,23 +69,27 @@ def loads(postgres: Postgres, seconds: int) -> Iterator[Load]:
             connection.execute("select public.resume_queue()")
 
 
-def _load(name: str, url: str, key: str, connections: int, seconds: int) -> Load:
-    with child(_generate, url, key, connections, seconds) as pipe:
+def _load(
+    name: str, url: str, key: str, connections: int, seconds: int, method: str = "POST"
+) -> Load:
+    with child(_generate, url, key, connections, seconds, method) as pipe:
         taken = pipe.recv()
     p50, p99 = percentiles(taken)
     return Load(name, connections, len(taken) / seconds, p50 * 1000, p99 * 1000)
 
 
-def _generate(pipe: Connection, url: str, key: str, connections: int, seconds: int) -> None:
+def _generate(
+    pipe: Connection, url: str, key: str, connections: int, seconds: int, method: str
+) -> None:
     """Seconds that each answered request took.
 
     Our own few lines: wrk is no package of the registry's, and the load tools that are cost several times the
     processor time of the server that they are to load.
     """
     parts = urlsplit(url)
-    body = json.dumps(BODY)
+    body = json.dumps(BODY) if method == "POST" else ""
     request = (
-        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        f"{method} {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
         f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
     taken: list[float] = []
