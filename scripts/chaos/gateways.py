@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
+
 from functions._local.defaults import local_environment
 from scripts.postgres import free_port
 
@@ -55,10 +57,18 @@ class Gateway:
     def restart(self) -> int:
         """As a deploy does; the exit code of the old one."""
         assert self._process
+        # One that is still starting holds nothing, and dies of the signal before it can answer it.
+        assert wait_until(self.serves, GRACE_S), f"{self.name} does not start"
         self._process.terminate()
         code = self._process.wait(GRACE_S)
         self.start()
         return code
+
+    def serves(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health", timeout=1).is_success
+        except httpx.TransportError:
+            return False
 
     def stop(self) -> None:
         if self._process and self._process.poll() is None:
