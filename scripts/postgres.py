@@ -127,12 +127,17 @@ class Postgres:
 
 
 def cluster(folder: Path, port: int, binaries: Path | None = None) -> Postgres:
-    """A cluster whose data lives in ``folder``/postgres, or as root perhaps in a folder of its own (`data_home`)."""
+    """A cluster whose data lives in ``folder``/postgres, or as root perhaps in a folder of its own (`data_home`).
+
+    ``binaries`` without settings, in tests and measurements: the environment's POSTGRES_BIN, else the package's.
+    """
     user = unprivileged_user() if os.geteuid() == 0 else None
     if user:
         ROOT_HOME.mkdir(parents=True, exist_ok=True)
         ROOT_HOME.chmod(0o755)  # whatever the umask is
     home = data_home(folder)
+    if binaries is None and os.environ.get("POSTGRES_BIN"):
+        binaries = Path(os.environ["POSTGRES_BIN"])
     if binaries is None:
         binaries = _packaged_binaries()
         if user:

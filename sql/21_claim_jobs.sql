@@ -25,6 +25,7 @@ set enable_seqscan = off -- whatever the statistics say, old ones too: the lanes
 set enable_bitmapscan = off
 set enable_sort = off
 set enable_incremental_sort = off
+set jit = off -- before 18 what is off has a price, so high that each claim would be compiled: 340 ms, not 0.3
 as $$
 #variable_conflict use_column
 declare

@@ -82,6 +82,7 @@ set enable_seqscan = off -- as in claim_jobs
 set enable_bitmapscan = off
 set enable_sort = off
 set enable_incremental_sort = off
+set jit = off
 as $$
 declare
     v_from uuid := gen_random_uuid();
