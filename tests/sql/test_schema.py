@@ -27,7 +27,9 @@ select array_agg(line order by line) as lines from (
 
 def test_applying_again_changes_nothing(db, dsn):
     before = db.execute(SNAPSHOT).fetchone()
-    told = [text for text in apply_schema(dsn) if "cannot be used here" not in text]  # Debian's pg_cron
+    told = [
+        text for text in apply_schema(dsn) if "cannot be used here" not in text
+    ]  # Debian's pg_cron
     assert told == []
     assert db.execute(SNAPSHOT).fetchone() == before
 
