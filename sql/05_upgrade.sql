@@ -5,21 +5,48 @@ do $$
 declare
     v_check record;
     v_old name;
+    v_column record;
+    v_field_variant boolean;
 begin
     if to_regclass('public.job_queue') is null then
         return;
     end if;
 
-    -- The field variant counts in "attempts". Its readers find that column as before; to reset it, set attempt_number.
-    if exists (
+    -- The field variant counts in "attempts". Its statements go on reading and writing that column.
+    v_field_variant := exists (
         select 1 from pg_catalog.pg_attribute
-        where attrelid = 'public.job_queue'::regclass and attname = 'attempts' and attgenerated = ''
-    ) and not exists (
+        where attrelid = 'public.job_queue'::regclass and attname = 'attempts'
+    );
+    if v_field_variant and not exists (
         select 1 from pg_catalog.pg_attribute
         where attrelid = 'public.job_queue'::regclass and attname = 'attempt_number'
     ) then
-        alter table public.job_queue rename column attempts to attempt_number;
-        alter table public.job_queue add column attempts int generated always as (attempt_number) stored;
+        alter table public.job_queue add column attempt_number int not null default 0;
+        update public.job_queue set attempt_number = attempts where attempts > 0;
+    end if;
+    if v_field_variant then
+        alter table public.job_queue alter column attempts drop expression if exists; -- an earlier one of ours
+        create or replace function public.keep_attempts_in_step() returns trigger
+        language plpgsql
+        set search_path = ''
+        as $body$
+        begin
+            if tg_op = 'INSERT' then
+                new.attempt_number := greatest(new.attempts, new.attempt_number);
+            elsif new.attempts is distinct from old.attempts then
+                new.attempt_number := coalesce(new.attempts, 0);
+            end if;
+            new.attempts := new.attempt_number;
+            return new;
+        end;
+        $body$;
+        comment on function public.keep_attempts_in_step() is
+        'Trigger, in the field variant only: attempts and attempt_number are one number, whichever is written.';
+        revoke execute on function public.keep_attempts_in_step() from public, anon, authenticated;
+        create or replace trigger keep_attempts_in_step
+        before insert or update on public.job_queue
+        for each row when (new.attempts is distinct from new.attempt_number)
+        execute function public.keep_attempts_in_step();
     end if;
 
     if not exists (
@@ -38,14 +65,7 @@ begin
             add column if not exists worker_id text,
             add column lease_token bigint not null default 0,
             add column if not exists lease_expires_at timestamptz;
-        -- Values that the original's nullable columns may lack; a null priority would come before all others.
-        update public.job_queue
-        set priority = coalesce(priority, 0), attempt_number = coalesce(attempt_number, 0),
-            max_attempts = coalesce(max_attempts, 3), scheduled_at = coalesce(scheduled_at, created_at)
-        where priority is null or attempt_number is null or max_attempts is null or scheduled_at is null;
-        alter table public.job_queue
-            alter column scheduled_at set default now(),
-            alter column scheduled_at set not null;
+        update public.job_queue set scheduled_at = created_at where scheduled_at is null;
         -- What the old worker has in hand it may finish in its own ten minutes; then the job runs again.
         update public.job_queue set lease_expires_at = now() + interval '10 minutes' where status = 'processing';
         update public.job_queue set created_by = (payload ->> 'user_id')::uuid
@@ -59,6 +79,23 @@ begin
         add column if not exists crash_count int not null default 0,
         add column if not exists errors jsonb not null default '[]'::jsonb,
         add column if not exists dedupe_key text;
+
+    -- What the original's columns may lack and a claim counts on: a null priority would hide all that come after it.
+    for v_column in
+        select needed.name, needed.fallback
+        from (values
+            ('priority', '0'), ('attempt_number', '0'), ('max_attempts', '3'), ('payload', '''{}''::jsonb'),
+            ('scheduled_at', 'now()'), ('created_at', 'now()'), ('updated_at', 'now()')
+        ) as needed (name, fallback)
+        inner join pg_catalog.pg_attribute
+            on attrelid = 'public.job_queue'::regclass and attname = needed.name and not attnotnull
+    loop
+        execute format('update public.job_queue set %1$I = %2$s where %1$I is null', v_column.name, v_column.fallback);
+        execute format(
+            'alter table public.job_queue alter column %1$I set default %2$s, alter column %1$I set not null',
+            v_column.name, v_column.fallback
+        );
+    end loop;
 
     -- Status checks that do not know "cancelled" give way to ours; rows that are there already are not judged.
     for v_check in

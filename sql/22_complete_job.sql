@@ -55,7 +55,10 @@ begin
             ending.retry_after is not null as free, -- the provider asked to wait: that costs no attempt
             coalesce(ending.retry, true)
             and (ending.retry_after is not null or job_queue.attempt_number < job_queue.max_attempts) as again,
-            job_queue.errors @> jsonb_build_array(jsonb_build_object('lease_token', ending.token)) as failed_before
+            -- Ended so by this very lease already: the answer to that call was lost.
+            case when ending.error is null then job_queue.status = 'completed'
+                else job_queue.errors @> jsonb_build_array(jsonb_build_object('lease_token', ending.token))
+            end as repeated
         from unnest(
             p_job_ids, p_lease_tokens, p_results, p_errors, p_retries, p_retry_afters, p_error_classes
         ) as ending (job_id, token, result, error, retry, retry_after, class)
@@ -100,14 +103,14 @@ begin
         where job_queue.id = held.id and held.status = 'processing' and held.error is not null
     )
     select held.id from held
-    -- The others were ended before by this very lease: the answer to that call was lost.
-    where held.status in ('processing', 'completed') or held.failed_before;
+    where held.status = 'processing' or held.repeated;
 end;
 $$;
 
 comment on function public.complete_jobs(uuid[], bigint[], jsonb[], text[], boolean[], interval[], text[]) is
 'End many attempts in one statement, each under its own lease token; the other arrays may be shorter or null. Returns
-the ids that have ended so; one that is missing had a stale token and is unchanged. Each as by complete_job.';
+the ids that have ended so; one that is missing had a stale token, or had ended otherwise, and is unchanged. Each as by
+complete_job.';
 
 create or replace function public.complete_job(
     p_job_id uuid,

@@ -66,3 +66,27 @@ create policy predictions_select_service on public.predictions for select to ser
 
 drop policy if exists provider_limits_select_service on public.provider_limits;
 create policy provider_limits_select_service on public.provider_limits for select to service_role using (true);
+
+-- Policies add up: one that the original brought along may show users what ours do not. Whoever applies this is told.
+do $$
+declare
+    v_policy record;
+begin
+    for v_policy in
+        select pg_policies.tablename, pg_policies.policyname
+        from pg_catalog.pg_policies
+        where pg_policies.schemaname = 'public' and pg_policies.roles && '{public, anon, authenticated}'
+            and pg_policies.tablename in (
+                'image_generations', 'images', 'models', 'job_queue', 'paused_queues', 'cron_ticks', 'predictions',
+                'provider_limits', 'user_quotas', 'idempotency_keys', 'edge_secrets'
+            )
+            and pg_policies.policyname not in (
+                'image_generations_select_own', 'image_generations_insert_own', 'images_select_own',
+                'models_select_all', 'job_queue_select_own'
+            )
+    loop
+        raise notice 'policy "%" on % is not ours and stays: look at which rows it opens',
+            v_policy.policyname, v_policy.tablename;
+    end loop;
+end;
+$$;

@@ -247,6 +247,22 @@ def test_repeating_an_end_whose_answer_was_lost_changes_nothing(db, enqueue):
         db.execute("delete from job_queue")
 
 
+@pytest.mark.parametrize(
+    "ends", [("p_error => 'x'", "p_result => '{}'"), ("null", "p_error => 'x'")]
+)
+def test_an_attempt_ends_one_way_only(db, enqueue, ends):
+    """A handler that comes to an end after its time was up is told that nobody heard it."""
+    job_id = enqueue()
+    token = claim(db)["lease_token"]
+    first, second = (f"select complete_job(%s, {end}, p_lease_token => %s)" for end in ends)
+    db.execute(first, (job_id, token))
+    before = job(db, job_id)
+    with pytest.raises(psycopg.Error) as refused:
+        db.execute(second, (job_id, token))
+    assert refused.value.sqlstate == LEASE_LOST
+    assert job(db, job_id) == before
+
+
 def test_extending_keeps_what_is_held_and_names_what_is_not(db, enqueue):
     held, lost = enqueue(), enqueue()
     tokens = {

@@ -30,7 +30,8 @@ class Modelled:
     token: int = 0
     crashes: int = 0
     ended: int = 0
-    """The last token that an end was accepted under: to repeat that one is no offence."""
+    """The last token that an end was accepted under: to repeat that one, as it was, is no offence."""
+    ended_well: bool = False
 
 
 class Queue(RuleBasedStateMachine):
@@ -131,14 +132,14 @@ class Queue(RuleBasedStateMachine):
             if job.status == "pending":
                 self.place(job_id)
             self.call(statement, job_id, job.token)  # its answer was lost
-        elif job.ended == job.token:
+        elif (job.ended, job.ended_well) == (job.token, how == "well"):
             self.call(statement, job_id, job.token)
         else:
             assert self.refused(statement, job_id, job.token)
 
     @staticmethod
     def accepted(job, how):
-        job.ended = job.token
+        job.ended, job.ended_well = job.token, how == "well"
         if how == "well":
             job.status = "completed"
         elif how == "later":

@@ -175,15 +175,59 @@ def test_a_job_the_old_worker_had_in_hand_runs_again_after_its_ten_minutes(origi
     assert left == [{"left": True, "owned": True}]
 
 
+EARLIER_OURS = (  # attempts could be read, but not written
+    "alter table job_queue rename column attempts to attempt_number; alter table job_queue"
+    " add column attempts int generated always as (attempt_number) stored"
+)
+
+
 @pytest.mark.parametrize("original", [FIELD], indirect=True, ids=["field variant"])
-def test_the_field_variants_readers_still_find_attempts(original):
+@pytest.mark.parametrize("before", ["select 1", EARLIER_OURS], ids=["original", "earlier ours"])
+def test_the_field_variants_statements_still_read_and_write_attempts(original, before):
     url, db = original
+    counts = "select attempts, attempt_number from job_queue where id = %s"
+    db.execute("update job_queue set attempts = 2 where status = 'failed'")
+    db.execute(before)
     apply_schema(url)
+    [failed] = db.execute("select * from job_queue where status = 'failed'").fetchall()
+    assert (failed["attempts"], failed["attempt_number"]) == (2, 2)
     job = db.execute("select * from claim_next_job()").fetchone()
-    row = db.execute(
-        "select attempts, attempt_number from job_queue where id = %s", (job["id"],)
-    ).fetchone()
-    assert row == {"attempts": 1, "attempt_number": 1}
+    assert db.execute(counts, (job["id"],)).fetchone() == {"attempts": 1, "attempt_number": 1}
+    db.execute("delete from job_queue where id = %s", (job["id"],))
+    for reset in ("attempts = 0", "attempt_number = 0"):
+        db.execute("update job_queue set status = 'failed', attempts = 3, max_attempts = 3")
+        db.execute(f"update job_queue set status = 'pending', {reset}, error_message = null")
+        assert db.execute(counts, (failed["id"],)).fetchone() == {
+            "attempts": 0,
+            "attempt_number": 0,
+        }
+    db.execute("insert into job_queue (job_type, payload, attempts) values ('last', '{}', 2)")
+    last = db.execute("select * from claim_jobs(1, p_job_types => '{last}')").fetchone()
+    assert last["attempt_number"] == 3
+
+
+@pytest.mark.parametrize(
+    "column", ["priority", "max_attempts", "payload", "scheduled_at", "created_at"]
+)
+def test_what_a_claim_counts_on_is_there(original, column):
+    """A null priority would come before all others and end the search for them."""
+    url, db = original
+    if column != "payload" and (column != "scheduled_at" or db.execute(HAS_ATTEMPTS).fetchone()):
+        db.execute(f"update job_queue set {column} = null")
+    apply_schema(url)
+    assert db.execute("select * from claim_next_job()").fetchone()
+    with pytest.raises(psycopg.errors.NotNullViolation):
+        db.execute(f"update job_queue set {column} = null")
+
+
+def test_policies_that_open_more_than_ours_are_named(original):
+    url, db = original
+    db.execute("alter table images enable row level security")
+    db.execute("create policy everybody on images for select using (true)")
+    told = [text for text in apply_schema(url) if "policy" in text]
+    assert told == [
+        'policy "everybody" on images is not ours and stays: look at which rows it opens'
+    ]
 
 
 OLD_WORKER = """
