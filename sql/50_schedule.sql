@@ -76,6 +76,11 @@ begin
         return null;
     end if;
     perform public.keep_process_jobs_key(p_key);
+    -- pg_cron leaves an inactive job of the same name inactive, which nobody expects of "schedule".
+    perform cron.unschedule(job.jobid)
+    from cron.job
+    where job.jobname in ('process-jobs-worker', 'cleanup-old-jobs', 'purge-cron-history')
+        and job.username = current_user and not job.active;
     perform cron.schedule('cleanup-old-jobs', '17 3 * * *', 'select public.purge_jobs(''7 days'')');
     perform cron.schedule(
         'purge-cron-history', '37 3 * * *',

@@ -11,6 +11,7 @@ from functions._local.clock.clock import run_clock
 from functions._local.clock.install import install
 from functions._local.clock.schedule import read_schedule
 from functions._local.clock.scheduler import Scheduler
+from scripts.stack import ticking
 
 YEARLY = "0 0 1 1 *"
 """Not due a second time while a test runs, as each minute is."""
@@ -107,6 +108,23 @@ def test_unscheduling_ends_the_run(clock, db):
         pass
     db.execute("select cron.unschedule(%s::bigint)", (job_id,))
     assert ended_run(db, job_id)["return_message"] == "job canceled"
+
+
+def test_a_clock_that_stops_in_a_run_leaves_it_to_the_next(dsn, db):
+    with ticking(dsn):
+        job_id = schedule(db, "select pg_sleep(600)")
+        long_ago(db, job_id)
+        while not db.execute(
+            "select 1 from cron.job_run_details where status = 'running'"
+        ).fetchone():
+            pass
+    [left] = db.execute("select status, end_time from cron.job_run_details").fetchall()
+    assert left == {"status": "running", "end_time": None}
+    with ticking(dsn):
+        run = ended_run(db, job_id)
+    assert (run["status"], run["return_message"], run["end_time"]) == (
+        "failed", "server restarted", None,
+    )  # fmt: skip
 
 
 async def test_two_clocks_fire_once_and_the_second_takes_over(dsn):

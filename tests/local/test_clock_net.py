@@ -237,3 +237,31 @@ def test_a_lost_connection_is_made_again(clock, db, dsn):
     )
     with closing(psycopg.connect(dsn, autocommit=True)) as other:
         other.execute("select net.wait_until_running()")  # it comes back by itself
+
+
+def test_a_real_pg_net_that_comes_while_the_clock_runs_is_not_served(clock, db, server):
+    """As sql/01_extensions.sql makes room for it; its queue has the same name and columns."""
+    with db.transaction():
+        db.execute("drop schema net cascade")
+        db.execute("create schema net")
+        db.execute(
+            "create table net.http_request_queue (id bigserial, method text not null, url text not null, headers jsonb,"
+            " body bytea, timeout_milliseconds int not null)"
+        )
+        db.execute("create table net._http_response (id bigint, created timestamptz)")
+        db.execute(
+            "insert into net.http_request_queue (method, url, timeout_milliseconds) values ('GET', %s, 1000)",
+            (server.url,),
+        )
+    # The clock has met it and come back: cron is served again, and by then a request would have been taken.
+    db.execute("select cron.schedule('1 seconds', 'select 1')")
+    while not db.execute(
+        "select 1 from cron.job_run_details where end_time is not null"
+    ).fetchone():
+        pass
+    while db.execute(
+        "select 1 from pg_stat_activity where application_name like 'pg_net %%' and datname = current_database()"
+    ).fetchone():
+        pass
+    assert db.execute("select count(*) as n from net.http_request_queue").fetchone() == {"n": 1}
+    assert server.seen == []

@@ -121,6 +121,16 @@ def test_scheduling_twice_is_one_job_and_its_command_holds_no_key(any_clock: Dat
     assert any_clock.execute(done).fetchone() == {"done": False}
 
 
+def test_scheduling_again_starts_what_was_stopped(any_clock: Database):
+    again = "select schedule_process_jobs('https://edge.example') as id"
+    job_id = any_clock.execute(again).fetchone()["id"]
+    any_clock.execute("select cron.alter_job(%s::bigint, active => false)", (job_id,))
+    any_clock.execute(again)
+    assert any_clock.execute(
+        "select active, count(*) as n from cron.job group by 1"
+    ).fetchall() == [{"active": True, "n": 3}]
+
+
 @pytest.mark.parametrize("path", ["", "/", "/functions/v1", "/functions/v1/process-jobs"])
 def test_the_address_may_be_given_with_its_path(clock, db: Database, path):
     db.execute("select schedule_process_jobs(%s)", (f"http://127.0.0.1:54321{path}",))
@@ -200,17 +210,34 @@ def test_a_tick_of_the_real_clock_gets_a_job_done(cron: Database, deaf_edge):
     assert cron.execute("select * from cron_ticks").fetchone()
 
 
-@pytest.mark.parametrize("statement", ["ours", "the original's"])
+ORIGINAL_WITH_KEY = """
+select cron.schedule('process-job-queue', %s, $$
+    select net.http_post(
+        url := '{url}/functions/v1/process-jobs',
+        headers := jsonb_build_object('Content-Type', 'application/json',
+            'Authorization', 'Bearer ' || current_setting('app.settings.service_role_key')),
+        body := '{{}}'::jsonb) as request_id
+$$)"""
+
+
+@pytest.mark.parametrize("statement", ["ours", "the original's", "the original's, with its key"])
 def test_a_tick_of_the_stand_ins_gets_a_job_done(clock, db: Database, deaf_edge, statement):
-    with deaf_edge(db, NO_VERIFY_JWT="process-jobs") as edge:
+    open_to_all = "process-jobs" if statement == "the original's" else ""
+    with deaf_edge(db, NO_VERIFY_JWT=open_to_all) as edge:
         enqueue_by_sql(db)
         if statement == "ours":
             db.execute(
                 "select schedule_process_jobs(%s, %s, '1 second')",
                 (edge.url, edge.service_role_key),
             )
-        else:
+        elif open_to_all:
             db.execute(ORIGINAL.format(url=edge.url), ("1 second",))
+        else:
+            db.execute(
+                f"alter database {db.info.dbname}"  # type: ignore[arg-type]
+                f" set app.settings.service_role_key = '{edge.service_role_key}'"
+            )
+            db.execute(ORIGINAL_WITH_KEY.format(url=edge.url), ("1 second",))
         until_done(db)
         while not (answer := db.execute("select * from net._http_response").fetchone()):
             pass

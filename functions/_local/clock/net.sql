@@ -171,6 +171,16 @@ as $$ select net._enqueue('DELETE', url, params, headers, convert_to(body::text,
 comment on function net.http_delete(text, jsonb, jsonb, int, jsonb) is
 'Queue a DELETE; sent when the transaction has committed.';
 
+create or replace function net._take(p_limit int) returns setof net.http_request_queue
+language sql set search_path = ''
+as $$
+    delete from net.http_request_queue where id in (
+        select id from net.http_request_queue order by id limit p_limit for update skip locked
+    ) returning *;
+$$;
+comment on function net._take(int) is
+'The stand-in''s own: what the clock sends next. Not in pg_net, so that a clock can never take from the real one.';
+
 create or replace function net._await_response(request_id bigint) returns bool
 language plpgsql security definer set search_path = ''
 as $$
@@ -248,4 +258,4 @@ end;
 $$;
 comment on function net.wait_until_running() is 'Return once a clock serves requests.';
 
-revoke execute on function net._enqueue(text, text, jsonb, jsonb, bytea, int) from public;
+revoke execute on function net._enqueue(text, text, jsonb, jsonb, bytea, int), net._take(int) from public;

@@ -57,7 +57,7 @@ class Scheduler:
         """Runs that fell due, by job: one missed during a run follows right after it."""
         self._running: dict[int, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(MAX_RUNNING)
-        self._started: set[int] = set()
+        self._stopping = False
 
     async def run(self) -> None:
         await self._work.execute(LEFT_OVER)
@@ -73,6 +73,7 @@ class Scheduler:
                 except TimeoutError:
                     pass
         finally:
+            self._stopping = True
             tasks = list(self._running.values())
             for task in tasks:
                 task.cancel()
@@ -139,7 +140,8 @@ class Scheduler:
             try:
                 status, message = await self._attempt(job, runid)
             except asyncio.CancelledError:
-                await self._work.execute(END, ("failed", "job canceled", runid))
+                if not self._stopping:  # else the next clock calls it "server restarted", as pg_cron does
+                    await self._work.execute(END, ("failed", "job canceled", runid))
                 raise
             await self._work.execute(END, (status, message, runid))
 

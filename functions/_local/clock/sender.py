@@ -27,11 +27,7 @@ SETTINGS = """
 select coalesce(nullif(current_setting('pg_net.ttl', true), ''), '6 hours')::interval as ttl,
     coalesce(nullif(current_setting('pg_net.batch_size', true), ''), '200')::int as batch_size
 """
-TAKE = """
-delete from net.http_request_queue where id in (
-    select id from net.http_request_queue order by id limit %s for update skip locked
-) returning *
-"""
+TAKE = "select * from net._take(%s)"
 KEEP = """
 insert into net._http_response (id, status_code, content_type, headers, content, timed_out, error_msg, created)
 values (%(id)s, %(status_code)s, %(content_type)s, %(headers)s, %(content)s, %(timed_out)s, %(error_msg)s,
