@@ -1,14 +1,16 @@
 """sql/ as a whole: applied again, applied by psql, on a database that is a Supabase project, and who may do what."""
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from functions._shared.image_models.catalog import CATALOG
 from scripts.postgres import Postgres
 from scripts.schema import SQL_FOLDER, apply_schema, main
+from scripts.stack import ticking
 
 SNAPSHOT = """
 select array_agg(line order by line) as lines from (
@@ -171,6 +173,62 @@ def test_what_a_project_grants_by_default_is_taken_back(db, dsn):
     ).fetchall()
     assert rows == []
     test_no_function_is_open_to_clients(db)
+
+
+PROJECT = """
+create schema auth;
+create table auth.users (id uuid primary key);
+create function auth.uid() returns uuid language sql as 'select null::uuid';
+grant usage on schema auth to boss, anon, authenticated, service_role;
+create publication supabase_realtime;
+alter publication supabase_realtime owner to boss;
+alter default privileges for role boss in schema public
+grant all on tables to anon, authenticated, service_role;
+alter default privileges for role boss in schema public
+grant all on sequences to anon, authenticated, service_role;
+alter default privileges for role boss in schema public
+grant all on functions to anon, authenticated, service_role;
+"""
+
+
+@pytest.fixture
+def project(db, dsn) -> Iterator[str]:
+    """A database as Supabase makes them: its owner is no superuser, and grants its API roles everything by name."""
+    server = dsn.rsplit("@", 1)[1].rsplit("/", 1)[0]
+    db.execute("set client_min_messages = error")  # a publication warns about wal_level
+    db.execute("create role boss login createrole bypassrls password 'boss'")
+    db.execute("grant anon, authenticated, service_role to boss with admin option")
+    try:
+        db.execute("create database project owner boss template template0")
+        with psycopg.connect(
+            f"postgresql://postgres:postgres@{server}/project", autocommit=True
+        ) as admin:
+            admin.execute("set client_min_messages = error")
+            admin.execute(PROJECT)
+        yield f"postgresql://boss:boss@{server}/project"
+    finally:
+        db.execute("drop database if exists project")
+        db.execute("drop role boss")
+
+
+def test_the_owner_need_be_no_superuser_and_grants_by_name_are_taken_back(project):
+    assert apply_schema(project) == apply_schema(project) == []
+    with (
+        ticking(project),
+        psycopg.connect(project, autocommit=True, row_factory=dict_row) as db,
+    ):
+        test_no_function_is_open_to_clients(db)
+        open_to_clients = db.execute(
+            "select c.relname, role from pg_class as c, unnest(array['anon', 'authenticated']) as role"
+            " where c.relnamespace = 'public'::regnamespace and ("
+            " c.relkind in ('r', 'v') and has_table_privilege(role, c.oid, 'insert, update, delete, truncate')"
+            " or c.relkind = 'S' and has_sequence_privilege(role, c.oid, 'usage, select, update'))"
+        )
+        assert open_to_clients.fetchall() == []
+        db.execute("select schedule_process_jobs('https://edge.example', 'k')")
+        db.execute("select cron.schedule('1 seconds', $$select enqueue_job('a', '{}')$$)")
+        while not db.execute("select * from claim_next_job()").fetchone():
+            pass
 
 
 def test_a_user_inserts_a_pending_row_of_their_own_for_generate_image(db, as_role):
