@@ -8,9 +8,17 @@ create or replace function public.extend_leases(
     p_lease_tokens bigint[],
     p_lease interval default '10 seconds'
 ) returns setof uuid
-language sql
+language plpgsql
 set search_path = ''
 as $$
+begin
+    if coalesce(cardinality(p_job_ids) <> cardinality(p_lease_tokens), true) then
+        raise exception using errcode = 'PT400', message = 'p_job_ids and p_lease_tokens must have the same length';
+    end if;
+    if p_lease is null or p_lease <= interval '0' then
+        raise exception using errcode = 'PT400', message = format('p_lease must be positive, got %s', p_lease);
+    end if;
+    return query
     with held as materialized (
         select job_queue.id
         from unnest(p_job_ids, p_lease_tokens) as lease (job_id, token)
@@ -24,6 +32,7 @@ as $$
     from held
     where job_queue.id = held.id
     returning job_queue.id;
+end;
 $$;
 
 comment on function public.extend_leases(uuid[], bigint[], interval) is

@@ -4,9 +4,14 @@ import re
 import types
 from pathlib import Path
 
+import pytest
+
 from functions.process_jobs import jobs
 
-ARCHITECTURE = (Path(__file__).parent.parent / "docs" / "ARCHITECTURE.md").read_text()
+PROJECT = Path(__file__).parent.parent
+ARCHITECTURE = (PROJECT / "docs" / "ARCHITECTURE.md").read_text()
+OPERATORS = (PROJECT / "docs" / "QUICK_REFERENCE.md").read_text()
+SQL = (PROJECT / "sql" / "README.md").read_text()
 
 
 def test_the_new_job_type_of_the_architecture_page_works(start_edge, db, monkeypatch):
@@ -27,3 +32,32 @@ def test_the_new_job_type_of_the_architecture_page_works(start_edge, db, monkeyp
     status, result = outcome.split(" | ")
     shown = db.execute(look.replace("result", "result::text as result").encode()).fetchone()
     assert shown == {"status": status, "result": result}
+
+
+def operators_statements() -> list[str]:
+    [block] = re.findall(r"```sql\n(.*?)```", OPERATORS, re.DOTALL)
+    return [part.strip() for part in block.split(";\n") if part.strip()]
+
+
+@pytest.mark.parametrize("statement", operators_statements())
+def test_an_operators_statement_works_as_it_is_written(clock, db, statement):
+    request = '{"prompt": "a fox", "model_id": "a/b"}'
+    made = db.execute(
+        "select * from start_generation(gen_random_uuid(), %s)", (request,)
+    ).fetchone()
+    if "redrive" in statement:
+        db.execute("update job_queue set status = 'failed'")
+    db.execute(
+        statement.replace("<job id>", str(made["job_id"]))
+        .replace("<generation id>", str(made["generation_id"]))
+        .replace("{…}", "{}")
+    )
+
+
+def test_every_function_table_and_view_is_listed(db):
+    rows = db.execute(
+        "select distinct proname as name from pg_proc where pronamespace = 'public'::regnamespace"
+        " union select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v')"
+    )
+    listed = set(re.findall(r"`(\w+)[`(]", SQL))
+    assert {row["name"] for row in rows} - listed == set()

@@ -281,6 +281,15 @@ def test_extending_keeps_what_is_held_and_names_what_is_not(db, enqueue):
     assert [row["id"] for row in left] == [held]
 
 
+@pytest.mark.parametrize(
+    "arguments", ["'{}', '{1}'", "null, null", "'{}', '{}', '0 s'", "'{}', '{}', null"]
+)
+def test_a_senseless_renewal_is_refused(db, arguments):
+    with pytest.raises(psycopg.Error, match="must") as refused:
+        db.execute(f"select extend_leases({arguments})")
+    assert refused.value.sqlstate == "PT400"
+
+
 def test_an_interrupted_job_goes_back_uncounted(db, enqueue):
     job_id = enqueue()
     token = claim(db)["lease_token"]
