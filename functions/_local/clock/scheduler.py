@@ -140,7 +140,8 @@ class Scheduler:
             try:
                 status, message = await self._attempt(job, runid)
             except asyncio.CancelledError:
-                if not self._stopping:  # else the next clock calls it "server restarted", as pg_cron does
+                # What a stop cuts off, the next clock calls "server restarted", as pg_cron does.
+                if not self._stopping:
                     await self._work.execute(END, ("failed", "job canceled", runid))
                 raise
             await self._work.execute(END, (status, message, runid))
