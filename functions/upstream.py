@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 SERVICES = ("auth", "rest", "storage", "graphql", "realtime")
 CONNECT_S = 5.0
+CLOSE_S = 1.0
+"""How long a websocket's other side may take to answer its end: one that floods never reads it."""
 SILENT_S = 300.0
 """How long the other side may send nothing; a websocket any time."""
 OF_ONE_CONNECTION = frozenset(
@@ -125,6 +127,7 @@ class Upstream:
             subprotocols=scope["subprotocols"] or None,
             additional_headers=headers,
             open_timeout=CONNECT_S,
+            close_timeout=CLOSE_S,
             ping_interval=None,  # the two ends have heartbeats of their own
             max_size=None,
             proxy=None,
