@@ -1,5 +1,5 @@
--- pg_cron and pg_net, where the server has them: pg_cron can be made in one database of a cluster only, and only where
--- it is preloaded. A stand-in that a clock has installed meanwhile makes way, and its jobs move to the real one.
+-- pg_cron and pg_net, where the server has them and serves this database: each has one worker to a cluster, and only if
+-- preloaded. A stand-in that a clock has installed meanwhile makes way, and its jobs move to the real one.
 
 do $$
 declare
@@ -15,6 +15,10 @@ begin
     loop
         v_jobs := '[]';
         begin -- all of it or nothing: what cannot be made here leaves the stand-in as it was
+            -- pg_cron refuses to be made elsewhere; pg_net can be, and would never send.
+            if current_setting('pg_net.database_name', true) <> current_database() and v_wanted.schema = 'net' then
+                raise exception 'it serves database %', current_setting('pg_net.database_name');
+            end if;
             if obj_description(to_regnamespace(v_wanted.schema), 'pg_namespace') like 'Stand-in for %' then
                 if v_wanted.schema = 'cron' then
                     execute 'select coalesce(jsonb_agg(to_jsonb(job) order by jobid), ''[]'') from cron.job'
@@ -22,7 +26,11 @@ begin
                 end if;
                 execute format('drop schema %I cascade', v_wanted.schema);
             end if;
-            execute format('create extension %I', v_wanted.extension);
+            execute format('create extension %I', v_wanted.extension) || case
+                -- Supabase's own place for them; pg_cron has its own.
+                when v_wanted.schema = 'net' and to_regnamespace('extensions') is not null then ' schema extensions'
+                else ''
+            end;
             for v_job in select value from jsonb_array_elements(v_jobs) loop
                 -- Written as rows: an unnamed or inactive job stays what it was.
                 execute

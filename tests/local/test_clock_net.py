@@ -1,10 +1,12 @@
 """The stand-in for pg_net: functions/_local/clock/net.sql, sender.py."""
 
 import asyncio
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,6 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from scripts.postgres import free_port
+from scripts.schema import apply_schema
 from scripts.stack import bound, serving
 
 
@@ -239,20 +242,59 @@ def test_a_lost_connection_is_made_again(clock, db, dsn):
         other.execute("select net.wait_until_running()")  # it comes back by itself
 
 
-def test_a_real_pg_net_that_comes_while_the_clock_runs_is_not_served(clock, db, server):
-    """As sql/01_extensions.sql makes room for it; its queue has the same name and columns."""
-    with db.transaction():
-        db.execute("drop schema net cascade")
-        db.execute("create schema net")
-        db.execute(
-            "create table net.http_request_queue (id bigserial, method text not null, url text not null, headers jsonb,"
-            " body bytea, timeout_milliseconds int not null)"
-        )
-        db.execute("create table net._http_response (id bigint, created timestamptz)")
-        db.execute(
-            "insert into net.http_request_queue (method, url, timeout_milliseconds) values ('GET', %s, 1000)",
-            (server.url,),
-        )
+REAL = """
+create schema net;
+create table net.http_request_queue (
+    id bigserial, method text not null, url text not null, headers jsonb, body bytea, timeout_milliseconds int not null
+);
+create table net._http_response (id bigint, created timestamptz);
+"""
+
+
+@pytest.fixture
+def pg_net(db, dsn) -> Iterator[Callable[[str], list[str]]]:
+    """Puts a pg_net with the real one's tables on the server and applies sql/; returns the notices."""
+    with tempfile.TemporaryDirectory(prefix="picture-edge-") as folder:
+        files = Path(folder) / "extension"
+        files.mkdir()
+        (files / "pg_net.control").write_text("default_version = '1'\nrelocatable = false\n")
+        (files / "pg_net--1.sql").write_text(REAL)
+        Path(folder).chmod(0o755)  # the server is another user
+        name = db.info.dbname
+        db.execute(f"alter database {name} set extension_control_path = '$system:{folder}'")
+
+        def come(database: str) -> list[str]:
+            db.execute(f"alter database {name} set pg_net.database_name = '{database}'")
+            return apply_schema(dsn)
+
+        yield come
+
+
+EXTENSIONS = "select array_agg(extname::text) as it from pg_extension where extname = 'pg_net'"
+
+
+def test_a_pg_net_that_serves_another_database_is_not_made_here(clock, db, server, pg_net):
+    """It could be, and would never send."""
+    assert [text for text in pg_net("elsewhere") if "pg_net" in text] == [
+        "extension pg_net is installed but cannot be used here: it serves database elsewhere"
+    ]
+    assert db.execute(EXTENSIONS).fetchone() == {"it": None}
+    assert response(db, call(db, "http_get", server.url))["status_code"] == 200
+
+
+@pytest.mark.parametrize("place", ["public", "extensions"])
+def test_a_real_pg_net_that_comes_while_the_clock_runs_is_not_served(
+    clock, db, server, pg_net, place
+):
+    db.execute(f"create schema if not exists {place}")
+    assert not [text for text in pg_net(db.info.dbname) if "pg_net" in text]
+    assert db.execute(
+        "select extnamespace::regnamespace::text as it from pg_extension where extname = 'pg_net'"
+    ).fetchone() == {"it": place}
+    db.execute(
+        "insert into net.http_request_queue (method, url, timeout_milliseconds) values ('GET', %s, 1000)",
+        (server.url,),
+    )
     # The clock has met it and come back: cron is served again, and by then a request would have been taken.
     db.execute("select cron.schedule('1 seconds', 'select 1')")
     while not db.execute(
