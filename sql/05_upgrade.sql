@@ -17,13 +17,44 @@ begin
         select 1 from pg_catalog.pg_attribute
         where attrelid = 'public.job_queue'::regclass and attname = 'attempts'
     );
-    if v_field_variant and not exists (
+
+    if not exists (
         select 1 from pg_catalog.pg_attribute
-        where attrelid = 'public.job_queue'::regclass and attname = 'attempt_number'
+        where attrelid = 'public.job_queue'::regclass and attname = 'lease_token'
     ) then
-        alter table public.job_queue add column attempt_number int not null default 0;
-        update public.job_queue set attempt_number = attempts where attempts > 0;
+        alter table public.job_queue
+            add column if not exists attempt_number int not null default 0,
+            add column if not exists max_attempts int not null default 3,
+            add column if not exists result jsonb,
+            add column if not exists error_message text,
+            add column if not exists completed_at timestamptz,
+            add column if not exists scheduled_at timestamptz not null default now(),
+            add column if not exists started_at timestamptz,
+            add column if not exists created_by uuid,
+            add column if not exists worker_id text,
+            add column lease_token bigint not null default 0,
+            add column if not exists lease_expires_at timestamptz;
+        -- Once over what can still be run, and as little else as can be: nobody else uses the table meanwhile.
+        execute $update$
+            update public.job_queue
+            set scheduled_at = coalesce(nullif(scheduled_at, now()), created_at, now()), -- keeps the order
+                -- What the old worker has in hand it may finish in its own ten minutes; then the job runs again.
+                lease_expires_at = case when status = 'processing' then now() + interval '10 minutes' end,
+                -- What has ended without a time would never be purged.
+                completed_at = case when status in ('completed', 'failed', 'cancelled')
+                    then coalesce(completed_at, updated_at, created_at, now()) end,
+                created_by = case
+                    when created_by is null
+                        and payload ->> 'user_id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                        then (payload ->> 'user_id')::uuid
+                    else created_by
+                end
+            $update$ || case
+                when v_field_variant then ', attempt_number = coalesce(attempts, 0)'
+                else 'where completed_at is null or status not in (''completed'', ''cancelled'')'
+            end;
     end if;
+
     if v_field_variant then
         alter table public.job_queue alter column attempts drop expression if exists; -- an earlier one of ours
         create or replace function public.keep_attempts_in_step() returns trigger
@@ -49,32 +80,6 @@ begin
         execute function public.keep_attempts_in_step();
     end if;
 
-    if not exists (
-        select 1 from pg_catalog.pg_attribute
-        where attrelid = 'public.job_queue'::regclass and attname = 'lease_token'
-    ) then
-        alter table public.job_queue
-            add column if not exists attempt_number int not null default 0,
-            add column if not exists max_attempts int not null default 3,
-            add column if not exists result jsonb,
-            add column if not exists error_message text,
-            add column if not exists completed_at timestamptz,
-            add column if not exists scheduled_at timestamptz, -- filled from created_at below, which keeps the order
-            add column if not exists started_at timestamptz,
-            add column if not exists created_by uuid,
-            add column if not exists worker_id text,
-            add column lease_token bigint not null default 0,
-            add column if not exists lease_expires_at timestamptz;
-        update public.job_queue set scheduled_at = created_at where scheduled_at is null;
-        -- What the old worker has in hand it may finish in its own ten minutes; then the job runs again.
-        update public.job_queue set lease_expires_at = now() + interval '10 minutes' where status = 'processing';
-        update public.job_queue set created_by = (payload ->> 'user_id')::uuid
-        where created_by is null
-            and payload ->> 'user_id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$';
-        -- What has ended without a time would never be purged.
-        update public.job_queue set completed_at = coalesce(updated_at, created_at, now())
-        where completed_at is null and status in ('completed', 'failed', 'cancelled');
-    end if;
     alter table public.job_queue
         add column if not exists crash_count int not null default 0,
         add column if not exists errors jsonb not null default '[]'::jsonb,
@@ -160,15 +165,25 @@ begin
 end;
 $$;
 
--- Views of the original's, which show rows with their owner's rights, and perhaps in other types.
+-- Views of the original's, which show rows with their owner's rights, and perhaps in other columns or types: a view
+-- can be replaced only by one that begins with the same. Ours have these columns.
 do $$
 declare
     v_view regclass;
 begin
     for v_view in
-        select oid from pg_catalog.pg_class
-        where relkind = 'v' and relnamespace = 'public'::regnamespace and reloptions is null
-            and relname in ('queue_health', 'failed_jobs_recent', 'stuck_jobs')
+        select pg_class.oid
+        from pg_catalog.pg_class
+        inner join (values
+            ('queue_health', 'in_flight_jobs'),
+            ('failed_jobs_recent', 'errors'),
+            ('stuck_jobs', 'lease_expires_at')
+        ) as today (name, column_name) on today.name = pg_class.relname
+        where pg_class.relkind = 'v' and pg_class.relnamespace = 'public'::regnamespace
+            and not exists (
+                select from pg_catalog.pg_attribute
+                where pg_attribute.attrelid = pg_class.oid and pg_attribute.attname = today.column_name
+            )
     loop
         execute format('drop view %s', v_view);
     end loop;

@@ -1,5 +1,6 @@
 """sql/ as a whole: applied again, applied by psql, on a database that is a Supabase project, and who may do what."""
 
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 
@@ -12,6 +13,7 @@ from scripts.postgres import Postgres
 from scripts.schema import SQL_FOLDER, apply_schema, main
 from scripts.stack import ticking
 
+GUIDE = SQL_FOLDER.parent / "docs" / "DEPLOYMENT_GUIDE.md"
 SNAPSHOT = """
 select array_agg(line order by line) as lines from (
     select format('%s.%s %s %s', table_schema, table_name, column_name, data_type) as line
@@ -36,18 +38,20 @@ def test_applying_again_changes_nothing(db, dsn):
     assert db.execute(SNAPSHOT).fetchone() == before
 
 
-def test_psql_one_by_one_gives_the_same(db, dsn, postgres: Postgres):
+def test_the_guides_psql_gives_the_same(db, dsn, postgres: Postgres):
+    [command] = re.findall(r"^    (psql .*)$", GUIDE.read_text(), re.MULTILINE)
     name = "applied_by_psql"
     db.execute(f"drop database if exists {name}")  # type: ignore[arg-type]
     db.execute(f"create database {name} template template0")  # type: ignore[arg-type]
     url = dsn.rsplit("/", 1)[0] + f"/{name}"
     for _ in range(2):
-        for file in sorted(SQL_FOLDER.glob("*.sql")):
-            subprocess.run(
-                [postgres.bin / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", file, url],
-                check=True,
-                capture_output=True,
-            )
+        subprocess.run(
+            ["sh", "-c", command],
+            check=True,
+            capture_output=True,
+            cwd=SQL_FOLDER.parent,
+            env={"PATH": f"{postgres.bin}:/usr/bin:/bin", "DB": url},
+        )
     with psycopg.connect(url) as other:
         assert other.execute(SNAPSHOT).fetchone()[0] == db.execute(SNAPSHOT).fetchone()["lines"]
     db.execute(f"drop database {name}")  # type: ignore[arg-type]
@@ -130,6 +134,7 @@ def test_users_see_their_own_rows_only(db, as_role):
     mine, other = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
     for user in (mine, other):
         db.execute('select start_generation(%s, \'{"prompt": "x", "model_id": "a/b"}\')', (user,))
+        db.execute("insert into images values (default, null, %s, 'f', 'p', 'u')", (user,))
     as_role("authenticated", mine)
     assert [str(row["user_id"]) for row in db.execute("select user_id from image_generations")] == [
         mine
@@ -137,6 +142,7 @@ def test_users_see_their_own_rows_only(db, as_role):
     assert [str(row["created_by"]) for row in db.execute("select created_by from job_queue")] == [
         mine
     ]
+    assert [str(row["user_id"]) for row in db.execute("select user_id from images")] == [mine]
     assert db.execute("select count(*) as n from models").fetchone()["n"] == len(CATALOG)
     as_role("anon")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
