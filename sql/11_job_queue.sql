@@ -105,12 +105,15 @@ begin
     new.lease_expires_at := case
         when new.status = 'processing' then coalesce(new.lease_expires_at, clock_timestamp() + interval '10 minutes')
     end;
+    if new.status = 'processing' and old.status <> 'processing' then
+        new.lease_token := old.lease_token + 1; -- who had the job before has lost it
+    end if;
     return new;
 end;
 $$;
 
 comment on function public.complete_manual_change() is
-'Trigger: keep completed_at and lease_expires_at in step with a status written by hand.';
+'Trigger: keep completed_at, lease_expires_at and lease_token in step with a status written by hand.';
 
 create or replace trigger complete_manual_change
 before insert or update of status, completed_at, lease_expires_at on public.job_queue

@@ -19,7 +19,8 @@ from (
         count(*) as pending_jobs,
         count(*) filter (where scheduled_at > clock_timestamp()) as scheduled_jobs,
         extract(
-            epoch from clock_timestamp() - min(scheduled_at) filter (where scheduled_at <= clock_timestamp())
+            epoch from clock_timestamp()
+            - min(scheduled_at) filter (where scheduled_at <= clock_timestamp() and isfinite(scheduled_at))
         )::float8 as oldest_pending_seconds
     from public.job_queue
     where status = 'pending'

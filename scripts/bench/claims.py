@@ -18,6 +18,11 @@ insert into public.job_queue (job_type, priority, scheduled_at)
 select 'bench', n %% 3, now() + interval '1 day' + n * interval '1 s' from generate_series(1, %s) as n
 """
 PENDING = "insert into public.job_queue (job_type) select 'bench' from generate_series(1, %s)"
+RUN = """
+with claimed as (select array_agg(id) as ids, array_agg(lease_token) as tokens from public.claim_jobs(100))
+select count(*) from claimed cross join public.complete_jobs(ids, tokens)
+"""
+HELD = 20_000
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,10 @@ class ClaimCost:
 
 
 def claim_costs(url: str, rows: int) -> Iterator[ClaimCost]:
-    """Claims of one job: from an empty table, from 1,000, and beside ``rows`` finished and a tenth as many future."""
+    """Claims of one job: from an empty table, from 1,000, beside ``rows`` finished and a tenth as many future.
+
+    And where every queue in PostgreSQL is slow: a snapshot that somebody holds keeps all dead rows since.
+    """
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("truncate public.job_queue")
         yield measure(connection, "nothing")
@@ -42,6 +50,13 @@ def claim_costs(url: str, rows: int) -> Iterator[ClaimCost]:
         yield measure(connection, f"{rows:,} finished, {rows // 10:,} future")
         connection.execute(PENDING, (1000,))
         yield measure(connection, "… and 1,000 waiting")
+        with psycopg.connect(url) as holder:
+            holder.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            holder.execute("select from public.job_queue limit 1")
+            for _ in range(HELD // 100):
+                connection.execute(PENDING, (100,))
+                connection.execute(RUN)
+            yield measure(connection, f"… and a snapshot held for {HELD:,} jobs")
 
 
 def measure(connection: psycopg.Connection[Any], table: str) -> ClaimCost:

@@ -1,31 +1,36 @@
 """Each guard in the SQL broken once: the test that is there for it must then fail.
 
-A mutant replaces a snippet of one function's definition in the test's own database; what is broken and which test
-notices stand side by side in MUTANTS.
+A mutant replaces a snippet of one function's definition in the test's own database, or takes away a trigger, an index,
+a policy, a right; what is broken and which test notices stand side by side in MUTANTS and OUTSIDE.
 """
 
 import inspect
+from types import MappingProxyType
 
 import psycopg
 import pytest
 from _pytest.outcomes import Failed
 
 from tests.sql import (
+    test_catalogue,
     test_generation_steps,
     test_generations,
     test_operations,
     test_queue,
     test_queue_model,
+    test_schema,
     test_sharing,
 )
 from tests.sql.test_generation_steps import start
 from tests.sql.test_generations import started
 from tests.sql.test_operations import generation
+from tests.sql.test_schema import as_role
 
-__all__ = ["generation", "start", "started"]  # fixtures of the tests below
+__all__ = ["as_role", "generation", "start", "started"]  # fixtures of the tests below
 
 QUEUE, OPERATIONS, STEPS = test_queue, test_operations, test_generation_steps
 MODEL, SHARING, GENERATIONS = test_queue_model, test_sharing, test_generations
+SCHEMA, CATALOGUE = test_schema, test_catalogue
 
 MUTANTS = [
     # function, what is there, what the mutant has, the test that must fail, its parameters
@@ -59,7 +64,10 @@ MUTANTS = [
      OPERATIONS.test_a_batch_of_ends_each_under_its_own_token),
     ("complete_jobs", "or held.repeated", "", QUEUE.test_repeating_an_end_whose_answer_was_lost_changes_nothing),
     ("complete_jobs", "case when ending.error is null then job_queue.status = 'completed'",
-     "case when ending.error is null then true", MODEL.walk_unshrunk),
+     "case when ending.error is null then true", QUEUE.test_an_attempt_ends_one_way_only,
+     {"ends": ("p_error => 'x'", "p_result => '{}'")}),
+    ("complete_jobs", "jsonb_build_object('lease_token', ending.token)", "jsonb_build_object()",
+     QUEUE.test_an_attempt_ends_one_way_only, {"ends": ("null", "p_error => 'x'")}),
     ("complete_jobs", "held.status = 'processing' and held.error is not null", "held.error is not null",
      QUEUE.test_repeating_an_end_whose_answer_was_lost_changes_nothing),
     ("complete_jobs", "job_queue.attempt_number < job_queue.max_attempts", "true",
@@ -82,11 +90,12 @@ MUTANTS = [
      QUEUE.test_an_interrupted_job_goes_back_uncounted),
     ("release_job", "greatest(job_queue.attempt_number - 1, 0)", "job_queue.attempt_number",
      QUEUE.test_an_interrupted_job_goes_back_uncounted),
+    ("release_job", "greatest(job_queue.attempt_number - 1, 0)", "job_queue.attempt_number", MODEL.walk_unshrunk),
     ("requeue_expired", "job_queue.crash_count >= 2", "false",
      OPERATIONS.test_a_job_that_kills_its_workers_ends_after_the_third_however_often_it_is_reset),
     ("requeue_expired", "lease_expires_at < clock_timestamp()", "lease_expires_at is not null",
      OPERATIONS.test_a_requeue_takes_expired_leases_only_and_no_more_than_asked),
-    ("redrive_job", "attempt_number = 0,", "", MODEL.walk_unshrunk),
+    ("redrive_job", "attempt_number = 0,", "", OPERATIONS.test_redrive_runs_a_job_again_with_all_its_attempts),
     ("requeue_expired", "and job_queue.attempt_number < job_queue.max_attempts", "",
      QUEUE.test_a_job_whose_workers_keep_dying_fails_in_the_end),
     ("cancel_job", "and job_queue.status in ('pending', 'processing')", "",
@@ -109,6 +118,8 @@ MUTANTS = [
      OPERATIONS.test_a_revived_job_reopens_its_generation, {"revive": "by hand", "end": "cancelled"}),
     ("complete_manual_change", "clock_timestamp() + interval '10 minutes'", "null",
      OPERATIONS.test_a_status_written_by_hand_brings_the_rest_with_it),
+    ("complete_manual_change", "new.lease_token := old.lease_token + 1;", "null;",
+     OPERATIONS.test_a_job_started_by_hand_is_no_longer_its_former_workers),
     ("succeed_prediction", "if v_job.status = 'completed' then", "if false then",
      STEPS.test_repeating_a_step_whose_answer_was_lost_changes_nothing),
     ("finish_download_image", "if v_job.status = 'completed' then", "if false then",
@@ -174,6 +185,48 @@ MUTANTS = [
 ]  # fmt: skip
 
 
+OUTSIDE = [
+    # what takes a guard away that is no function, the test that must fail, its parameters
+    ("drop trigger keep_generation_forward on image_generations",
+     OPERATIONS.test_a_generation_moves_forward_only, {"since": "completed", "to": "failed"}),
+    ("drop trigger move_generation_with_job on job_queue",
+     OPERATIONS.test_a_revived_job_reopens_its_generation, {"revive": "redrive", "end": "failed"}),
+    ("drop trigger complete_manual_change on job_queue",
+     OPERATIONS.test_a_status_written_by_hand_brings_the_rest_with_it),
+    ("drop trigger poll_ended_job on job_queue",
+     STEPS.test_the_prediction_of_a_job_that_has_ended_is_looked_at_at_once, {"end": "cancel_job"}),
+    ("drop index job_queue_dedupe_idx; create unique index on job_queue (job_type, dedupe_key, id)"
+     " where dedupe_key is not null and status in ('pending', 'processing')",
+     OPERATIONS.test_a_dedupe_key_is_one_active_job_of_a_type),
+    ("alter table job_queue drop constraint job_queue_status_check",
+     OPERATIONS.test_a_status_that_is_none_is_refused, {"table": "job_queue"}),
+    ("alter table image_generations drop constraint image_generations_status_check",
+     OPERATIONS.test_a_status_that_is_none_is_refused, {"table": "image_generations"}),
+    *((f"alter table {table} disable row level security", SCHEMA.test_users_see_their_own_rows_only)
+      for table in ("job_queue", "image_generations", "images")),
+    *((f"alter policy {table}_select_own on {table} using (true)", SCHEMA.test_users_see_their_own_rows_only)
+      for table in ("job_queue", "image_generations", "images")),
+    ("alter policy image_generations_insert_own on image_generations with check (status = 'pending')",
+     SCHEMA.test_a_user_inserts_a_pending_row_of_their_own_for_generate_image),
+    ("alter policy image_generations_insert_own on image_generations with check (user_id = auth.uid())",
+     SCHEMA.test_a_user_inserts_a_pending_row_of_their_own_for_generate_image),
+    ("grant update on job_queue to authenticated",
+     CATALOGUE.test_clients_have_no_right_but_to_read_their_rows_and_to_insert_a_pending_one),
+    ("grant select on queue_health to anon",
+     CATALOGUE.test_clients_have_no_right_but_to_read_their_rows_and_to_insert_a_pending_one),
+    ("grant execute on function claim_next_job to authenticated", SCHEMA.test_no_function_is_open_to_clients),
+    ("grant execute on function purge_jobs to public", SCHEMA.test_no_function_is_open_to_clients),
+    ("revoke execute on function claim_jobs from service_role",
+     SCHEMA.test_the_service_role_runs_the_queue_without_owning_it),
+    ("alter function claim_jobs reset search_path",
+     SCHEMA.test_every_function_has_an_empty_search_path_and_a_description),
+    ("alter view queue_health reset (security_invoker)",
+     CATALOGUE.test_the_linter_has_nothing_to_say, {"lint": "security_definer_view"}),
+    ("drop policy edge_secrets_service_role on edge_secrets",
+     CATALOGUE.test_the_linter_has_nothing_to_say, {"lint": "rls_enabled_no_policy"}),
+]  # fmt: skip
+
+
 def mutant_id(mutant):
     return f"{mutant[0]}: {mutant[1][:40]} → {mutant[2][:20] or 'nothing'}"
 
@@ -186,7 +239,18 @@ def test_each_guard_is_needed(mutant, db, request):
         " and proname = %s and position(%s in pg_get_functiondef(oid)) > 0", (function, there),
     ).fetchone()["it"]  # fmt: skip
     db.execute(definition.replace(there, broken))
-    given = parameters[0] if parameters else {}
+    fails(test, request, *parameters)
+
+
+@pytest.mark.parametrize("mutant", OUTSIDE, ids=lambda mutant: mutant[0])
+def test_each_guard_that_is_no_function_is_needed(mutant, db, request):
+    statements, test, *parameters = mutant
+    db.execute(statements)
+    fails(test, request, *parameters)
+
+
+def fails(test, request, given=MappingProxyType({})):
+    """Run a test with its fixtures, and those parameters that are none: it must not pass."""
     fixtures = [name for name in inspect.signature(test).parameters if name not in given]
     with pytest.raises(
         (AssertionError, TypeError, ValueError, AttributeError, psycopg.Error, Failed)

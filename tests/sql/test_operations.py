@@ -23,6 +23,12 @@ def fail(db, job_id):
     db.execute("select complete_job(%s, p_error => 'x', p_retry => false)", (job_id,))
 
 
+@pytest.fixture
+def generation(db):
+    request = Jsonb({"prompt": "x", "model_id": "a/b"})
+    return db.execute("select * from start_generation(%s, %s)", (USER, request)).fetchone()
+
+
 # Claims
 
 
@@ -302,13 +308,21 @@ def test_a_status_written_by_hand_brings_the_rest_with_it(db, enqueue):
     assert claim(db)["id"] == job_id
 
 
+@pytest.mark.parametrize("table", ["job_queue", "image_generations"])
+def test_a_status_that_is_none_is_refused(db, generation, table):
+    refused(db, f"update {table} set status = 'lost'", sqlstate="23514")
+
+
+def test_a_job_started_by_hand_is_no_longer_its_former_workers(db, enqueue):
+    job_id = enqueue()
+    token = claim(db)["lease_token"]
+    db.execute("update job_queue set status = 'pending', attempt_number = 0")
+    db.execute("update job_queue set status = 'processing'")
+    refused(db, "select complete_job(%s, p_lease_token => %s)", (job_id, token))
+    assert status(db, job_id) == "processing"
+
+
 # Generations
-
-
-@pytest.fixture
-def generation(db):
-    request = Jsonb({"prompt": "x", "model_id": "a/b"})
-    return db.execute("select * from start_generation(%s, %s)", (USER, request)).fetchone()
 
 
 def generation_status(db, generation):
@@ -401,6 +415,9 @@ def test_queue_health_beyond_the_originals_columns(db, enqueue):
     assert (row["pending_jobs"], row["scheduled_jobs"], row["failed_jobs"]) == (2, 1, 1)
     assert (row["processing_jobs"], row["in_flight_jobs"]) == (1, 0)
     assert 90 <= row["oldest_pending_seconds"] < 150
+    enqueue(p_scheduled_at="-infinity")
+    row = db.execute("select * from queue_health").fetchone()
+    assert row["oldest_pending_seconds"] < 150, "one odd job does not hide the queue"
 
 
 def test_a_users_limits_tell_what_was_used(db, generation):

@@ -253,6 +253,8 @@ def test_repeating_an_end_whose_answer_was_lost_changes_nothing(db, enqueue):
 def test_an_attempt_ends_one_way_only(db, enqueue, ends):
     """A handler that comes to an end after its time was up is told that nobody heard it."""
     job_id = enqueue()
+    db.execute("select complete_job(%s, p_error => 'an attempt before')", (claim(db)["id"],))
+    due(db, job_id)
     token = claim(db)["lease_token"]
     first, second = (f"select complete_job(%s, {end}, p_lease_token => %s)" for end in ends)
     db.execute(first, (job_id, token))
