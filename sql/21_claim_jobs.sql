@@ -26,6 +26,7 @@ set enable_bitmapscan = off
 set enable_sort = off
 set enable_incremental_sort = off
 set jit = off -- before 18 what is off has a price, so high that each claim would be compiled: 340 ms, not 0.3
+set plan_cache_mode = force_generic_plan -- planned once a session: planning takes longer than all the rest
 as $$
 #variable_conflict use_column
 declare

@@ -43,6 +43,11 @@ create or replace function public.complete_jobs(
 ) returns setof uuid
 language plpgsql
 set search_path = ''
+set plan_cache_mode = force_generic_plan -- as in claim_jobs; and each job by its key, in a table that was small as well
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
 as $$
 begin
     if coalesce(cardinality(p_job_ids) <> cardinality(p_lease_tokens), true) then

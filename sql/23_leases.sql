@@ -92,6 +92,7 @@ set enable_bitmapscan = off
 set enable_sort = off
 set enable_incremental_sort = off
 set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_from uuid := gen_random_uuid();

@@ -1,4 +1,4 @@
-"""Old rows cost nothing: the pages a claim touches do not grow with what is finished, future, paused or running."""
+"""Old rows cost nothing: the pages a claim or an end touches do not grow with what is finished, future or running."""
 
 import pytest
 
@@ -16,8 +16,7 @@ insert into job_queue (job_type, status) select 'bench', 'processing' from gener
 @pytest.mark.parametrize("limit", [1, 10])
 def test_a_claim_touches_as_few_pages_in_a_full_table_as_in_a_small_one(db, connect, limit):
     claim = f"select * from claim_jobs({limit}, p_job_types => '{{bench}}')"
-    plain = connect()  # rows come as tuples from here on
-    plain.row_factory = lambda cursor: tuple
+    plain = connect_plain(connect)
     db.execute(WAITING)
     small = measure(plain, claim)
     db.execute(HISTORY, (1_000_000 if limit == 10 else 100_000,))
@@ -31,6 +30,26 @@ def test_a_claim_touches_as_few_pages_in_a_full_table_as_in_a_small_one(db, conn
     # hundreds. Walking one lane, or what is finished, would be tens of thousands.
     assert full <= small + 1000
     assert tidy <= small + 1000
+
+
+def test_an_end_touches_as_few_pages_whatever_the_table_was_when_it_was_planned(db, connect):
+    """A session plans once, perhaps beside ten rows."""
+    plain = connect_plain(connect)
+    end = "select complete_jobs(array_agg(id), array_agg(lease_token)) from (select * from claim_jobs(3)) as claimed"
+    db.execute(WAITING)
+    small = measure(plain, end)
+    db.execute(HISTORY, (200_000,))
+    assert measure(plain, end) <= small + 300
+    db.execute("vacuum analyze job_queue")
+    assert measure(plain, end) <= small + 300
+    assert measure(connect_plain(connect), end) <= small + 300
+
+
+def connect_plain(connect):
+    """Rows come as tuples, as the bench wants them."""
+    connection = connect()
+    connection.row_factory = lambda cursor: tuple
+    return connection
 
 
 def measure(connection, claim):
