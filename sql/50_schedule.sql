@@ -75,7 +75,9 @@ begin
         raise notice 'pg_cron or pg_net is absent: nothing scheduled. python -m functions._local.clock stands in.';
         return null;
     end if;
-    perform public.keep_process_jobs_key(p_key);
+    if p_key is not null then
+        perform public.keep_process_jobs_key(nullif(p_key, ''));
+    end if;
     -- pg_cron leaves an inactive job of the same name inactive, which nobody expects of "schedule".
     perform cron.unschedule(job.jobid)
     from cron.job
@@ -99,7 +101,8 @@ $$;
 
 comment on function public.schedule_process_jobs(text, text, text) is
 'Have pg_cron call process-jobs at p_url (as https://edge.example), with p_key as bearer token, and clear away each day
-jobs and cron''s own records that ended a week ago. May be called again to change them. Null without pg_cron.';
+jobs and cron''s own records that ended a week ago. May be called again to change them: without p_key the one that is
+kept stays, an empty one forgets it. Null without pg_cron.';
 
 create or replace function public.unschedule_process_jobs() returns boolean
 language plpgsql

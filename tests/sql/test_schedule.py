@@ -122,6 +122,17 @@ def test_scheduling_twice_is_one_job_and_its_command_holds_no_key(any_clock: Dat
     assert any_clock.execute(done).fetchone() == {"done": False}
 
 
+@pytest.mark.parametrize(
+    ("key", "kept"), [(None, f"Bearer {KEY}"), ("", None), ("new", "Bearer new")]
+)
+def test_scheduling_again_keeps_the_key_unless_another_is_given(clock, db: Database, key, kept):
+    again = "select schedule_process_jobs('https://edge.example', %s, '30 seconds')"
+    for given in (KEY, key):
+        db.execute(again, (given,))
+    headers = db.execute("select process_jobs_headers() ->> 'Authorization' as it").fetchone()
+    assert headers == {"it": kept}
+
+
 def test_scheduling_again_starts_what_was_stopped(any_clock: Database):
     again = "select schedule_process_jobs('https://edge.example') as id"
     job_id = any_clock.execute(again).fetchone()["id"]
