@@ -16,6 +16,7 @@ from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import Edge, running_edge, until_ended
 
+USER = "11111111-1111-4111-8111-111111111111"
 BODY = {
     "prompt": "a cat",
     "model_id": "black-forest-labs/flux-schnell",
@@ -116,15 +117,26 @@ def with_generation(edge: Edge, db, payload):
     return {**payload, "generation_id": str(row["id"])}
 
 
-def test_a_payload_queued_by_hand_fails_with_its_fault(edge: Edge, db):
-    db.execute(
-        "select enqueue_job('generate-image', '{\"generation_id\": \"11111111-1111-4111-8111-111111111111\"}')"
-    )
+@pytest.mark.parametrize(
+    ("job_type", "payload", "fault"),
+    [
+        ("generate-image", {}, "generation_id: Field required"),
+        ("generate-image", {"generation_id": USER, "user_id": USER}, "Prompt is required"),
+        ("generate-image", {**BODY, "generation_id": USER}, "user_id: Field required"),
+        ("generate-image", {**BODY, "generation_id": "x", "user_id": USER}, "generation_id: Input should be a valid"),
+        ("download-image", {}, "generation_id: Field required"),
+        ("download-image", {"generation_id": USER, "user_id": USER}, "output_url: Field required"),
+        ("send-webhook", {"generation_id": USER}, "webhook_url: Field required"),
+    ],
+)  # fmt: skip
+def test_a_payload_queued_by_hand_fails_at_once_with_its_fault(
+    edge: Edge, db, job_type, payload, fault
+):
+    db.execute("select enqueue_job(%s, %s)", (job_type, Jsonb(payload)))
     until(db, "select status from job_queue", "failed")
-    assert (
-        "Prompt is required"
-        in db.execute("select error_message from job_queue").fetchone()["error_message"]
-    )
+    job = db.execute("select * from job_queue").fetchone()
+    assert fault in job["error_message"]
+    assert (job["attempt_number"], job["errors"][0]["class"]) == (1, "bad_input")
 
 
 def test_without_a_token_for_replicate_the_text_is_the_one_clients_know(start_edge, monkeypatch):

@@ -7,22 +7,40 @@ Result   image_id, public_url, storage_path of the first; image_ids of all
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
+from pydantic import BaseModel
 
+from functions._shared.bodies import validate
 from functions._shared.database import fenced
+from functions._shared.errors import InvalidRequest
 from functions._shared.jobs import Job
 from functions._shared.pictures import fetch_and_store
 from functions._shared.resources import Resources
 
 
+class Payload(BaseModel):
+    """What is read of it here; finish_download_image and the generation have the rest."""
+
+    generation_id: UUID
+    user_id: UUID
+    output_url: str | None = None
+    output_urls: list[str] | None = None
+    width: int | None = None
+    height: int | None = None
+
+
 async def run(job: Job, resources: Resources) -> None:
     """Repeating it is harmless: the upload replaces, and the rows are written together with the job's end."""
+    payload = validate(Payload, job.payload)
+    urls = payload.output_urls or [payload.output_url or ""]
+    if not all(urls):
+        raise InvalidRequest("output_url: Field required")
     images = await fetch_and_store(
         resources,
-        job.payload.get("output_urls") or [job.payload["output_url"]],
-        user_id=UUID(job.payload["user_id"]),
-        name=str(UUID(job.payload["generation_id"])),
-        width=job.payload.get("width"),
-        height=job.payload.get("height"),
+        urls,
+        user_id=payload.user_id,
+        name=str(payload.generation_id),
+        width=payload.width,
+        height=payload.height,
     )
     async with fenced(), resources.pool.connection() as connection:
         await connection.execute(

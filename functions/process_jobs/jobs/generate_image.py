@@ -4,7 +4,10 @@ Payload  start-generation's body, with generation_id and user_id
 Result   output_url, format, download_job_id
 """
 
+from typing import Annotated
 from uuid import UUID
+
+from pydantic import Field
 
 from functions._shared.bodies import validate
 from functions._shared.generation_request import GenerationRequest
@@ -14,12 +17,20 @@ from functions.process_generation.paid import generate
 from functions.process_generation.predictions import Lease
 
 
+class Payload(GenerationRequest):
+    """All that the download will need as well, so that nothing is paid for in vain."""
+
+    generation_id: Annotated[UUID, Field(strict=False)]
+    user_id: Annotated[UUID, Field(strict=False)]
+
+
 async def run(job: Job, resources: Resources) -> None:
     """Adopt what an earlier attempt has paid for, or pay for one; the job is ended by whoever learns of its end."""
+    payload = validate(Payload, job.payload)
     await generate(
         Lease(job_id=job.id, lease_token=job.lease_token),
-        UUID(job.payload["generation_id"]),
-        validate(GenerationRequest, job.payload),
+        payload.generation_id,
+        payload,
         resources,
         resources.settings.job_timeout_ms / 1000,
     )

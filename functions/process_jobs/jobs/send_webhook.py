@@ -11,9 +11,11 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+from pydantic import BaseModel
 from standardwebhooks.webhooks import Webhook
 
 from functions._shared.addresses import Target, as_is, parse, pinned
+from functions._shared.bodies import validate
 from functions._shared.errors import GenerationFailed, InvalidRequest, NotFound
 from functions._shared.generations import find_generation
 from functions._shared.jobs import Job
@@ -22,16 +24,24 @@ from functions._shared.resources import Resources
 TIMEOUT_S = 15.0
 
 
+class Payload(BaseModel):
+    generation_id: UUID
+    webhook_url: str
+    type: str
+    timestamp: str
+
+
 async def run(job: Job, resources: Resources) -> dict[str, Any]:
     """Repeated until it is answered 2xx; receivers tell repetitions by the id."""
+    payload = validate(Payload, job.payload)
     secret = resources.settings.webhook_secret
-    generation = await find_generation(resources.pool, UUID(job.payload["generation_id"]))
+    generation = await find_generation(resources.pool, payload.generation_id)
     if secret is None or generation is None:
         raise NotFound("The generation, or the WEBHOOK_SECRET, is gone")
-    event = {name: job.payload[name] for name in ("type", "timestamp")} | {"data": generation}
+    event = {"type": payload.type, "timestamp": payload.timestamp, "data": generation}
     body = json.dumps(event, ensure_ascii=False)
     now = datetime.now(UTC)
-    target = await _target(job.payload["webhook_url"], resources)
+    target = await _target(payload.webhook_url, resources)
     try:
         async with resources.http.stream(  # what it answers besides the status is not read
             "POST",
