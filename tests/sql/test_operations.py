@@ -56,9 +56,10 @@ def test_a_low_priority_does_not_starve(db, enqueue):
     assert claimed(db, 1) == [starving]
 
 
-def test_only_the_asked_types_are_handed_out(db, enqueue):
-    enqueue()
-    mine = enqueue(p_job_type="mine")
+@pytest.mark.parametrize("user", [None, USER])
+def test_only_the_asked_types_are_handed_out(db, enqueue, user):
+    enqueue(p_created_by=user)
+    mine = enqueue(p_job_type="mine", p_created_by=user)
     assert claimed(db, p_job_types=["mine", "none"]) == [mine]
     assert db.execute("select * from claim_next_job(array['none'])").fetchone() is None
 
@@ -96,13 +97,15 @@ def test_the_worker_and_the_length_of_the_lease_are_kept(db, enqueue):
 # Pauses and dedupe
 
 
+@pytest.mark.parametrize("user", [None, USER])
 @pytest.mark.parametrize("paused", ["generate-image", None])
-def test_a_paused_queue_hands_out_nothing_and_loses_nothing(db, enqueue, paused):
+def test_a_paused_queue_hands_out_nothing_and_loses_nothing(db, enqueue, paused, user):
     running = enqueue()
     token = claim(db)["lease_token"]
     arguments = (paused,) if paused else ()
     db.execute(f"select pause_queue({'%s' if paused else ''})", arguments)
-    waiting, other = enqueue(), enqueue(p_job_type="other")
+    waiting = enqueue(p_created_by=user)
+    other = enqueue(p_job_type="other", p_created_by=user)
     assert claimed(db) == ([other] if paused else [])
     db.execute("select complete_job(%s, p_lease_token => %s)", (running, token))
     assert db.execute("select paused_types from queue_health").fetchone() == {
@@ -369,6 +372,21 @@ def test_a_revived_job_reopens_its_generation(db, generation, end, revive):
         assert generation_status(db, generation) == "queued"
         with db.transaction(force_rollback=True):
             refused(db, "update image_generations set status = 'pending'")
+
+
+@pytest.mark.parametrize("end", ["fail", "cancel"])
+def test_a_job_may_end_after_its_generation(db, generation, end):
+    """Somebody has cancelled the generation alone; what the job comes to changes it no more."""
+    db.execute("update image_generations set status = 'cancelled', error_message = 'by hand'")
+    if end == "fail":
+        fail(db, generation["job_id"])
+    else:
+        db.execute("select cancel_job(%s, 'too')", (generation["job_id"],))
+    assert status(db, generation["job_id"]) == ("failed" if end == "fail" else "cancelled")
+    assert db.execute("select status, error_message from image_generations").fetchone() == {
+        "status": "cancelled",
+        "error_message": "by hand",
+    }
 
 
 def test_a_completed_generation_is_never_reopened(db):

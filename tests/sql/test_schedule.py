@@ -99,8 +99,9 @@ def any_clock(request: pytest.FixtureRequest) -> Database:
 
 
 def test_scheduling_twice_is_one_job_and_its_command_holds_no_key(any_clock: Database):
-    for key in ("old-key", KEY):
-        any_clock.execute("select schedule_process_jobs('https://edge.example/', %s)", (key,))
+    schedule = "select schedule_process_jobs('https://edge.example/', %s) as id"
+    first, second = (any_clock.execute(schedule, (key,)).fetchone() for key in ("old-key", KEY))
+    assert first == second
     jobs = {job["jobname"]: job for job in any_clock.execute("select * from cron.job").fetchall()}
     assert set(jobs) == {"process-jobs-worker", "cleanup-old-jobs", "purge-cron-history"}
     job = jobs["process-jobs-worker"]

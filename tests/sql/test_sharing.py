@@ -42,6 +42,24 @@ def test_users_take_turns(db):
     assert [claim(db)[0] for _ in range(9)] == turns
 
 
+def test_each_priority_has_turns_of_its_own(db):
+    anns = enqueue(db, ANN, 3, priority=1)
+    enqueue(db, ANN)
+    assert claim(db, 2) == anns[:2]
+    [bens] = enqueue(db, BEN, priority=1)
+    assert claim(db, 2) == [anns[2], bens]
+
+
+@pytest.mark.parametrize("elsewhere", ["'generate-image', '{}', -1", "'other', '{}', 0"])
+def test_what_a_user_has_elsewhere_is_no_turn(db, elsewhere):
+    bens = enqueue(db, BEN, 3, priority=0)
+    for _ in range(5):
+        db.execute(f"select enqueue_job({elsewhere}, p_created_by => %s)", (ANN,))
+    [anns] = enqueue(db, ANN)
+    rows = db.execute("select id from claim_jobs(3, p_job_types => '{generate-image}')").fetchall()
+    assert [row["id"] for row in rows] == [bens[0], anns, bens[1]]
+
+
 def test_a_user_who_has_had_many_is_not_put_behind_for_ever(db):
     enqueue(db, ANN, 50)
     claim(db, 50)
