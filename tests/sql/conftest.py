@@ -4,6 +4,9 @@ import psycopg
 import pytest
 
 LEASE_LOST = "PT409"
+WAITING = """
+select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()
+"""
 
 
 @pytest.fixture

@@ -35,7 +35,10 @@ SCHEMA, CATALOGUE = test_schema, test_catalogue
 MUTANTS = [
     # function, what is there, what the mutant has, the test that must fail, its parameters
     ("claim_jobs", "for update skip locked", "for update", OPERATIONS.test_a_claim_is_not_short_while_a_job_is_free),
-    ("claim_jobs", "for update skip locked", "", QUEUE.test_two_open_transactions_never_share_a_job),
+    ("claim_jobs", "for update skip locked\n            ),\n            shared", "), shared",
+     QUEUE.test_two_open_transactions_never_share_a_job, {"user": None}),
+    ("claim_jobs", "for update skip locked\n            ),\n            claimed", "), claimed",
+     QUEUE.test_two_open_transactions_never_share_a_job, {"user": QUEUE.USER}),
     ("claim_jobs", "job_queue.lease_token + 1", "job_queue.lease_token",
      QUEUE.test_a_dead_workers_job_is_claimed_again_under_a_higher_token),
     ("claim_jobs", "job_queue.attempt_number + 1", "job_queue.attempt_number",
@@ -67,6 +70,14 @@ MUTANTS = [
      QUEUE.test_a_reset_by_hand_takes_the_job_from_its_worker),
     ("complete_jobs", "and job_queue.lease_token = ending.token", "",
      OPERATIONS.test_a_batch_of_ends_each_under_its_own_token),
+    *(("complete_jobs", "for update of job_queue", "", QUEUE.test_a_batch_that_waited_for_a_person_is_told,
+       {"statement": f"select complete_jobs(%s, %s{error})"}) for error in ("", ", p_errors => '{x}'")),
+    ("extend_leases", "for update of job_queue", "", QUEUE.test_a_batch_that_waited_for_a_person_is_told,
+     {"statement": "select extend_leases(%s, %s, '1 hour')"}),
+    *(("held_job", "for update", "", QUEUE.test_a_write_that_waited_for_a_person_is_refused, {"statement": statement})
+      for statement in ("select extend_lease(%s, %s)", "select release_job(%s, %s)")),
+    *(("requeue_expired", "for update skip locked", broken, QUEUE.test_a_lease_that_is_being_extended_is_not_taken)
+      for broken in ("", "for update")),
     ("complete_jobs", "or held.repeated", "", QUEUE.test_repeating_an_end_whose_answer_was_lost_changes_nothing),
     ("complete_jobs", "case when ending.error is null then job_queue.status = 'completed'",
      "case when ending.error is null then true", QUEUE.test_an_attempt_ends_one_way_only,

@@ -5,7 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from tests.sql.conftest import LEASE_LOST, claim, due, expire, job
+from tests.sql.conftest import LEASE_LOST, WAITING, claim, due, expire, job
+
+USER = "11111111-1111-4111-8111-111111111111"
 
 
 @pytest.mark.parametrize(
@@ -67,15 +69,17 @@ def test_enqueue_is_part_of_the_callers_transaction(connect, enqueue):
     assert claim(connect()) is None
 
 
-def test_two_open_transactions_never_share_a_job(connect, enqueue):
-    enqueue()
+@pytest.mark.parametrize("user", [None, USER])
+def test_two_open_transactions_never_share_a_job(connect, enqueue, user):
+    enqueue(p_created_by=user)
     ours, theirs = connect(autocommit=False), connect(autocommit=False)
     assert claim(ours) is not None
     assert claim(theirs) is None
 
 
-def test_concurrent_workers_take_each_job_once(db, connect, enqueue):
-    ids = {enqueue() for _ in range(200)}
+@pytest.mark.parametrize("user", [None, USER])
+def test_concurrent_workers_take_each_job_once(db, connect, enqueue, user):
+    ids = {enqueue(p_created_by=user) for _ in range(200)}
 
     def work(connection):
         taken = []
@@ -263,6 +267,57 @@ def test_an_attempt_ends_one_way_only(db, enqueue, ends):
         db.execute(second, (job_id, token))
     assert refused.value.sqlstate == LEASE_LOST
     assert job(db, job_id) == before
+
+
+def after_a_person(db, connect, job_id, statement, arguments):
+    """What a worker's statement, which waits while a person completes the job, comes to."""
+    person, worker = connect(autocommit=False), connect()
+    person.execute('select complete_job(%s, \'{"by": "hand"}\')', (job_id,))
+    with ThreadPoolExecutor(1) as thread:
+        told = thread.submit(worker.execute, statement, arguments)
+        while not db.execute(WAITING).fetchone():
+            pass
+        person.commit()
+    row = job(db, job_id)
+    assert (row["status"], row["result"], row["errors"]) == ("completed", {"by": "hand"}, [])
+    assert row["lease_expires_at"] is None
+    return told
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select complete_jobs(%s, %s)",
+        "select complete_jobs(%s, %s, p_errors => '{x}')",
+        "select extend_leases(%s, %s, '1 hour')",
+    ],
+)
+def test_a_batch_that_waited_for_a_person_is_told(db, connect, enqueue, statement):
+    job_id = enqueue()
+    token = claim(db)["lease_token"]
+    told = after_a_person(db, connect, job_id, statement, ([job_id], [token]))
+    assert told.result().fetchall() == []
+
+
+@pytest.mark.parametrize("statement", ["select extend_lease(%s, %s)", "select release_job(%s, %s)"])
+def test_a_write_that_waited_for_a_person_is_refused(db, connect, enqueue, statement):
+    job_id = enqueue()
+    token = claim(db)["lease_token"]
+    told = after_a_person(db, connect, job_id, statement, (job_id, token))
+    with pytest.raises(psycopg.Error) as refused:
+        told.result()
+    assert refused.value.sqlstate == LEASE_LOST
+
+
+def test_a_lease_that_is_being_extended_is_not_taken(db, connect, enqueue):
+    job_id = enqueue()
+    token = claim(db)["lease_token"]
+    expire(db, job_id)
+    worker = connect(autocommit=False)
+    worker.execute("select extend_lease(%s, %s)", (job_id, token))
+    assert connect().execute("select requeue_expired() as n").fetchone() == {"n": 0}
+    worker.commit()
+    assert job(db, job_id)["status"] == "processing"
 
 
 def test_extending_keeps_what_is_held_and_names_what_is_not(db, enqueue):

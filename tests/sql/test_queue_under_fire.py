@@ -20,7 +20,7 @@ from tests.sql.conftest import claim, expire, job
 
 ENQUEUE = """
 select enqueue_job(case when n %% 3 = 0 then 'download-image' else 'other' end, jsonb_build_object('n', n), n %% 3,
-    p_max_attempts => 1000)
+    p_max_attempts => 1000, p_created_by => case when n %% 2 = 0 then md5((n %% 7)::text)::uuid end)
 from generate_series(1, %s) as n
 """
 OPEN = "select count(*) as n from job_queue where status in ('pending', 'processing')"

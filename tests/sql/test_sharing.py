@@ -6,9 +6,8 @@ from uuid import UUID
 
 import pytest
 
-WAITING = """
-select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()
-"""
+from tests.sql.conftest import WAITING
+
 ANN, BEN, CAT = (UUID(int=n) for n in (1, 2, 3))
 
 
