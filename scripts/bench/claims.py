@@ -22,7 +22,6 @@ RUN = """
 with claimed as (select array_agg(id) as ids, array_agg(lease_token) as tokens from public.claim_jobs(100))
 select count(*) from claimed cross join public.complete_jobs(ids, tokens)
 """
-HELD = 20_000
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,14 @@ def claim_costs(url: str, rows: int) -> Iterator[ClaimCost]:
         yield measure(connection, f"{rows:,} finished, {rows // 10:,} future")
         connection.execute(PENDING, (1000,))
         yield measure(connection, "… and 1,000 waiting")
+        held = rows // 50
         with psycopg.connect(url) as holder:
             holder.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             holder.execute("select from public.job_queue limit 1")
-            for _ in range(HELD // 100):
+            for _ in range(held // 100):
                 connection.execute(PENDING, (100,))
                 connection.execute(RUN)
-            yield measure(connection, f"… and a snapshot held for {HELD:,} jobs")
+            yield measure(connection, f"… and a snapshot held for {held:,} jobs")
 
 
 def measure(connection: psycopg.Connection[Any], table: str) -> ClaimCost:
