@@ -20,7 +20,7 @@ env: .venv/run ## the local stack's address and keys as KEY=value
 	@.venv/bin/python -m scripts.up env
 
 test: .venv/test ## the whole test suite (ARGS="-k name")
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 bench: .venv/run ## what the queue costs, beside a floor (SECONDS=3 ROWS=1000000)
 	@.venv/bin/python -m scripts.bench

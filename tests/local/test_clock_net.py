@@ -156,6 +156,7 @@ def test_what_is_kept(clock, db, server, path, limit_ms, expected):
         ("http://no-such-host.invalid/", "Couldn't resolve host name"),
         ("ftp://127.0.0.1/", "Unsupported protocol"),
     ],
+    ids=["nobody listens", "no such host", "no http"],
 )
 def test_what_cannot_be_reached(clock, db, url, error):
     assert response(db, call(db, "http_get", url))["error_msg"] == error
