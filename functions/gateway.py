@@ -47,6 +47,8 @@ FUNCTIONS: Mapping[str, ASGIApp] = {
     "process-generation": process_generation,
     "generate-image": generate_image,
 }
+PLATFORM: Mapping[str, ASGIApp] = {"storage": storage.app}
+"""Supabase's services that SERVE may name."""
 
 
 async def call_function(scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,16 +75,21 @@ async def call_function(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def call_upstream(scope: Scope, receive: Receive, send: Send) -> None:
-    """Pass on what is another service's; on one machine, Storage is ours."""
+    """One of Supabase's services: ours where SERVE names it, else the one behind, else nobody's."""
+    service = scope["root_path"].split("/")[1]
     upstream: Upstream | None = scope["state"]["upstream"]
-    if upstream:
+    if service in scope["state"]["resources"].settings.serve:
+        await PLATFORM[service](scope, receive, send)
+    elif upstream:
         await upstream(scope, receive, send)
     elif scope["type"] == "websocket":
         await send({"type": "websocket.close"})
-    elif scope["root_path"] == "/storage/v1":
-        await storage.app(scope, receive, send)
     else:
-        await error_response(NotFound("Not found"))(scope, receive, send)
+        choice = f"name {service} in SERVE, or " if service in PLATFORM else ""
+        refusal = NotFound(
+            f"/{service}/v1 is not served here: {choice}set SUPABASE_UPSTREAM_URL to a Supabase that serves it"
+        )
+        await error_response(refusal)(scope, receive, send)
 
 
 async def health(request: Request) -> JSONResponse:

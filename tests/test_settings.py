@@ -45,6 +45,39 @@ def test_a_secret_of_ones_own_gets_keys_of_its_own():
     assert Settings.from_env(LOCAL).uses_local_keys
 
 
+def test_the_anon_key_is_a_demo_user_with_the_public_keys_only():
+    own = {"SUPABASE_JWT_SECRET": "a-secret-of-my-own-of-at-least-32-characters"}
+    assert Settings.from_env(LOCAL).allow_anon
+    assert not Settings.from_env(local_environment(own)).allow_anon
+    assert Settings.from_env(local_environment({**own, "ALLOW_ANON": "true"})).allow_anon
+
+
+@pytest.mark.parametrize(
+    ("environ", "served"),
+    [
+        ({}, {"storage"}),
+        ({"SERVE": " storage, "}, {"storage"}),
+        ({"SUPABASE_UPSTREAM_URL": "https://x.supabase.co"}, set()),
+        ({"SUPABASE_UPSTREAM_URL": "https://x.supabase.co", "SERVE": "storage"}, {"storage"}),
+    ],
+)
+def test_the_local_stack_serves_what_no_supabase_behind_it_does(environ, served):
+    assert Settings.from_env(local_environment(environ)).serve == served
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"SERVE": "storage,graphql"}, "SERVE.*may name storage"),
+        ({"LOCAL_STACK": "true"}, "SERVE=storage"),
+    ],
+)
+def test_a_service_that_is_not_there_and_the_old_flag_stop_the_start(environ, told):
+    with pytest.raises(SettingsError, match=told):
+        Settings.from_env({**LOCAL, **environ})
+    Settings.from_env({**LOCAL, "LOCAL_STACK": "false"})
+
+
 def test_an_empty_variable_counts_as_absent():
     assert Settings.from_env({**LOCAL, "MAX_PARALLEL_JOBS": ""}).max_parallel_jobs == 3
 

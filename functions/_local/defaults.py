@@ -20,14 +20,16 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
     api_port, db_port = given.get("EDGE_PORT", "54321"), given.get("EDGE_DB_PORT", "54322")
     secret = given.get("SUPABASE_JWT_SECRET", LOCAL_JWT_SECRET)
     values = {
-        "ALLOW_ANON": "true",
         "SUPABASE_URL": f"http://127.0.0.1:{api_port}",
         "SUPABASE_DB_URL": f"postgresql://postgres:postgres@127.0.0.1:{db_port}/postgres",
         "SUPABASE_JWT_SECRET": secret,
         "SUPABASE_ANON_KEY": sign_key(secret, "anon"),
         "SUPABASE_SERVICE_ROLE_KEY": sign_key(secret, "service_role"),
     }
+    if "SUPABASE_UPSTREAM_URL" not in given:
+        values["SERVE"] = "storage"
     if secret == LOCAL_JWT_SECRET:
+        values["ALLOW_ANON"] = "true"
         values["WEBHOOK_SECRET"] = WEBHOOK_SECRET
         values["SUPABASE_PUBLISHABLE_KEYS"] = f'{{"default": "{PUBLISHABLE_KEY}"}}'
         values["SUPABASE_SECRET_KEYS"] = f'{{"default": "{SECRET_KEY}"}}'
@@ -36,7 +38,7 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
         values["REPLICATE_API_URL"] = (
             f"http://127.0.0.1:{given.get('EDGE_SANDBOX_PORT', '54330')}/v1"
         )
-    return {**values, **given, "LOCAL_STACK": "true"}
+    return {**values, **given}
 
 
 def uses_sandbox(environ: Mapping[str, str]) -> bool:

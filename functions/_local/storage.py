@@ -17,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from functions._shared.errors import NotFound
 from functions._shared.function_app import function_app
 from functions._shared.pictures import CONTENT_TYPES
 from functions._shared.resources import resources_of
@@ -96,10 +95,8 @@ async def _service_only(request: Request) -> None:
 
 
 def _served_bucket(request: Request) -> str:
-    """The bucket that the path names, if it is ours. Raises StorageError, NotFound without the local stack."""
+    """The bucket that the path names, if it is ours. Raises StorageError."""
     settings = resources_of(request).settings
-    if not settings.local_stack:
-        raise NotFound("Not found")
     name: str = request.path_params["bucket"]
     if name != settings.storage_bucket:
         raise StorageError(404, "Bucket not found", "Bucket not found")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from dotenv import dotenv_values
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -32,6 +33,16 @@ Words = Annotated[
         lambda text: frozenset(text.replace(",", " ").split()) if isinstance(text, str) else text
     ),
 ]
+SERVABLE = frozenset({"storage"})
+"""What SERVE may name."""
+
+
+def _served(services: frozenset[str]) -> frozenset[str]:
+    if not services <= SERVABLE:
+        raise ValueError(f"may name {', '.join(sorted(SERVABLE))} and nothing else")
+    return services
+
+
 Keys = Annotated[Json[dict[str, SecretStr]], Field(default_factory=dict)]
 
 
@@ -101,8 +112,8 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
 
-    local_stack: bool = False
-    """Whether this process also serves the stand-ins for the rest of Supabase, from ``edge_data_dir``."""
+    serve: Annotated[Words, AfterValidator(_served)] = frozenset()
+    """Which of Supabase's services this process serves itself: ``storage``, from ``edge_data_dir``."""
     edge_data_dir: Path = Path(".local")
     edge_host: str = "127.0.0.1"
     edge_port: Annotated[int, Field(ge=1, le=65535)] = 54321
@@ -137,6 +148,10 @@ class Settings(BaseModel):
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Read ``environ``, or the process's environment over the file ``.env``. Raises SettingsError."""
         values = read_environment() if environ is None else environ
+        if values.get("LOCAL_STACK", "").strip().lower() in {"1", "t", "true", "y", "yes", "on"}:
+            raise SettingsError(
+                "LOCAL_STACK is no more: SERVE=storage serves pictures from EDGE_DATA_DIR, and nothing else"
+            )
         try:
             return cls.model_validate(
                 {name: value for name, value in values.items() if value != ""}
@@ -152,11 +167,12 @@ class Settings(BaseModel):
 
     @property
     def jwks_url(self) -> str | None:
-        """None on one machine, which has no Auth."""
+        """None where no Auth is known: ``supabase_url`` is this gateway, and nothing is behind it."""
         if self.supabase_jwks_url:
             return str(self.supabase_jwks_url)
-        base = str(self.supabase_url).rstrip("/")
-        return None if self.local_stack else f"{base}/auth/v1/.well-known/jwks.json"
+        if "storage" in self.serve and self.supabase_upstream_url is None:
+            return None
+        return f"{str(self.supabase_url).rstrip('/')}/auth/v1/.well-known/jwks.json"
 
     @property
     def callback_base(self) -> str | None:

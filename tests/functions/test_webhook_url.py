@@ -11,8 +11,9 @@ from standardwebhooks.webhooks import Webhook
 
 from functions._local.defaults import WEBHOOK_SECRET
 from functions.process_jobs.jobs.send_webhook import _target
-from tests.conftest import Edge
+from tests.conftest import Edge, user_token
 
+OWN_SECRET = "a-secret-of-my-own-of-at-least-32-characters"
 BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
 
 
@@ -101,6 +102,22 @@ def test_without_a_secret_of_ours_it_is_refused(start_edge):
     assert "WEBHOOK_SECRET" in answer.json()["error"]
 
 
+def test_serving_storage_in_production_opens_no_way_into_the_network(
+    start_edge, db, receiver: Receiver
+):
+    edge = start_edge(
+        SUPABASE_JWT_SECRET=OWN_SECRET, WEBHOOK_SECRET=WEBHOOK_SECRET, SERVE="storage"
+    )
+    token = user_token(OWN_SECRET)
+    body = {**BODY, "webhook_url": receiver.url}
+    edge.post("start-generation", body, token)
+    query = "select * from job_queue where job_type = 'send-webhook' and status <> 'pending'"
+    while not db.execute(query).fetchone():
+        if not db.execute("select from image_generations").fetchone():
+            break  # refused at once
+    assert receiver.heard == []
+
+
 @pytest.mark.parametrize("url", ["ftp://example.com", "javascript:x", "https://" + "x" * 2000, 5])
 def test_what_is_no_address_is_refused(idle_edge: Edge, url):
     answer = idle_edge.post("start-generation", {**BODY, "webhook_url": url})
@@ -120,7 +137,7 @@ def test_what_is_no_address_is_refused(idle_edge: Edge, url):
 async def test_outside_one_machine_only_public_https(url):
     class Resources:
         class settings:
-            local_stack = False
+            uses_local_keys = False
 
     with pytest.raises(Exception, match=r"https|public|plain"):
         await _target(url, Resources)

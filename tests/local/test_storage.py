@@ -137,7 +137,11 @@ def test_only_pictures_and_only_up_to_the_limit(idle_edge, monkeypatch):
     assert public(idle_edge, "a.png").json()["statusCode"] == "404"
 
 
-def test_in_production_there_is_no_storage_here(start_edge):
-    edge = start_edge(LOCAL_STACK="false")
+def test_where_nobody_serves_it_there_is_no_storage_here(start_edge):
+    edge = start_edge(SERVE="")
     assert put(edge, "a.png").status_code == 404
-    assert public(edge, "a.png").status_code == 404
+    answer = public(edge, "a.png")
+    assert answer.status_code == 404
+    assert {"SERVE", "SUPABASE_UPSTREAM_URL"} <= set(
+        answer.json()["error"].replace(",", "").split()
+    )

@@ -70,9 +70,9 @@ async def run(job: Job, resources: Resources) -> dict[str, Any]:
 
 
 async def _target(url: str, resources: Resources) -> Target:
-    """Public hosts over https only; on one machine any, as the app under test is there too."""
+    """Public hosts over https only; any with the public keys, which serve loopback alone, as the app under test is."""
     address = parse(url)
-    if resources.settings.local_stack:
+    if resources.settings.uses_local_keys:
         return as_is(address)
     if address.scheme != "https":
         raise InvalidRequest("webhook_url must be an https address")
