@@ -2,10 +2,14 @@
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
   $(shell $(name) -c 'import sys; print(sys.executable if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
-PIP = .venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP = .venv/bin/pip install --quiet --disable-pip-version-check
+LOCKED = $(PIP) --require-hashes --requirement
+UV = .venv/uv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $(UPGRADE)
+# What the files before it pin on every machine is not pinned twice.
+BESIDE = $$(sed -En 's/^([a-z0-9._-]+)==[^;]*$$/--no-emit-package \1/p'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up env test bench chaos lint schema reset install clean
+.PHONY: help demo up env test bench chaos lint schema reset install lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -43,6 +47,14 @@ reset: .venv/run ## wipe the local stack's data
 
 install: .venv/test .venv/lint ## everything a developer needs, without running anything
 
+lock: .venv/bin/python ## pin the dependencies, with hashes, in constraints*.txt (UPGRADE=--upgrade for new versions)
+	@test -x .venv/uv/bin/uv || { "$(PYTHON)" -m venv .venv/uv && .venv/uv/bin/pip install --quiet 'uv>=0.9,<1'; }
+	@grep -oE 'setuptools>[^"]+' pyproject.toml | $(UV) pyproject.toml - --output-file constraints.txt
+	@$(UV) pyproject.toml --extra test --constraint constraints.txt $(BESIDE) constraints.txt) \
+	  --output-file constraints-test.txt
+	@$(UV) pyproject.toml --extra test --extra lint --constraint constraints.txt --constraint constraints-test.txt \
+	  $(BESIDE) constraints.txt constraints-test.txt) --output-file constraints-lint.txt
+
 clean: ## remove .venv; the data stays
 	@rm -rf .venv
 
@@ -51,11 +63,14 @@ clean: ## remove .venv; the data stays
 	@"$(PYTHON)" -m venv .venv || { rm -rf .venv; \
 	  echo "$(PYTHON) cannot make a virtual environment: install its venv package (Debian: python3-venv)" >&2; exit 1; }
 
+# Each file is taken as it was when it was pinned, to the byte, or not at all. Only then the project itself, which brings
+# nothing along: its build tool is among the pinned.
 .venv/run: .venv/bin/python pyproject.toml constraints.txt
-	@echo "Installing into .venv …" >&2 && $(PIP) --editable . && touch $@
+	@echo "Installing into .venv …" >&2 && $(LOCKED) constraints.txt && \
+	  $(PIP) --no-deps --no-build-isolation --editable . && touch $@
 
-.venv/test: .venv/run
-	@echo "Installing the test tools into .venv …" >&2 && $(PIP) --editable '.[test]' && touch $@
+.venv/test: .venv/run constraints-test.txt
+	@echo "Installing the test tools into .venv …" >&2 && $(LOCKED) constraints-test.txt && touch $@
 
-.venv/lint: .venv/test
-	@echo "Installing the lint tools into .venv …" >&2 && $(PIP) --editable '.[test,lint]' && touch $@
+.venv/lint: .venv/test constraints-lint.txt
+	@echo "Installing the lint tools into .venv …" >&2 && $(LOCKED) constraints-lint.txt && touch $@
