@@ -39,8 +39,8 @@ lint: .venv/lint ## formatting, types, layering, SQL
 	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/sqlfluff lint sql functions/_local/clock --processes 0
 
-schema: .venv/run ## apply sql/ to a database (DB=postgresql://…)
-	@.venv/bin/python -m scripts.schema "$(DB)"
+schema: .venv/run ## apply sql/ to a database (DB=postgresql://… before make, or its password shows in ps)
+	@DB="$$DB" .venv/bin/python -m scripts.schema
 
 reset: .venv/run ## wipe the local stack's data
 	@.venv/bin/python -m scripts.reset

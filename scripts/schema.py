@@ -1,11 +1,14 @@
-"""Apply sql/ to a database, in name order, all of it or nothing: ``make schema DB=<url>``.
+"""Apply sql/ to a database, in name order, all of it or nothing: ``DB=<url> make schema``.
 
-The files are plain SQL and re-runnable, so ``psql -f`` one by one does the same.
+The address comes in the environment, as any user of the machine may read the arguments of a process (ps). The files are
+plain SQL and re-runnable, so ``psql -f`` one by one does the same.
 """
 
+import os
 import random
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
@@ -53,14 +56,15 @@ def _apply(url: str) -> list[str]:
     ]
 
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) != 1 or not arguments[0].startswith(("postgres://", "postgresql://")):
+def main(environ: Mapping[str, str]) -> int:
+    url = environ.get("DB", "").strip()
+    if not url.startswith(("postgres://", "postgresql://")):
         print(
-            "Usage: make schema DB=postgresql://user:password@host:port/database", file=sys.stderr
+            "Usage: DB=postgresql://user:password@host:port/database make schema", file=sys.stderr
         )
         return 1
     try:
-        notices = apply_schema(arguments[0])
+        notices = apply_schema(url)
     except psycopg.Error as error:
         where = " ".join(getattr(error, "__notes__", []))
         print(f"Not applied {where}: {str(error).strip().splitlines()[0]}", file=sys.stderr)
@@ -72,4 +76,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main(os.environ))

@@ -88,11 +88,21 @@ def test_the_models_of_the_catalogue_are_seeded(db):
 
 
 def test_a_wrong_address_is_one_line(capsys):
-    assert main(["postgresql://nobody:secret-word@127.0.0.1:1/none"]) == 1
+    assert main({"DB": "postgresql://nobody:secret-word@127.0.0.1:1/none"}) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "secret-word" not in error
-    assert main(["not-a-url"]) == 1
+    assert main({"DB": "not-a-url"}) == main({}) == 1
+
+
+def test_no_command_of_make_has_the_password_in_its_arguments():
+    address = "DB=postgresql://nobody:secret-word@127.0.0.1:1/none"
+    told = subprocess.run(
+        ["make", "--dry-run", "--old-file=.venv/run", "schema", address],
+        cwd=SQL_FOLDER.parent, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "scripts.schema" in told.stdout
+    assert "secret-word" not in told.stdout
 
 
 @pytest.fixture
