@@ -17,8 +17,15 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+
+from scripts.roles import ADMIN, HBA, settle_roles
 
 ROOT_HOME = Path("/var/lib/picture-edge")
+SOCKET_BYTES = 107
+"""What an address of a UNIX socket may have (sun_path)."""
 
 
 class StartError(Exception):
@@ -37,18 +44,24 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """Supabase's local address, for the superuser ``postgres`` of database ``postgres``."""
+        """Supabase's local address: its login ``postgres`` is no superuser, as everybody knows its password."""
         return f"postgresql://postgres:postgres@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def admin_url(self) -> str:
+        return admin_url(self.data, self.port)
 
     def start(self, settings: Sequence[str] = ()) -> None:
         """Create the cluster if there is none, start it and wait until it answers. ``settings``: name=value."""
         self._make_folder()
         if not (self.data / "PG_VERSION").exists():
             self._init()
+        (self.data / "pg_hba.conf").write_text(HBA)
         options = [
             f"port={self.port}",
             "listen_addresses=127.0.0.1",
-            "unix_socket_directories=",
+            f"unix_socket_directories={self._make_socket_folder()}",
+            "unix_socket_permissions=0700",
             "timezone=UTC",
             *settings,
         ]
@@ -64,6 +77,11 @@ class Postgres:
             raise StartError(
                 f"PostgreSQL did not start, see {log}: {' '.join(last) or run.stderr.strip()}"
             )
+        try:
+            settle_roles(self.admin_url)
+        except psycopg.Error as error:
+            self.stop()
+            raise StartError(f"PostgreSQL's roles cannot be made: {str(error).strip()}") from None
 
     def stop(self, mode: str = "fast") -> None:
         """Stop the server if it runs; ``mode`` is pg_ctl's smart, fast or immediate."""
@@ -83,18 +101,10 @@ class Postgres:
         )
 
     def _init(self) -> None:
-        password = self.data.parent / "password"
-        password.write_text("postgres\n")
-        password.chmod(0o600)
-        try:
-            if self.user:
-                shutil.chown(password, self.user)
-            run = self.run(
-                "initdb", "-D", str(self.data), "-U", "postgres", f"--pwfile={password}",
-                "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions",
-            )  # fmt: skip
-        finally:
-            password.unlink()
+        run = self.run(
+            "initdb", "-D", str(self.data), "-U", ADMIN, "--auth-local=trust",
+            "--auth-host=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions",
+        )  # fmt: skip
         if run.returncode:
             lines = run.stderr.strip().splitlines() or ["initdb failed"]
             raise StartError(f"PostgreSQL cannot make its data folder {self.data}: {lines[-1]}")
@@ -107,6 +117,17 @@ class Postgres:
                 self.data.parent.chmod(
                     self.data.parent.stat().st_mode | 0o011
                 )  # whatever the umask was
+
+    def _make_socket_folder(self) -> Path:
+        folder = socket_folder(self.data)
+        if folder != self.data:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if self.user and folder.stat().st_uid == os.geteuid():
+                shutil.chown(folder, self.user)
+            if folder.is_symlink() or folder.stat().st_uid != self.data.stat().st_uid:
+                raise StartError(f"{folder} is somebody else's: set EDGE_DATA_DIR to a shorter one")
+            folder.chmod(0o700)
+        return folder
 
     def run(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run one of PostgreSQL's programs, as the user that the server runs as."""
@@ -156,7 +177,23 @@ def data_home(folder: Path) -> Path:
         parent.stat().st_mode & 0o001 for parent in folder.parents if parent.exists()
     ):
         return folder
-    return ROOT_HOME / hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    return ROOT_HOME / _digest(folder)
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+
+
+def admin_url(data: Path, port: int) -> str:
+    """The superuser, without a password: through the socket, whose folder (0700) nobody else may enter."""
+    return f"postgresql://{ADMIN}@{quote(str(socket_folder(data)), safe='')}:{port}/postgres"
+
+
+def socket_folder(data: Path) -> Path:
+    """Where the socket of the cluster in ``data`` is: there, unless its address would be too long to be one."""
+    if len(str(data)) + len("/.s.PGSQL.65535") < SOCKET_BYTES:
+        return data
+    return Path(tempfile.gettempdir()) / f"picture-edge-{_digest(data)}"
 
 
 def unprivileged_user() -> str:

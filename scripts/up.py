@@ -7,12 +7,13 @@ import sys
 from functions._local.defaults import local_environment, uses_sandbox
 from functions._shared.settings import Settings, SettingsError, read_environment
 from scripts.interrupts import catch_signals
-from scripts.postgres import StartError
+from scripts.postgres import StartError, admin_url, data_home
 from scripts.stack import local_stack
 
 NAMES = {
     "API_URL": "API URL",
     "DB_URL": "DB URL",
+    "DB_ADMIN_URL": "DB admin URL",
     "ANON_KEY": "anon key",
     "SERVICE_ROLE_KEY": "service_role key",
     "JWT_SECRET": "JWT secret",
@@ -25,6 +26,9 @@ def status(settings: Settings) -> dict[str, str]:
     return {
         "API_URL": f"http://127.0.0.1:{settings.edge_port}",
         "DB_URL": settings.supabase_db_url.get_secret_value(),
+        "DB_ADMIN_URL": admin_url(
+            data_home(settings.edge_data_dir) / "postgres", settings.edge_db_port
+        ),
         "ANON_KEY": anon.get_secret_value() if anon else "",
         "SERVICE_ROLE_KEY": settings.supabase_service_role_key.get_secret_value(),
         "JWT_SECRET": settings.supabase_jwt_secret.get_secret_value(),

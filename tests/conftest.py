@@ -46,6 +46,10 @@ def postgres() -> Iterator[Postgres]:
     ) as folder:
         server = cluster(Path(folder), PORT)
         server.start(["fsync=off", "max_connections=300", "max_wal_size=256MB"])
+        with psycopg.connect(server.admin_url) as admin:
+            admin.execute(
+                "alter role postgres superuser"
+            )  # tests lock, end and make what an app may not
         yield server
         server.stop("immediate")
 

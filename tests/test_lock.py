@@ -19,7 +19,9 @@ WANTED = {
 
 def pinned(name: str) -> dict[str, str]:
     """Package → version."""
-    return dict(re.findall(r"^([a-z0-9._-]+)==([^ ;]+)", (PROJECT / name).read_text(), re.MULTILINE))
+    return dict(
+        re.findall(r"^([a-z0-9._-]+)==([^ ;]+)", (PROJECT / name).read_text(), re.MULTILINE)
+    )
 
 
 @pytest.mark.parametrize("name", WANTED)
