@@ -1,5 +1,6 @@
-"""constraints*.txt: every package that is installed, at one version and with the hashes of its files."""
+"""constraints*.txt and package-lock.json: every package that is installed, at one version, with its files' hashes."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -37,3 +38,11 @@ def test_every_pin_has_hashes_and_no_address(name):
         assert re.fullmatch(
             r"[a-z0-9._-]+==[\w.+!]+( ; [^\\\n]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+", pin
         ), pin[:80]
+
+
+def test_so_has_every_package_of_the_javascript_clients():
+    text = (PROJECT / "tests" / "clients" / "package-lock.json").read_text()
+    packages = json.loads(text)["packages"]
+    assert len(packages) > 10
+    assert all(one["integrity"].startswith("sha512-") for name, one in packages.items() if name)
+    assert "://" not in text

@@ -20,7 +20,7 @@ def _absent() -> str:
     if shutil.which("node") is None:
         return "supabase-js needs node"
     if not all((HERE / "node_modules" / version).is_dir() for version in VERSIONS):
-        return "supabase-js is not there: npm install --no-package-lock in tests/clients"
+        return "supabase-js is not there: npm ci in tests/clients"
     return ""
 
 
