@@ -126,7 +126,8 @@ begin
     end if;
     select job_queue.id into v_job_id
     from public.job_queue
-    where job_queue.created_by = v_user_id and job_queue.created_at >= v_generation.created_at
+    where job_queue.created_by = v_user_id
+        and job_queue.created_at >= coalesce(v_generation.created_at, '-infinity') -- null in some of the original's rows
         and job_queue.status in ('pending', 'processing') and job_queue.job_type = 'generate-image'
         and job_queue.payload ->> 'generation_id' = v_generation_id::text
     limit 1;

@@ -98,6 +98,13 @@ def test_one_generation_is_paid_for_once_however_often_it_is_asked_for(db, conne
     assert enqueue(db, payload=PROMPT | {"generation_id": str(generation_id)}) == job_id
 
 
+def test_a_row_of_the_originals_without_a_time_is_paid_for_once_too(db):
+    payload = PROMPT | {"generation_id": str(inserted(db))}
+    db.execute("alter table image_generations alter column created_at drop not null")
+    db.execute("update image_generations set created_at = null")
+    assert enqueue(db, payload=payload) == enqueue(db, payload=payload)
+
+
 def test_two_calls_at_once_make_one_job(db, connect):
     payload = PROMPT | {"generation_id": str(inserted(db))}
     first, second = connect(autocommit=False), connect()
