@@ -71,6 +71,7 @@ begin
             return new;
         end;
         $body$;
+        comment on column public.job_queue.attempts is 'The field variant''s name of attempt_number.';
         comment on function public.keep_attempts_in_step() is
         'Trigger, in the field variant only: attempts and attempt_number are one number, whichever is written.';
         revoke execute on function public.keep_attempts_in_step() from public, anon, authenticated;
@@ -102,6 +103,19 @@ begin
         );
     end loop;
 
+    -- The field variant lists its four job types. Ours are a handler each, and send-webhook is none of the four.
+    for v_old in
+        select conname from pg_catalog.pg_constraint
+        where conrelid = 'public.job_queue'::regclass and contype = 'c'
+            and conkey = array[(
+                select attnum from pg_catalog.pg_attribute
+                where attrelid = 'public.job_queue'::regclass and attname = 'job_type'
+            )]
+            and pg_get_constraintdef(oid) like '%download-image%' and pg_get_constraintdef(oid) not like '%send-webhook%'
+    loop
+        execute format('alter table public.job_queue drop constraint %I', v_old);
+    end loop;
+
     -- Status checks that do not know "cancelled" give way to ours; rows that are there already are not judged.
     for v_check in
         select checked.name, checked.statuses
@@ -131,61 +145,45 @@ begin
 end;
 $$;
 
--- Functions whose arguments or results have changed: the original's, and earlier ones of ours. They cannot be
--- replaced, and beside the new ones a call would be ambiguous.
+-- Functions whose arguments or results have changed: the original's, in both forms, and earlier ones of ours. They
+-- cannot be replaced, and beside the new ones a call would be ambiguous. Whom somebody had granted one by name may call
+-- the new one as well: sql/43_kept_rights.sql. What depends on one (a view, say) stops the upgrade, and is named.
 do $$
 declare
-    v_function regprocedure;
+    v_function record;
+    v_kept jsonb := '[]';
 begin
     for v_function in
-        select pg_proc.oid::regprocedure
+        select pg_proc.oid::regprocedure as signature, pg_proc.proname, pg_proc.proacl
         from pg_catalog.pg_proc
         inner join (values
-            ('enqueue_job', 'p_dedupe_key'),
-            ('claim_jobs', 'p_job_types'),
-            ('claim_next_job', 'p_job_types'),
-            ('complete_job', 'p_error_class'),
-            ('requeue_expired', 'p_examine'),
-            ('finish_download_image', 'p_images'),
-            ('succeed_prediction', 'p_worker_id'),
-            ('claim_polls', 'generation_id'),
+            ('enqueue_job', '{p_dedupe_key}'::text[]),
+            ('claim_jobs', '{p_job_types}'),
+            ('claim_next_job', '{p_worker_id, error_details}'), -- the field variant's has p_job_types as well
+            ('complete_job', '{p_error_class, p_error_details}'),
+            ('requeue_expired', '{p_examine}'),
+            ('finish_download_image', '{p_images}'),
+            ('succeed_prediction', '{p_worker_id}'),
+            ('claim_polls', '{generation_id}'),
             ('begin_generation', null), -- today's are begin_generate_image and sql/33_predictions.sql
             ('record_prediction', null),
             ('finish_generate_image', null),
             ('store_image', null),
-            ('get_user_limits', 'p_user_id')
-        ) as today (name, argument) on today.name = pg_proc.proname
+            ('get_user_limits', '{p_user_id}')
+        ) as today (name, arguments) on today.name = pg_proc.proname
         where pg_proc.pronamespace = 'public'::regnamespace
-            and not coalesce(today.argument = any (pg_proc.proargnames), false)
-            -- Our enqueue_job by position has no argument names.
-            and not (pg_proc.proname = 'enqueue_job' and pg_proc.proargnames is null)
+            and not coalesce(today.arguments <@ pg_proc.proargnames, false)
+            -- Ours by position have no argument names.
+            and not (pg_proc.proname in ('enqueue_job', 'complete_job') and pg_proc.proargnames is null)
     loop
-        execute format('drop function %s', v_function);
+        v_kept := v_kept || coalesce((
+            select jsonb_agg(jsonb_build_array(v_function.proname, pg_roles.rolname))
+            from aclexplode(v_function.proacl) as given
+            inner join pg_catalog.pg_roles on pg_roles.oid = given.grantee
+            where pg_roles.rolname not in ('anon', 'authenticated')
+        ), '[]');
+        execute format('drop function %s', v_function.signature);
     end loop;
-end;
-$$;
-
--- Views of the original's, which show rows with their owner's rights, and perhaps in other columns or types: a view
--- can be replaced only by one that begins with the same. Ours have these columns.
-do $$
-declare
-    v_view regclass;
-begin
-    for v_view in
-        select pg_class.oid
-        from pg_catalog.pg_class
-        inner join (values
-            ('queue_health', 'in_flight_jobs'),
-            ('failed_jobs_recent', 'errors'),
-            ('stuck_jobs', 'lease_expires_at')
-        ) as today (name, column_name) on today.name = pg_class.relname
-        where pg_class.relkind = 'v' and pg_class.relnamespace = 'public'::regnamespace
-            and not exists (
-                select from pg_catalog.pg_attribute
-                where pg_attribute.attrelid = pg_class.oid and pg_attribute.attname = today.column_name
-            )
-    loop
-        execute format('drop view %s', v_view);
-    end loop;
+    perform set_config('picture_edge.kept_rights', v_kept::text, false);
 end;
 $$;

@@ -23,12 +23,15 @@ create table if not exists public.job_queue (
     errors jsonb not null default '[]'::jsonb,
     dedupe_key text,
     share_rank bigint not null default 0,
+    error_details jsonb,
     constraint job_queue_status_check check (
         status in ('pending', 'processing', 'completed', 'failed', 'cancelled')
     )
 );
 
-alter table public.job_queue add column if not exists share_rank bigint not null default 0;
+alter table public.job_queue
+add column if not exists share_rank bigint not null default 0,
+add column if not exists error_details jsonb;
 
 alter table public.job_queue set (
     fillfactor = 80, -- room for lease renewals beside the row: they touch no indexed column
@@ -70,6 +73,8 @@ comment on column public.job_queue.attempt_number is
 comment on column public.job_queue.max_attempts is 'After this many failed attempts the job is failed.';
 comment on column public.job_queue.result is 'What the completed attempt returned.';
 comment on column public.job_queue.error_message is 'The last attempt''s error.';
+comment on column public.job_queue.error_details is
+'What the last attempt''s caller of complete_job gave as p_error_details, as in the field variant.';
 comment on column public.job_queue.created_at is 'When it was enqueued.';
 comment on column public.job_queue.updated_at is
 'When it last changed; a running job''s renewals count, so an old time means that nobody works on it.';
@@ -107,6 +112,9 @@ begin
     end;
     if new.status = 'processing' and old.status <> 'processing' then
         new.lease_token := old.lease_token + 1; -- who had the job before has lost it
+    end if;
+    if row_security_active('public.job_queue') then -- a client, which cancels: its clock may say anything, even infinity
+        new.updated_at := clock_timestamp();
     end if;
     return new;
 end;

@@ -1,7 +1,7 @@
 -- enqueue_job: put a job into the queue, as part of the caller's transaction.
--- Called by   operators, start_generation, succeed_prediction
+-- Called by   operators, start_generation, succeed_prediction; signed-in users, for themselves (sql/34_own_jobs.sql)
 -- Promises    the job appears when the caller commits, or not at all; one active job to a dedupe key; users take
---             turns, however many jobs each of them has
+--             turns, however many jobs each of them has; both forms of the original's calls, by name and by position
 
 create or replace function public.enqueue_job(
     p_job_type text,
@@ -28,6 +28,13 @@ begin
     end if;
     if p_max_attempts is null or p_max_attempts < 1 then
         raise exception using errcode = 'PT400', message = 'p_max_attempts must be 1 or more';
+    end if;
+    if row_security_active('public.job_queue') then -- a client: it may queue what is its own, and by that way only
+        if p_dedupe_key is not null or p_created_by is not null then
+            raise exception using
+                errcode = 'PT403', message = 'p_dedupe_key and p_created_by are for the service role only';
+        end if;
+        return edge_private.enqueue_own_job(p_job_type, p_payload, p_max_attempts, p_scheduled_at);
     end if;
     if p_created_by is not null and v_due then
         -- Start-time fair queueing: one after the user's own last one, but not before whoever is next.
@@ -81,10 +88,12 @@ $$;
 
 comment on function public.enqueue_job(text, jsonb, int, int, timestamptz, text, uuid) is
 'Queue a job and return its id. Higher priority runs first; p_scheduled_at delays it. While a job of the type with the
-same p_dedupe_key is pending or processing, that one''s id is returned and nothing is queued.';
+same p_dedupe_key is pending or processing, that one''s id is returned and nothing is queued. A signed-in user may queue
+a generate-image job of their own: at priority 0, with three attempts at most.';
 
--- The field variant, called by position. Its arguments have no names, so that a call by name is never ambiguous.
-create or replace function public.enqueue_job(text, jsonb, int, timestamptz, int) returns uuid
+-- By position. These have no argument names: PostgREST, which chooses an overload by the names that a request has,
+-- never sees them, and a call by name is never ambiguous.
+create or replace function public.enqueue_job(text, jsonb, int, timestamptz, int = 3) returns uuid
 language sql
 set search_path = ''
 as $$
@@ -92,12 +101,29 @@ as $$
 $$;
 
 comment on function public.enqueue_job(text, jsonb, int, timestamptz, int) is
-'enqueue_job(job_type, payload, priority, scheduled_at, max_attempts), by position.';
+'The field variant by position: enqueue_job(job_type, payload, priority, scheduled_at, max_attempts).';
 
-revoke execute on function public.enqueue_job(text, jsonb, int, int, timestamptz, text, uuid)
-from public, anon, authenticated;
-grant execute on function public.enqueue_job(text, jsonb, int, int, timestamptz, text, uuid) to service_role;
-revoke execute on function public.enqueue_job(text, jsonb, int, timestamptz, int) from public,
-anon,
-authenticated;
-grant execute on function public.enqueue_job(text, jsonb, int, timestamptz, int) to service_role;
+-- Arguments without a type (quoted literals, the parameters of most drivers): PostgreSQL prefers text to any type that
+-- is not, so without this one a call with the fourth of them would be ambiguous. What it says tells the form.
+create or replace function public.enqueue_job(text, jsonb, int, text, text = null) returns uuid
+language sql
+set search_path = ''
+as $$
+    select case
+        when $4 ~ '^\s*[0-9]{1,4}\s*$' or $4 is null
+            then public.enqueue_job($1, $2, $3, coalesce($4::int, 3), $5::timestamptz)
+        else public.enqueue_job($1, $2, $3, $4::timestamptz, coalesce($5::int, 3))
+    end;
+$$;
+
+comment on function public.enqueue_job(text, jsonb, int, text, text) is
+'Either form by position, from arguments without a type: the fourth is a number of attempts or a time, the fifth the
+other.';
+
+revoke execute on function public.enqueue_job(text, jsonb, int, int, timestamptz, text, uuid) from public, anon;
+grant execute on function public.enqueue_job(text, jsonb, int, int, timestamptz, text, uuid)
+to authenticated, service_role;
+revoke execute on function public.enqueue_job(text, jsonb, int, timestamptz, int) from public, anon;
+grant execute on function public.enqueue_job(text, jsonb, int, timestamptz, int) to authenticated, service_role;
+revoke execute on function public.enqueue_job(text, jsonb, int, text, text) from public, anon;
+grant execute on function public.enqueue_job(text, jsonb, int, text, text) to authenticated, service_role;

@@ -198,7 +198,8 @@ comment on function public.claim_jobs(int, text, interval, text[]) is
 under a lease of p_lease. Ten minutes of waiting count as one point of priority; generate-image jobs beyond the
 providers limits stay where they are. Expired leases are taken back on the way.';
 
--- The original's function. Whoever calls it by hand does not renew the lease, so it is as long as a job may take.
+-- The original's function, for both of its forms: the documented one's columns first, then the rest of the row under
+-- the field variant's names. Whoever calls it by hand does not renew the lease, so it is as long as a job may take.
 create or replace function public.claim_next_job(
     p_job_types text[] default null,
     p_worker_id text default 'claim_next_job',
@@ -210,12 +211,43 @@ create or replace function public.claim_next_job(
     attempt_number int,
     max_attempts int,
     lease_token bigint,
-    lease_expires_at timestamptz
+    lease_expires_at timestamptz,
+    status text,
+    priority int,
+    attempts int,
+    scheduled_at timestamptz,
+    started_at timestamptz,
+    completed_at timestamptz,
+    error_message text,
+    error_details jsonb,
+    created_by uuid,
+    created_at timestamptz,
+    updated_at timestamptz,
+    result jsonb,
+    worker_id text,
+    crash_count int,
+    errors jsonb,
+    dedupe_key text,
+    share_rank bigint
 )
-language sql
+language plpgsql
 set search_path = ''
 as $$
-    select * from public.claim_jobs(1, p_worker_id, p_lease, p_job_types);
+#variable_conflict use_column
+declare
+    v_id uuid := (select claimed.id from public.claim_jobs(1, p_worker_id, p_lease, p_job_types) as claimed);
+begin
+    return query -- a statement of its own, as the one that claims does not see what it changes
+    select
+        job_queue.id, job_queue.job_type, job_queue.payload, job_queue.attempt_number, job_queue.max_attempts,
+        job_queue.lease_token, job_queue.lease_expires_at, job_queue.status, job_queue.priority,
+        job_queue.attempt_number, job_queue.scheduled_at, job_queue.started_at, job_queue.completed_at,
+        job_queue.error_message, job_queue.error_details, job_queue.created_by, job_queue.created_at,
+        job_queue.updated_at, job_queue.result, job_queue.worker_id, job_queue.crash_count, job_queue.errors,
+        job_queue.dedupe_key, job_queue.share_rank
+    from public.job_queue
+    where job_queue.id = v_id;
+end;
 $$;
 
 comment on function public.claim_next_job(text[], text, interval) is

@@ -73,8 +73,8 @@ begin
     ),
     completed as (
         update public.job_queue
-        set status = 'completed', result = held.result, error_message = null, completed_at = clock_timestamp(),
-            lease_expires_at = null, updated_at = clock_timestamp()
+        set status = 'completed', result = held.result, error_message = null, error_details = null,
+            completed_at = clock_timestamp(), lease_expires_at = null, updated_at = clock_timestamp()
         from held
         where job_queue.id = held.id and held.status = 'processing' and held.error is null
     ),
@@ -82,6 +82,7 @@ begin
         update public.job_queue
         set status = case when held.again then 'pending' else 'failed' end,
             error_message = held.error,
+            error_details = null, -- the last attempt's, which complete_job may bring
             errors = case when jsonb_array_length(job_queue.errors) >= 100 then job_queue.errors - 0
                 else job_queue.errors end || jsonb_build_object(
                 'attempt', held.attempt_number, 'at', clock_timestamp(), 'text', held.error,
@@ -124,7 +125,9 @@ create or replace function public.complete_job(
     p_lease_token bigint default null,
     p_retry boolean default true,
     p_retry_after interval default null,
-    p_error_class text default null
+    p_error_class text default null,
+    p_error_message text default null,
+    p_error_details jsonb default null
 ) returns void
 language plpgsql
 set search_path = ''
@@ -145,19 +148,76 @@ begin
         returning job_queue.lease_token into v_token;
     end if;
     perform public.complete_jobs(
-        array[p_job_id], array[v_token], array[p_result], array[p_error],
+        array[p_job_id], array[v_token], array[p_result], array[coalesce(p_error, p_error_message)],
         array[p_retry], array[p_retry_after], array[p_error_class]
     );
     if not found then
         perform public.held_job(p_job_id, v_token, '{}');
     end if;
+    if p_error_message is not null then -- the field variant's: it keeps details, and waits 2, 4, 8 s without jitter
+        update public.job_queue
+        set error_details = p_error_details,
+            scheduled_at = case
+                when job_queue.status = 'pending' and p_retry_after is null
+                    then clock_timestamp() + least(2 ^ least(job_queue.attempt_number, 20), 300) * interval '1 second'
+                else job_queue.scheduled_at
+            end
+        where job_queue.id = p_job_id and job_queue.lease_token = v_token;
+    end if;
 end;
 $$;
 
-comment on function public.complete_job(uuid, jsonb, text, bigint, boolean, interval, text) is
+comment on function public.complete_job(uuid, jsonb, text, bigint, boolean, interval, text, text, jsonb) is
 'End an attempt: completed without p_error; else back to pending with backoff while attempts remain, or failed.
 p_retry false fails at once; p_retry_after is the provider''s own delay and costs no attempt; p_error_class is kept in
-errors (busy, permanent or transient unless given). A stale p_lease_token is refused (PT409), an unknown job is PT404.';
+errors (busy, permanent or transient unless given). A stale p_lease_token is refused (PT409), an unknown job is PT404.
+The field variant''s p_error_message is an error that waits 2, 4, 8 s, with p_error_details beside it.';
+
+-- By position the two forms differ in what the second argument is, and one without a type could be either: it means
+-- what it meant in this database before. Without argument names, as in sql/20_enqueue_job.sql.
+do $do$
+begin
+    if not exists (
+        select from pg_catalog.pg_attribute
+        where attrelid = 'public.job_queue'::regclass and attname = 'attempts' -- the field variant's
+    ) then
+        return;
+    end if;
+
+    create or replace function public.complete_job(uuid, text, jsonb = null) returns void
+    language sql
+    set search_path = ''
+    as $$
+        select public.complete_job($1, p_error_message => $2, p_error_details => $3);
+    $$;
+
+    comment on function public.complete_job(uuid, text, jsonb) is
+    'The field variant by position: complete_job(job_id, error_message, error_details).';
+
+    -- Both of the last two without a type: PostgreSQL prefers text, so this one decides between the two forms. Details
+    -- of no error make no sense, so that is the documented one's error without a result.
+    create or replace function public.complete_job(uuid, text, text) returns void
+    language sql
+    set search_path = ''
+    as $$
+        select public.complete_job(
+            $1,
+            p_error => case when $2 is null then $3 end,
+            p_error_message => $2,
+            p_error_details => case when $2 is not null then $3::jsonb end
+        );
+    $$;
+
+    comment on function public.complete_job(uuid, text, text) is
+    'The field variant by position, from arguments without a type; complete_job(job_id, null, error) is the documented
+one.';
+
+    revoke execute on function public.complete_job(uuid, text, jsonb) from public, anon, authenticated;
+    grant execute on function public.complete_job(uuid, text, jsonb) to service_role;
+    revoke execute on function public.complete_job(uuid, text, text) from public, anon, authenticated;
+    grant execute on function public.complete_job(uuid, text, text) to service_role;
+end;
+$do$;
 
 revoke execute on function public.held_job(uuid, bigint, text[]) from public, anon, authenticated;
 grant execute on function public.held_job(uuid, bigint, text[]) to service_role;
@@ -166,6 +226,8 @@ from public, anon, authenticated;
 grant execute on function public.complete_jobs(
     uuid[], bigint[], jsonb[], text[], boolean[], interval[], text[]
 ) to service_role;
-revoke execute on function public.complete_job(uuid, jsonb, text, bigint, boolean, interval, text)
+revoke execute on function public.complete_job(uuid, jsonb, text, bigint, boolean, interval, text, text, jsonb)
 from public, anon, authenticated;
-grant execute on function public.complete_job(uuid, jsonb, text, bigint, boolean, interval, text) to service_role;
+grant execute on function public.complete_job(
+    uuid, jsonb, text, bigint, boolean, interval, text, text, jsonb
+) to service_role;

@@ -104,6 +104,8 @@ when (
         new.status in ('failed', 'cancelled')
         or (new.status = 'pending' and old.status in ('failed', 'cancelled'))
     )
+    -- A user's own cancel has follow_own_cancel instead (sql/34_own_jobs.sql).
+    and not (new.status = 'cancelled' and row_security_active('public.job_queue'))
 )
 execute function public.move_generation_with_job();
 

@@ -366,7 +366,10 @@ comment on function public.poll_ended_job() is
 create or replace trigger poll_ended_job
 after update of status on public.job_queue
 for each row
-when (old.status is distinct from new.status and new.status in ('failed', 'cancelled'))
+when (
+    old.status is distinct from new.status and new.status in ('failed', 'cancelled')
+    and not (new.status = 'cancelled' and row_security_active('public.job_queue')) -- as in sql/32_generation_status.sql
+)
 execute function public.poll_ended_job();
 
 revoke execute on function public.intend_prediction(uuid, bigint, text, text, jsonb, text, text[], interval)

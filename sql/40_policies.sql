@@ -22,7 +22,9 @@ public.predictions, public.provider_limits, public.user_quotas, public.idempoten
 to service_role;
 grant select on public.image_generations, public.images, public.job_queue to authenticated;
 grant select on public.models to anon, authenticated;
--- The one right beyond reading: clients of generate-image insert the row themselves, pending, and then send its id.
+-- Two rights beyond reading. The original's app cancels with a plain UPDATE.
+grant update (status, updated_at) on public.job_queue to authenticated;
+-- Clients of generate-image insert the row themselves, pending, and then send its id.
 grant insert (
     id, user_id, prompt, negative_prompt, model, style, width, height, steps, guidance_scale, status
 )
@@ -48,6 +50,18 @@ drop policy if exists job_queue_select_own on public.job_queue;
 create policy job_queue_select_own on public.job_queue
 for select to authenticated using (created_by = (select auth.uid()));
 
+-- From pending to cancelled, and nothing else: a job that was claimed meanwhile is not pending any more. The second one
+-- is restrictive: whatever other policies a project has, an UPDATE by a client can be no other than this.
+drop policy if exists job_queue_cancel_own on public.job_queue;
+create policy job_queue_cancel_own on public.job_queue
+for update to authenticated using (created_by = (select auth.uid())) with check (created_by = (select auth.uid()));
+
+drop policy if exists job_queue_cancel_only on public.job_queue;
+create policy job_queue_cancel_only on public.job_queue as restrictive
+for update to anon, authenticated
+using (created_by = (select auth.uid()) and status = 'pending' and job_type = 'generate-image')
+with check (created_by = (select auth.uid()) and status = 'cancelled');
+
 -- service_role passes row level security; these say so to whoever reads the catalogue.
 drop policy if exists paused_queues_select_service on public.paused_queues;
 create policy paused_queues_select_service on public.paused_queues for select to service_role using (true);
@@ -67,6 +81,20 @@ create policy predictions_select_service on public.predictions for select to ser
 drop policy if exists provider_limits_select_service on public.provider_limits;
 create policy provider_limits_select_service on public.provider_limits for select to service_role using (true);
 
+-- The field variant's own: service_role needs none, and written for everybody it would show users each other's jobs.
+do $$
+begin
+    if exists (
+        select from pg_catalog.pg_policies
+        where schemaname = 'public' and tablename = 'job_queue' and policyname = 'Service role has full access'
+            and roles <> '{service_role}'
+    ) then
+        drop policy "Service role has full access" on public.job_queue;
+        raise notice 'policy "Service role has full access" on job_queue is dropped: that role passes them all';
+    end if;
+end;
+$$;
+
 -- Policies add up: one that the original brought along may show users what ours do not. Whoever applies this is told.
 do $$
 declare
@@ -82,7 +110,7 @@ begin
             )
             and pg_policies.policyname not in (
                 'image_generations_select_own', 'image_generations_insert_own', 'images_select_own',
-                'models_select_all', 'job_queue_select_own'
+                'models_select_all', 'job_queue_select_own', 'job_queue_cancel_own', 'job_queue_cancel_only'
             )
     loop
         raise notice 'policy "%" on % is not ours and stays: look at which rows it opens',

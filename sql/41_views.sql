@@ -1,6 +1,22 @@
--- Views for operators and dashboards. The first columns are the original's.
+-- Views for operators and dashboards, and in the field variant for the app: each with the columns of both forms. They
+-- show what their reader may see, so a user their own jobs.
 
-create or replace view public.queue_health with (security_invoker = true) as
+-- An earlier one of ours took the place of the field variant's queue_health. What has been built on it goes along.
+do $$
+begin
+    if exists (
+        select from pg_catalog.pg_attribute
+        where attrelid = to_regclass('public.job_queue') and attname = 'attempts'
+    ) and exists (
+        select from pg_catalog.pg_attribute
+        where attrelid = to_regclass('public.queue_health') and attname = 'in_flight_jobs'
+    ) and to_regclass('public.queue_status') is null then
+        alter view public.queue_health rename to queue_status;
+    end if;
+end;
+$$;
+
+create or replace view public.queue_status with (security_invoker = true) as
 select
     waiting.pending_jobs,
     running.processing_jobs,
@@ -60,41 +76,151 @@ from (
         where status = 'running'
     ) as parked;
 
-comment on view public.queue_health is 'The queue in one row: waiting, running, the last hour, the clock, the pauses.';
-comment on column public.queue_health.pending_jobs is 'Waiting, scheduled ones included.';
-comment on column public.queue_health.processing_jobs is 'Claimed and not ended.';
-comment on column public.queue_health.completed_last_hour is 'Completed within the last hour.';
-comment on column public.queue_health.failed_last_hour is 'Failed for good within the last hour.';
-comment on column public.queue_health.avg_processing_time_seconds is
+comment on view public.queue_status is 'The queue in one row: waiting, running, the last hour, the clock, the pauses.';
+comment on column public.queue_status.pending_jobs is 'Waiting, scheduled ones included.';
+comment on column public.queue_status.processing_jobs is 'Claimed and not ended.';
+comment on column public.queue_status.completed_last_hour is 'Completed within the last hour.';
+comment on column public.queue_status.failed_last_hour is 'Failed for good within the last hour.';
+comment on column public.queue_status.avg_processing_time_seconds is
 'From claim to completion, over the last hour''s completed jobs; null without any.';
-comment on column public.queue_health.oldest_pending_seconds is
+comment on column public.queue_status.oldest_pending_seconds is
 'How long the oldest due job has waited past its time; null when none is due.';
-comment on column public.queue_health.in_flight_jobs is 'Those of processing_jobs whose worker still holds its lease.';
-comment on column public.queue_health.scheduled_jobs is
+comment on column public.queue_status.in_flight_jobs is 'Those of processing_jobs whose worker still holds its lease.';
+comment on column public.queue_status.scheduled_jobs is
 'Those of pending_jobs whose time has not come: delayed or backing off.';
-comment on column public.queue_health.failed_jobs is 'Failed and kept, until redriven or purged.';
-comment on column public.queue_health.seconds_since_last_tick is
+comment on column public.queue_status.failed_jobs is 'Failed and kept, until redriven or purged.';
+comment on column public.queue_status.seconds_since_last_tick is
 'Since the clock last called process-jobs; null when it never did.';
-comment on column public.queue_health.parked_jobs is
+comment on column public.queue_status.parked_jobs is
 'Those of in_flight_jobs whose prediction runs at the provider: no worker holds them.';
-comment on column public.queue_health.paused_types is 'Job types held back by pause_queue; * is all. Null when none.';
+comment on column public.queue_status.paused_types is 'Job types held back by pause_queue; * is all. Null when none.';
 
-create or replace view public.failed_jobs_recent with (security_invoker = true) as
-select
-    id,
-    job_type,
-    error_message,
-    attempt_number,
-    max_attempts,
-    created_at,
-    updated_at,
-    completed_at,
-    errors,
-    payload,
-    worker_id
-from public.job_queue
-where status = 'failed' and completed_at > now() - interval '24 hours'
-order by completed_at desc;
+-- The others' first columns are those that the database has had, so that what it has on top of them stays. One that
+-- shows them otherwise makes way, and those who might read it may read the new one; what depends on it stops the
+-- upgrade.
+do $do$
+declare
+    v_field_variant boolean := exists (
+        select from pg_catalog.pg_attribute
+        where attrelid = 'public.job_queue'::regclass and attname = 'attempts'
+    );
+    v_view record;
+    v_reader name;
+    v_readers name[];
+begin
+    for v_view in
+        select wanted.name, case when v_field_variant then wanted.field_variant else wanted.documented end as definition
+        from (values
+            ('queue_health', 'select * from public.queue_status', $view$
+                select
+                    job_type,
+                    status,
+                    count(*) as count,
+                    min(created_at) as oldest_job,
+                    max(created_at) as newest_job,
+                    avg(extract(epoch from completed_at - started_at)) as avg_duration_seconds,
+                    avg(attempt_number) as avg_attempts
+                from public.job_queue
+                group by job_type, status
+            $view$),
+            ('failed_jobs_recent', $view$
+                select
+                    id, job_type, error_message, attempt_number, max_attempts, created_at, updated_at, completed_at,
+                    errors, payload, worker_id, attempt_number as attempts
+                from public.job_queue
+                where status = 'failed' and completed_at > now() - interval '24 hours'
+                order by completed_at desc
+            $view$, $view$
+                select
+                    id, job_type, payload, attempt_number as attempts, error_message, created_at, completed_at,
+                    attempt_number, max_attempts, updated_at, errors, worker_id
+                from public.job_queue
+                where status = 'failed' and completed_at > now() - interval '24 hours'
+                order by completed_at desc
+            $view$),
+            ('stuck_jobs', $view$
+                select
+                    id, job_type, status, attempt_number, max_attempts, created_at, started_at, updated_at,
+                    worker_id, lease_expires_at, payload, attempt_number as attempts,
+                    extract(epoch from now() - least(started_at, updated_at)) / 60 as minutes_stuck
+                from public.job_queue
+                where status = 'processing' and least(started_at, updated_at) < now() - interval '10 minutes'
+                order by started_at
+            $view$, $view$
+                select
+                    id, job_type, payload, started_at,
+                    extract(epoch from now() - least(started_at, updated_at)) / 60 as minutes_stuck,
+                    status, attempt_number, max_attempts, created_at, updated_at, worker_id, lease_expires_at,
+                    attempt_number as attempts
+                from public.job_queue
+                where status = 'processing' and least(started_at, updated_at) < now() - interval '10 minutes'
+                order by started_at
+            $view$)
+        ) as wanted (name, documented, field_variant)
+    loop
+        -- Who might read either of ours may read both: the documented queue_health is made from queue_status.
+        v_readers := array(
+            select distinct pg_roles.rolname
+            from pg_catalog.pg_class
+            cross join aclexplode(pg_class.relacl) as given
+            inner join pg_catalog.pg_roles on pg_roles.oid = given.grantee
+            where given.privilege_type = 'SELECT' and pg_roles.rolname not in ('anon', 'authenticated')
+                and pg_class.relnamespace = 'public'::regnamespace
+                and pg_class.relname in (v_view.name, case v_view.name when 'queue_health' then 'queue_status' end)
+        );
+        v_view.definition := format(
+            'create or replace view public.%I with (security_invoker = true) as %s', v_view.name, v_view.definition
+        );
+        begin
+            execute v_view.definition;
+        exception when invalid_table_definition then -- other columns, or the same of other types
+            execute format('drop view public.%I', v_view.name);
+            execute v_view.definition;
+        end;
+        foreach v_reader in array v_readers loop
+            execute format('grant select on public.%I to %I', v_view.name, v_reader);
+            if v_view.name = 'queue_health' then
+                execute format('grant select on public.queue_status to %I', v_reader);
+            end if;
+        end loop;
+    end loop;
+
+    execute format('comment on view public.queue_health is %L', case
+        when v_field_variant then 'The queue by type and status, as in the field variant. Ours is queue_status.'
+        else 'queue_status under the original''s name.'
+    end);
+    for v_view in
+        select pg_attribute.attname as name, coalesce(described.it, col_description(
+            'public.queue_status'::regclass,
+            (
+                select same.attnum from pg_catalog.pg_attribute as same
+                where same.attrelid = 'public.queue_status'::regclass and same.attname = pg_attribute.attname
+            )
+        )) as definition
+        from pg_catalog.pg_attribute
+        left join (values
+            ('job_type', 'The type.'),
+            ('status', 'The status.'),
+            ('count', 'How many jobs there are of both.'),
+            ('oldest_job', 'When the oldest was enqueued.'),
+            ('newest_job', 'When the newest was enqueued.'),
+            ('avg_duration_seconds', 'From the newest claim to the end, on average; null where none has ended.'),
+            ('avg_attempts', 'Attempts begun, on average.')
+        ) as described (name, it) on described.name = pg_attribute.attname
+        where pg_attribute.attrelid = 'public.queue_health'::regclass and pg_attribute.attnum > 0
+    loop
+        execute format('comment on column public.queue_health.%I is %L', v_view.name, v_view.definition);
+    end loop;
+
+    revoke all on public.queue_status, public.queue_health, public.failed_jobs_recent, public.stuck_jobs
+    from public, anon, authenticated;
+    grant select on public.queue_status, public.queue_health, public.failed_jobs_recent, public.stuck_jobs
+    to service_role;
+    if v_field_variant then -- its app reads them; it was shown everybody's jobs, and is shown its user's own
+        grant select on public.queue_health, public.failed_jobs_recent, public.stuck_jobs to authenticated;
+    end if;
+end;
+$do$;
 
 comment on view public.failed_jobs_recent is 'Jobs that failed for good within 24 hours, the newest first.';
 comment on column public.failed_jobs_recent.id is 'For redrive_job.';
@@ -108,23 +234,7 @@ comment on column public.failed_jobs_recent.completed_at is 'When it failed.';
 comment on column public.failed_jobs_recent.errors is 'Every attempt''s error.';
 comment on column public.failed_jobs_recent.payload is 'What the handler got.';
 comment on column public.failed_jobs_recent.worker_id is 'The process that had it last.';
-
-create or replace view public.stuck_jobs with (security_invoker = true) as
-select
-    id,
-    job_type,
-    status,
-    attempt_number,
-    max_attempts,
-    created_at,
-    started_at,
-    updated_at,
-    worker_id,
-    lease_expires_at,
-    payload
-from public.job_queue
-where status = 'processing' and least(started_at, updated_at) < now() - interval '10 minutes'
-order by started_at;
+comment on column public.failed_jobs_recent.attempts is 'attempt_number, as the field variant calls it.';
 
 comment on view public.stuck_jobs is
 'Jobs processing for more than ten minutes. With a lease in the future their worker lives, and they are only slow.';
@@ -139,6 +249,6 @@ comment on column public.stuck_jobs.updated_at is 'When it last changed, renewal
 comment on column public.stuck_jobs.worker_id is 'The process that has it.';
 comment on column public.stuck_jobs.lease_expires_at is 'When its worker counts as dead.';
 comment on column public.stuck_jobs.payload is 'What the handler got.';
-
-revoke all on public.queue_health, public.failed_jobs_recent, public.stuck_jobs from public, anon, authenticated;
-grant select on public.queue_health, public.failed_jobs_recent, public.stuck_jobs to service_role;
+comment on column public.stuck_jobs.attempts is 'attempt_number, as the field variant calls it.';
+comment on column public.stuck_jobs.minutes_stuck is
+'Since the attempt was claimed, or the row last changed if that was before, in minutes.';

@@ -136,7 +136,7 @@ async def tick_age(pool: Pool) -> int | None:
     """Seconds since the clock has called; None if it never has."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            "select seconds_since_last_tick as age from public.queue_health"
+            "select seconds_since_last_tick as age from public.queue_status"
         )
         age: int | None = (await cursor.fetchall())[0]["age"]
         return None if age is None else int(age)

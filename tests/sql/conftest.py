@@ -1,5 +1,8 @@
 """What the queue's tests share: enqueue by named arguments, claim, look, and move time."""
 
+import json
+from contextlib import contextmanager
+
 import psycopg
 import pytest
 
@@ -44,3 +47,14 @@ def refused(db, statement, arguments=(), sqlstate=LEASE_LOST):
         db.execute(statement, arguments)
     assert error.value.sqlstate == sqlstate
     return str(error.value)
+
+
+@contextmanager
+def signed_in(connection, user_id, role="authenticated"):
+    """One request of PostgREST's: a transaction with the token's role and claims, committed unless it fails."""
+    with connection.transaction():
+        connection.execute(f"set local role {role}")
+        claims = json.dumps({"sub": user_id, "role": role} if user_id else {"role": role})
+        connection.execute("select set_config('request.jwt.claims', %s, true)", (claims,))
+        yield connection
+        connection.execute("reset role")

@@ -19,7 +19,8 @@ where p.pronamespace = any (%(schemas)s::regnamespace[]) and obj_description(p.o
 
 def test_every_table_column_view_and_function_says_what_it_is(clock, db):
     rows = db.execute(
-        UNDESCRIBED.replace("'%s.%s'", "'%%s.%%s'"), {"schemas": ["public", "cron", "net"]}
+        UNDESCRIBED.replace("'%s.%s'", "'%%s.%%s'"),
+        {"schemas": ["public", "cron", "net", "edge_private"]},
     )
     assert [row["it"] for row in rows] == []
 
@@ -39,12 +40,13 @@ LINTS = {
     " !~* 'select auth\\.'",
     "rls_references_user_metadata": "select 1 from pg_policies where qual ~ 'user_metadata'",
     "multiple_permissive_policies": "select tablename, cmd, roles from pg_policies where schemaname = 'public'"
-    " group by 1, 2, 3 having count(*) > 1",
+    " and permissive = 'PERMISSIVE' group by 1, 2, 3 having count(*) > 1",
     "rls_policy_always_true": "select policyname from pg_policies where schemaname = 'public' and cmd <> 'SELECT'"
     " and (qual = 'true' or with_check = 'true')",
     "function_search_path_mutable": "select oid::regprocedure from pg_proc"
-    " where pronamespace in ('public'::regnamespace, 'cron'::regnamespace, 'net'::regnamespace)"
-    " and not coalesce('search_path=\"\"' = any (proconfig), false)",
+    " where pronamespace in ('public'::regnamespace, 'cron'::regnamespace, 'net'::regnamespace,"
+    " 'edge_private'::regnamespace) and not exists (select from unnest(proconfig) as it"
+    " where it in ('search_path=\"\"', 'search_path=pg_catalog, pg_temp'))",
     "security_definer_function_executable": "select oid::regprocedure from pg_proc where prosecdef"
     " and pronamespace = 'public'::regnamespace",
     "duplicate_index": "select indrelid, array_agg(indexrelid::regclass) from pg_index group by indrelid, indkey::text,"
@@ -67,14 +69,21 @@ def test_the_linter_has_nothing_to_say(clock, db, lint):
     assert db.execute(LINTS[lint].replace("%", "%%")).fetchall() == []
 
 
-def test_clients_have_no_right_but_to_read_their_rows_and_to_insert_a_pending_one(db):
+def test_clients_have_no_right_but_to_read_their_rows_insert_a_pending_one_and_cancel_a_job(db):
     rights = db.execute(
         "select table_name, column_name, privilege_type from information_schema.column_privileges"
         " where table_schema = 'public' and grantee in ('anon', 'authenticated', 'PUBLIC')"
         " and privilege_type <> 'SELECT'"
     ).fetchall()
+    updated = {
+        (row["table_name"], row["column_name"])
+        for row in rights
+        if row["privilege_type"] == "UPDATE"
+    }
+    assert updated == {("job_queue", "status"), ("job_queue", "updated_at")}
     assert {(row["table_name"], row["privilege_type"]) for row in rights} == {
-        ("image_generations", "INSERT")
+        ("image_generations", "INSERT"),
+        ("job_queue", "UPDATE"),
     }
     read = db.execute(
         "select distinct grantee, table_name from information_schema.table_privileges"

@@ -269,7 +269,7 @@ def test_a_parked_job_keeps_its_lease_past_the_predictions_time(db, start):
     ).fetchone()
     assert row == {"later": True}
     assert generation(db, generation_id)["replicate_prediction_id"] == "p1"
-    assert db.execute("select parked_jobs from queue_health").fetchone() == {"parked_jobs": 1}
+    assert db.execute("select parked_jobs from queue_status").fetchone() == {"parked_jobs": 1}
     assert job_of(db, job)["status"] == "processing"
 
 

@@ -13,14 +13,17 @@ from _pytest.outcomes import Failed
 
 from tests.sql import (
     test_catalogue,
+    test_forms,
     test_generation_steps,
     test_generations,
     test_operations,
+    test_own_jobs,
     test_queue,
     test_queue_model,
     test_schema,
     test_sharing,
 )
+from tests.sql.originals import OTHER
 from tests.sql.test_generation_steps import start
 from tests.sql.test_generations import started
 from tests.sql.test_operations import generation
@@ -31,6 +34,11 @@ __all__ = ["as_role", "generation", "start", "started"]  # fixtures of the tests
 QUEUE, OPERATIONS, STEPS = test_queue, test_operations, test_generation_steps
 MODEL, SHARING, GENERATIONS = test_queue_model, test_sharing, test_generations
 SCHEMA, CATALOGUE = test_schema, test_catalogue
+OWN, FORMS = test_own_jobs, test_forms
+PAYLOADS = {
+    case.id: dict(zip(("payload", "code", "text"), case.values, strict=True))
+    for mark in OWN.test_a_payload_is_checked.pytestmark for case in mark.args[1]
+}  # fmt: skip
 
 MUTANTS = [
     # function, what is there, what the mutant has, the test that must fail, its parameters
@@ -206,6 +214,86 @@ MUTANTS = [
      GENERATIONS.test_progress_only_grows_and_only_while_it_is_made),
     ("report_progress", "where image_generations.status = 'processing'", "where true",
      GENERATIONS.test_progress_only_grows_and_only_while_it_is_made),
+    ("enqueue_job", "if row_security_active('public.job_queue') then", "if false then",
+     OWN.test_a_users_job_is_what_start_generation_would_queue),
+    ("enqueue_job", "p_dedupe_key is not null or p_created_by is not null", "p_dedupe_key is not null",
+     OWN.test_what_is_the_service_roles_is_refused, {"arguments": {"p_created_by": OTHER}}),
+    ("enqueue_job", "p_dedupe_key is not null or p_created_by is not null", "p_created_by is not null",
+     OWN.test_what_is_the_service_roles_is_refused, {"arguments": {"p_dedupe_key": "k"}}),
+    *((function, "perform edge_private.refuse_shadows();", "", OWN.test_names_of_ones_own_are_refused,
+       {"statement": statement, "made": "table pg_temp.pg_class ()"})
+      for function, statement in (("enqueue_own_job", "enqueue"), ("follow_own_cancel", "cancel"))),
+    ("refuse_shadows", "theirs.typnamespace = 'pg_catalog'::regnamespace", "false",
+     OWN.test_names_of_ones_own_are_refused, {"statement": "cancel", "made": "table pg_temp.pg_class ()"}),
+    ("refuse_shadows", "theirs.typnamespace = 'pg_catalog'::regnamespace", "true",
+     OWN.test_a_temporary_table_of_the_sessions_is_no_reason),
+    ("enqueue_own_job", "if v_user_id is null then", "if false then", OWN.test_whoever_is_nobody_is_refused),
+    ("enqueue_own_job", "p_job_type is distinct from 'generate-image'", "false",
+     OWN.test_no_other_type, {"job_type": "download-image"}),
+    *(("enqueue_own_job", there, broken, OWN.test_a_payload_is_checked, PAYLOADS[payload])
+      for there, broken, payload in (
+          ("pg_column_size(p_payload) > 1024 * 1024", "false", "too large"),
+          ("or btrim(p_payload ->> 'prompt') = ''", "", "blank"),
+          ("jsonb_typeof(p_payload -> 'prompt') <> 'string' or", "", "prompt a number"),
+          ("jsonb_typeof(p_payload -> 'model_id') <> 'string' or", "", "model an object"),
+          ("btrim(p_payload ->> 'model_id') = '', true", "btrim(p_payload ->> 'model_id') = '', false", "no model"),
+          ("length(p_payload ->> 'prompt') > 10000", "false", "a long prompt"),
+          ("or length(p_payload ->> 'negative_prompt') > 10000", "", "negative"),
+          ("or length(p_payload ->> 'model_id') > 200", "", "a long model"),
+          ("or length(p_payload ->> 'style') > 200", "", "a long style"),
+          ("p_payload ->> 'webhook_url' is not null", "false", "webhook"),
+          ("lower(p_payload ->> 'user_id') <> v_user_id::text", "false", "another user"),
+          ("p_payload ->> 'generation_id' !~* '^", "p_payload ->> 'generation_id' !~* '|^", "generation_id no uuid"),
+      )),
+    *(("enqueue_own_job", there, broken,
+       OWN.test_a_user_is_bounded_in_priority_attempts_and_time, {"existing": existing})
+      for there, broken, existing in (
+          ("clock_timestamp() + interval '30 days'", "'infinity'", False),
+          ("clock_timestamp() + interval '1 minute'", "clock_timestamp()", True),
+          ("coalesce(p_scheduled_at > clock_timestamp() + interval '1 minute', false)", "p_scheduled_at is not null",
+           True),
+          ("least(greatest(coalesce(p_max_attempts, 3), 1), 3)", "p_max_attempts", True),
+          ("share_rank = case when v_later then 0 else job_queue.share_rank end", "share_rank = share_rank", False),
+          ("case when v_later then p_scheduled_at else job_queue.scheduled_at end", "scheduled_at", False),
+      )),
+    ("enqueue_own_job", "if v_later and 10 <=", "if false and 10 <=",
+     OWN.test_ten_jobs_wait_for_their_time_and_no_more),
+    ("enqueue_own_job", "where job_queue.created_by = v_user_id and job_queue.status = 'pending'",
+     "where job_queue.status = 'pending'", OWN.test_ten_jobs_wait_for_their_time_and_no_more),
+    ("enqueue_own_job", "and image_generations.user_id = v_user_id", "", OWN.test_nobody_elses_generation),
+    ("enqueue_own_job", "for update", "", OWN.test_two_calls_at_once_make_one_job),
+    ("enqueue_own_job", "return v_job_id; -- it was asked for before", "null;",
+     OWN.test_one_generation_is_paid_for_once_however_often_it_is_asked_for),
+    *(("enqueue_own_job", "v_generation.status not in ('pending', 'queued')", "false",
+       OWN.test_no_generation_that_is_begun_or_has_ended, {"status": status})
+      for status in ("processing", "completed", "cancelled")),
+    ("enqueue_own_job", "perform public.check_quota(v_user_id, v_generation_id);", "",
+     OWN.test_the_quota_counts, {"existing": True}),
+    ("enqueue_own_job", "update public.image_generations set status = 'queued'",
+     "update public.image_generations set status = status",
+     OWN.test_the_row_that_the_client_inserted_is_the_jobs, {"generation_status": "pending"}),
+    ("enqueue_own_job", "'user_id', v_user_id),", "'user_id', null),",
+     OWN.test_the_row_that_the_client_inserted_is_the_jobs, {"generation_status": "queued"}),
+    ("enqueue_own_job", "p_created_by => v_user_id", "p_created_by => null",
+     OWN.test_the_row_that_the_client_inserted_is_the_jobs, {"generation_status": "queued"}),
+    ("follow_own_cancel", "and image_generations.user_id = new.created_by", "",
+     OWN.test_a_cancel_ends_nobody_elses_generation),
+    ("follow_own_cancel", "and image_generations.status not in ('completed', 'failed', 'cancelled')", "",
+     OWN.test_a_job_whose_generation_has_ended_is_cancelled),
+    ("follow_own_cancel", "set next_poll_at = clock_timestamp()", "set next_poll_at = next_poll_at",
+     OWN.test_the_prediction_of_a_job_that_a_user_cancels_is_looked_at_at_once),
+    ("follow_own_cancel", "SECURITY DEFINER", "SECURITY INVOKER",
+     OWN.test_a_user_cancels_their_waiting_job_and_its_generation_follows),
+    ("complete_manual_change", "new.updated_at := clock_timestamp();", "null;",
+     OWN.test_the_time_of_a_cancel_is_the_servers),
+    ("complete_job", "set error_details = p_error_details,", "set",
+     FORMS.test_the_field_variants_errors_wait_longer_each_time_and_keep_their_details),
+    ("complete_job", "least(2 ^ least(job_queue.attempt_number, 20), 300)", "1",
+     FORMS.test_the_field_variants_errors_wait_longer_each_time_and_keep_their_details),
+    ("complete_jobs", "error_details = null, -- the last attempt's, which complete_job may bring", "",
+     QUEUE.test_a_workers_error_takes_an_earlier_ones_details_away),
+    ("complete_jobs", "error_message = null, error_details = null,", "error_message = null,",
+     FORMS.test_details_of_an_attempt_that_failed_end_with_one_that_did_not),
 ]  # fmt: skip
 
 
@@ -235,15 +323,38 @@ OUTSIDE = [
     ("alter policy image_generations_insert_own on image_generations with check (user_id = auth.uid())",
      SCHEMA.test_a_user_inserts_a_pending_row_of_their_own_for_generate_image),
     ("grant update on job_queue to authenticated",
-     CATALOGUE.test_clients_have_no_right_but_to_read_their_rows_and_to_insert_a_pending_one),
+     CATALOGUE.test_clients_have_no_right_but_to_read_their_rows_insert_a_pending_one_and_cancel_a_job),
     ("grant select on queue_health to anon",
-     CATALOGUE.test_clients_have_no_right_but_to_read_their_rows_and_to_insert_a_pending_one),
-    ("grant execute on function claim_next_job to authenticated", SCHEMA.test_no_function_is_open_to_clients),
-    ("grant execute on function purge_jobs to public", SCHEMA.test_no_function_is_open_to_clients),
+     CATALOGUE.test_clients_have_no_right_but_to_read_their_rows_insert_a_pending_one_and_cancel_a_job),
+    ("grant execute on function claim_next_job to authenticated",
+     SCHEMA.test_no_function_is_open_to_clients_but_the_users_own_enqueue),
+    ("grant execute on function purge_jobs to public",
+     SCHEMA.test_no_function_is_open_to_clients_but_the_users_own_enqueue),
     ("revoke execute on function claim_jobs from service_role",
      SCHEMA.test_the_service_role_runs_the_queue_without_owning_it),
     ("alter function claim_jobs reset search_path",
      SCHEMA.test_every_function_has_an_empty_search_path_and_a_description),
+    ("drop trigger follow_own_cancel on job_queue",
+     OWN.test_a_user_cancels_their_waiting_job_and_its_generation_follows),
+    ("drop policy job_queue_cancel_own on job_queue",
+     OWN.test_a_user_cancels_their_waiting_job_and_its_generation_follows),
+    *(("drop policy job_queue_cancel_only on job_queue", test, *parameters) for test, *parameters in (
+        (OWN.test_only_what_waits_is_cancelled, {"status": "processing"}),
+        (OWN.test_only_a_generation_is_cancelled,),
+        (OWN.test_no_policy_of_a_projects_own_opens_more,),
+        (OWN.test_nothing_else_is_changed, {"change": "status = 'completed'"}),
+        (OWN.test_nothing_else_is_changed, {"change": "updated_at = now()"}),
+    )),
+    ("alter policy job_queue_cancel_only on job_queue using (created_by = (select auth.uid()))",
+     OWN.test_only_what_waits_is_cancelled, {"status": "processing"}),
+    ("grant update on job_queue to authenticated",
+     OWN.test_nothing_else_is_changed, {"change": "status = 'cancelled', priority = 9"}),
+    ("alter function edge_private.enqueue_own_job set search_path = ''",
+     SCHEMA.test_two_functions_have_their_owners_rights_and_take_no_name_from_the_caller),
+    ("grant usage on schema edge_private to public",
+     SCHEMA.test_no_function_is_open_to_clients_but_the_users_own_enqueue),
+    ("grant execute on function edge_private.follow_own_cancel to authenticated",
+     SCHEMA.test_no_function_is_open_to_clients_but_the_users_own_enqueue),
     ("alter view queue_health reset (security_invoker)",
      CATALOGUE.test_the_linter_has_nothing_to_say, {"lint": "security_definer_view"}),
     ("drop policy edge_secrets_service_role on edge_secrets",
@@ -259,7 +370,8 @@ def mutant_id(mutant):
 def test_each_guard_is_needed(mutant, db, request):
     function, there, broken, test, *parameters = mutant
     definition = db.execute(
-        "select pg_get_functiondef(oid) as it from pg_proc where pronamespace = 'public'::regnamespace"
+        "select pg_get_functiondef(oid) as it from pg_proc"
+        " where pronamespace in ('public'::regnamespace, 'edge_private'::regnamespace)"
         " and proname = %s and position(%s in pg_get_functiondef(oid)) > 0", (function, there),
     ).fetchone()["it"]  # fmt: skip
     db.execute(definition.replace(there, broken))

@@ -108,7 +108,7 @@ def test_a_paused_queue_hands_out_nothing_and_loses_nothing(db, enqueue, paused,
     other = enqueue(p_job_type="other", p_created_by=user)
     assert claimed(db) == ([other] if paused else [])
     db.execute("select complete_job(%s, p_lease_token => %s)", (running, token))
-    assert db.execute("select paused_types from queue_health").fetchone() == {
+    assert db.execute("select paused_types from queue_status").fetchone() == {
         "paused_types": [paused or "*"]
     }
     assert db.execute("select resume_queue() as done").fetchone() == {"done": True}
@@ -429,12 +429,12 @@ def test_queue_health_beyond_the_originals_columns(db, enqueue):
     lost = enqueue(p_priority=9)
     claim(db)
     expire(db, lost)
-    row = db.execute("select * from queue_health").fetchone()
+    row = db.execute("select * from queue_status").fetchone()
     assert (row["pending_jobs"], row["scheduled_jobs"], row["failed_jobs"]) == (2, 1, 1)
     assert (row["processing_jobs"], row["in_flight_jobs"]) == (1, 0)
     assert 90 <= row["oldest_pending_seconds"] < 150
     enqueue(p_scheduled_at="-infinity")
-    row = db.execute("select * from queue_health").fetchone()
+    row = db.execute("select * from queue_status").fetchone()
     assert row["oldest_pending_seconds"] < 150, "one odd job does not hide the queue"
 
 
@@ -453,7 +453,7 @@ def test_backing_off_counts_as_scheduled(db, enqueue):
     job_id = enqueue()
     claim(db)
     db.execute("select complete_job(%s, p_error => 'x', p_retry_after => '1 hour')", (job_id,))
-    assert db.execute("select scheduled_jobs from queue_health").fetchone() == {"scheduled_jobs": 1}
+    assert db.execute("select scheduled_jobs from queue_status").fetchone() == {"scheduled_jobs": 1}
     assert claim(db) is None
     due(db, job_id)
     assert claim(db)["attempt_number"] == 1

@@ -154,6 +154,19 @@ def test_backoff_grows_with_jitter_and_has_a_cap(db, enqueue):
     assert len({round(delay, 3) for delay in delays[30]}) > 30
 
 
+def test_a_workers_error_takes_an_earlier_ones_details_away(db, enqueue):
+    job_id = enqueue()
+    db.execute(
+        "select complete_job(%s, p_error_message => 'x', p_error_details => '{}')",
+        (claim(db)["id"],),
+    )
+    assert job(db, job_id)["error_details"] == {}
+    due(db, job_id)
+    token = claim(db)["lease_token"]
+    db.execute("select complete_jobs(%s, %s, p_errors => '{y}')", ([job_id], [token]))
+    assert (job(db, job_id)["error_message"], job(db, job_id)["error_details"]) == ("y", None)
+
+
 def test_a_permanent_error_fails_at_once(db, enqueue):
     job_id = enqueue()
     db.execute(

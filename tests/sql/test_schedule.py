@@ -289,7 +289,7 @@ def test_ticks_that_overlap_and_come_twice_run_nothing_twice(clock, db: Database
 
 
 def test_an_hour_without_ticks_is_seen(db: Database):
-    seconds = "select seconds_since_last_tick as it from queue_health"
+    seconds = "select seconds_since_last_tick as it from queue_status"
     overdue = "select tick_overdue() as it"
     assert db.execute(seconds).fetchone() == db.execute(overdue).fetchone() == {"it": None}
     db.execute("select record_tick()")

@@ -18,8 +18,9 @@ SNAPSHOT = """
 select array_agg(line order by line) as lines from (
     select format('%s.%s %s %s', table_schema, table_name, column_name, data_type) as line
     from information_schema.columns where table_schema in ('public', 'auth')
-    union all select 'function ' || oid::regprocedure || md5(prosrc) from pg_proc
-        where pronamespace in ('public'::regnamespace, 'auth'::regnamespace)
+    union all select 'function ' || oid::regprocedure || md5(prosrc) || proacl::text from pg_proc
+        where pronamespace in ('public'::regnamespace, 'auth'::regnamespace, 'edge_private'::regnamespace)
+    union all select 'trigger ' || pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
     union all select 'policy ' || tablename || policyname || coalesce(qual, '') from pg_policies
     union all select 'index ' || indexdef from pg_indexes where schemaname = 'public'
     union all select 'grant ' || grantee || table_name || privilege_type from information_schema.table_privileges
@@ -117,11 +118,22 @@ def as_role(db) -> Callable[..., None]:
 
 OUR_FUNCTIONS = """
 select p.oid::regprocedure::text as signature, p.proacl, p.proconfig, p.oid, p.prosecdef
-from pg_proc as p where p.pronamespace = 'public'::regnamespace
+from pg_proc as p where p.pronamespace in ('public'::regnamespace, 'edge_private'::regnamespace)
 """
+# The user's own generate-image job, which it checks (sql/34_own_jobs.sql, tests/sql/test_own_jobs.py).
+OPEN_TO_USERS = {
+    "enqueue_job(text,jsonb,integer,integer,timestamp with time zone,text,uuid)",
+    "enqueue_job(text,jsonb,integer,timestamp with time zone,integer)",
+    "enqueue_job(text,jsonb,integer,text,text)",
+    "edge_private.enqueue_own_job(text,jsonb,integer,timestamp with time zone)",
+}
+WITH_OWNERS_RIGHTS = {
+    "edge_private.enqueue_own_job(text,jsonb,integer,timestamp with time zone)",
+    "edge_private.follow_own_cancel()",
+}
 
 
-def test_no_function_is_open_to_clients(db):
+def test_no_function_is_open_to_clients_but_the_users_own_enqueue(db):
     functions = db.execute(OUR_FUNCTIONS).fetchall()
     assert len(functions) > 10
     for function in functions:
@@ -130,12 +142,27 @@ def test_no_function_is_open_to_clients(db):
                 "select has_function_privilege(%s, %s::oid, 'execute') as it",
                 (role, function["oid"]),
             ).fetchone()
-            assert not allowed["it"], f"{role} may call {function['signature']}"
+            wanted = role == "authenticated" and function["signature"] in OPEN_TO_USERS
+            assert allowed["it"] == wanted, f"{role}, {function['signature']}"
+    who = (
+        "select role from unnest(array['anon', 'authenticated', 'service_role', 'public']) as role"
+        " where has_schema_privilege(role, 'edge_private', 'usage')"
+    )
+    assert db.execute(who).fetchall() == [{"role": "authenticated"}]
+
+
+def test_two_functions_have_their_owners_rights_and_take_no_name_from_the_caller(db):
+    definers = {row["signature"]: row for row in db.execute(OUR_FUNCTIONS) if row["prosecdef"]}
+    assert definers.keys() == WITH_OWNERS_RIGHTS
+    for function in definers.values():
+        assert "search_path=pg_catalog, pg_temp" in function["proconfig"], function["signature"]
 
 
 def test_every_function_has_an_empty_search_path_and_a_description(db):
     for function in db.execute(OUR_FUNCTIONS).fetchall():
-        assert 'search_path=""' in function["proconfig"], function["signature"]
+        assert {'search_path=""', "search_path=pg_catalog, pg_temp"} & {*function["proconfig"]}, (
+            function["signature"]
+        )
         described = db.execute(
             "select obj_description(%s::oid, 'pg_proc') as it", (function["oid"],)
         ).fetchone()
@@ -164,12 +191,13 @@ def test_users_see_their_own_rows_only(db, as_role):
 @pytest.mark.parametrize(
     "statement",
     [
-        pytest.param("update job_queue set status = 'completed'", id="a job"),
+        pytest.param("update job_queue set priority = 9", id="a job"),
         pytest.param("update image_generations set status = 'completed'", id="a generation"),
         pytest.param("delete from images", id="an image"),
         pytest.param("insert into job_queue (job_type) values ('x')", id="a new job"),
         pytest.param("select * from edge_secrets", id="the scheduled call's key"),
         pytest.param("select * from queue_health", id="the queue's health"),
+        pytest.param("select * from queue_status", id="the queue's status"),
         pytest.param("select public.claim_next_job()", id="a claim"),
     ],
 )
@@ -190,7 +218,7 @@ def test_what_a_project_grants_by_default_is_taken_back(db, dsn):
         " where grantee in ('anon', 'authenticated') and privilege_type <> 'SELECT' and table_schema = 'public'"
     ).fetchall()
     assert rows == []
-    test_no_function_is_open_to_clients(db)
+    test_no_function_is_open_to_clients_but_the_users_own_enqueue(db)
 
 
 PROJECT = """
@@ -235,7 +263,7 @@ def test_the_owner_need_be_no_superuser_and_grants_by_name_are_taken_back(projec
         ticking(project),
         psycopg.connect(project, autocommit=True, row_factory=dict_row) as db,
     ):
-        test_no_function_is_open_to_clients(db)
+        test_no_function_is_open_to_clients_but_the_users_own_enqueue(db)
         open_to_clients = db.execute(
             "select c.relname, role from pg_class as c, unnest(array['anon', 'authenticated']) as role"
             " where c.relnamespace = 'public'::regnamespace and ("
@@ -266,4 +294,5 @@ def test_the_service_role_runs_the_queue_without_owning_it(db, as_role):
         db.execute("select job_type from claim_next_job()").fetchone()["job_type"]
         == "generate-image"
     )
-    assert db.execute("select * from queue_health").fetchone()["processing_jobs"] == 1
+    for view in ("queue_health", "queue_status"):
+        assert db.execute(f"select * from {view}").fetchone()["processing_jobs"] == 1
