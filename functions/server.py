@@ -69,7 +69,8 @@ class Unread(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._forget_reader()
+        if not self.transport.is_closing():  # the rest has to be read as well
+            self._forget_reader()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_reader()
@@ -103,7 +104,8 @@ class BoundedSocket(Unread, WebSocketsSansIOProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.transport.pause_reading()
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         super().resume_writing()

@@ -24,7 +24,7 @@ from functions.server import BoundedProtocol
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import Edge
-from tests.functions.raw import dial, head, pour, until_closed
+from tests.functions.raw import dial, head, pour, refusal, until_closed
 
 BIG = 20 * 1024 * 1024
 
@@ -207,6 +207,14 @@ def test_an_upload_that_waits_for_us_is_not_slow(edge: Edge, project: Project, m
             assert windows.acquire(timeout=30)
         project.may_read.set()
         assert answer.result().json()["size"] == BIG
+
+
+def test_an_upload_that_stops_is_408(edge: Edge, project: Project, monkeypatch):
+    monkeypatch.setattr("functions.server.BODY_WINDOW_S", 0.1)
+    with dial(edge) as client:
+        client.sendall(head("POST", "/storage/v1/object/b/p", "content-length: 99") + b"half")
+        assert refusal(until_closed(client))[:2] == (408, "REQUEST_TIMEOUT")
+    assert project.cut.wait(30)
 
 
 def test_a_trailer_is_not_passed_on_as_a_header(edge: Edge, project: Project):
