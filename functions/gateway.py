@@ -7,6 +7,7 @@ A new function is a folder with an ``app`` whose routes begin with its name, and
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -29,6 +30,7 @@ from functions._shared.settings import Settings
 from functions.drain import called_at_stop
 from functions.generate_image_legacy.app import app as generate_image
 from functions.openapi import document
+from functions.paths import PlainPaths, raw_path_of
 from functions.process_generation.app import app as process_generation
 from functions.process_generation.poller import Poller
 from functions.process_jobs.app import app as process_jobs
@@ -51,6 +53,10 @@ PLATFORM: Mapping[str, ASGIApp] = {"storage": storage.app}
 """Supabase's services that SERVE may name."""
 
 
+FUNCTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+"""What Supabase's CLI allows."""
+
+
 async def call_function(scope: Scope, receive: Receive, send: Send) -> None:
     """Hand a request to its function, which sees the path from its own name on, with no trailing slash.
 
@@ -64,6 +70,8 @@ async def call_function(scope: Scope, receive: Receive, send: Send) -> None:
     if (
         function is None
         and upstream
+        # No other has a function: //process-jobs and process-jobs;x might yet be one of ours there.
+        and FUNCTION_NAME.fullmatch("".join(name))
         and scope["state"]["resources"].settings.forward_unknown_functions
     ):
         await upstream(scope, receive, send)
@@ -149,15 +157,14 @@ class FunctionsHost:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] != "lifespan":
             name = scope["state"]["resources"].settings.functions_host
             host = dict(scope["headers"]).get(b"host", b"").partition(b":")[0]
             if name and host.decode("latin-1").lower() == name.lower():
-                raw_path = scope.get("raw_path") or scope["path"].encode()
                 scope = {
                     **scope,
                     "path": f"{PREFIX}{scope['path']}",
-                    "raw_path": PREFIX.encode() + raw_path,
+                    "raw_path": PREFIX.encode() + raw_path_of(scope),
                 }
         await self.app(scope, receive, send)
 
@@ -230,7 +237,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         ],
         lifespan=lifespan,
     )
-    return Envelope(LoopbackOnly(FunctionsHost(starlette)))
+    return Envelope(LoopbackOnly(FunctionsHost(PlainPaths(starlette))))
 
 
 app = create_app()

@@ -4,18 +4,22 @@ Bodies stream both ways, so that uploads and downloads of any size pass through 
 """
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope, Send
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from functions._shared.errors import BadGateway, error_response
 from functions._shared.settings import Settings
+from functions.paths import raw_path_of
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +52,13 @@ UNSENDABLE = {1005: USUAL, 1006: FAILED, 1015: FAILED}
 Headers = list[tuple[bytes, bytes]]
 
 
+class Connect(connect):
+    """Follows no redirect, as the client for HTTP does not: who asked is told, and the credentials stay here."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
 class Upstream:
     """An ASGI app for everything below ``/auth/v1``, ``/rest/v1`` and so on."""
 
@@ -63,9 +74,10 @@ class Upstream:
         request = Request(scope, receive)
         outgoing = httpx.Request(  # not the client's build_request, which adds headers of its own
             scope["method"],
-            self._address(scope, self._base.scheme),
+            self._base,
             headers=_asked_with(scope),
             content=request.stream() if _has_body(scope["headers"]) else None,
+            extensions={"target": self._target(scope)},  # httpx's own URL would be spelled anew
         )
         began = False
         try:
@@ -122,10 +134,19 @@ class Upstream:
             for key, value in _asked_with(scope)
             if not key.startswith(OF_THE_HANDSHAKE) and key not in {b"origin", b"user-agent"}
         ]
-        async with connect(
-            str(self._address(scope, scheme)),
+
+        def as_it_came(protocol: ClientProtocol, **options: Any) -> ClientConnection:
+            # parse_uri has lost some of it, such as the parameters behind a ";".
+            path, _, query = self._target(scope).decode("ascii").partition("?")
+            protocol.uri = dataclasses.replace(protocol.uri, path=path, query=query)
+            return ClientConnection(protocol, **options)
+
+        async with Connect(
+            str(self._base.copy_with(scheme=scheme)),
             subprotocols=scope["subprotocols"] or None,
             additional_headers=headers,
+            create_connection=as_it_came,  # type: ignore[arg-type]  # it is called, no more
+            compression=None,  # what passes through is not unfolded
             open_timeout=CONNECT_S,
             close_timeout=CLOSE_S,
             ping_interval=None,  # the two ends have heartbeats of their own
@@ -134,12 +155,14 @@ class Upstream:
         ) as remote:
             yield remote
 
-    def _address(self, scope: Scope, scheme: str) -> httpx.URL:
-        """The same path and query, byte by byte: signed addresses would not survive being spelled anew."""
-        path = scope.get("raw_path") or scope["path"].encode()
+    def _target(self, scope: Scope) -> bytes:
+        """The same path and query, byte by byte: signed addresses would not survive being spelled anew.
+
+        But for a ``?`` with nothing behind it, which ASGI does not tell of.
+        """
         query = scope["query_string"]
-        raw = self._base.raw_path.rstrip(b"/") + path + (b"?" + query if query else b"")
-        return self._base.copy_with(scheme=scheme, raw_path=raw)
+        path = self._base.raw_path.rstrip(b"/") + raw_path_of(scope)
+        return path + b"?" + query if query else path
 
 
 def make_upstream_client() -> httpx.AsyncClient:

@@ -6,27 +6,41 @@ Errors  as Supabase Storage has them: HTTP 400 nearly always, the real number in
 """
 
 import asyncio
+import errno
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Message, Receive
 
 from functions._shared.function_app import function_app
 from functions._shared.pictures import CONTENT_TYPES
 from functions._shared.resources import resources_of
 
 MAX_FILE_BYTES = 50 * 1024 * 1024
+"""Of a whole body, a form's other parts with it."""
+UPLOAD_S = 600.0
+"""What a whole body may take to arrive: the limit's size at 0.7 Mbit/s."""
 CREATED_AT = "2026-01-01T00:00:00Z"
 """It is not made, so any moment will do."""
-MAX_NAME_BYTES = (
-    200  # of one folder or file: below every file system's limit, with room for a temporary name
-)
+MAX_KEY_BYTES = 1024
+"""As S3 has it, and with any data folder below what a system call takes (PATH_MAX, 4096)."""
+MAX_NAME_BYTES = 200
+"""Of one folder or file: below every file system's limit."""
+INCOMING = ".incoming"
+"""The folder beside the bucket's for what is not whole yet; no address leads there."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+NO_PLACE = frozenset({errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG})
+"""A key that goes on below a file, or ends at a folder."""
 KEY = re.compile(r"[A-Za-z0-9_/!.*'() &$=@;:+,?-]+")
 BY_SUFFIX = {f".{name}": content_type for name, content_type in CONTENT_TYPES.items()}
 # A picture opened by itself must not become a page of this origin: an SVG may hold scripts.
@@ -52,23 +66,30 @@ async def upload(request: Request) -> Response:
         raise StorageError(
             415, "invalid_mime_type", f"mime type of {file.suffix or 'this name'} is not supported"
         )
+    path: str = request.path_params["path"]
     upsert = request.method == "PUT" or request.headers.get("x-upsert") == "true"
-    if file.exists() and not upsert:
-        raise StorageError(409, "Duplicate", "The resource already exists")
-    data = await _read(request)
-    await asyncio.to_thread(_write, file, data)
-    key = f"{request.path_params['bucket']}/{request.path_params['path']}"
-    return JSONResponse({"Id": str(uuid4()), "Key": key})
+    with _told(path):
+        if file.is_dir():
+            raise _invalid_key(path)
+        if file.exists() and not upsert:
+            raise StorageError(409, "Duplicate", "The resource already exists")
+        data = await _read(request)
+        await asyncio.to_thread(_write, file, data, _root(request) / INCOMING)
+    return JSONResponse({"Id": str(uuid4()), "Key": f"{request.path_params['bucket']}/{path}"})
 
 
 async def download(request: Request) -> Response:
-    """The bytes, with ETag, length and ranges."""
+    """The bytes, with ETag, length and ranges; 304 for a client that has them."""
     file = _locate(request)
     if not file.is_file():
         raise StorageError(404, "not_found", "Object not found")
-    return FileResponse(
-        file, media_type=BY_SUFFIX.get(file.suffix, "application/octet-stream"), headers=SAFE
-    )
+    media_type = BY_SUFFIX.get(file.suffix, "application/octet-stream")
+    answer = FileResponse(file, media_type=media_type, headers=SAFE, stat_result=file.stat())
+    # Compared without the W/ that a proxy which compresses puts before it (RFC 9110, 13.1.2).
+    had = request.headers.get("if-none-match", "").replace("W/", "").split(",")
+    if answer.headers["etag"] in {tag.strip() for tag in had}:
+        return Response(status_code=304, headers={**SAFE, "ETag": answer.headers["etag"]})
+    return answer
 
 
 async def bucket(request: Request) -> Response:
@@ -107,42 +128,88 @@ def _locate(request: Request) -> Path:
     """The object's file, below the bucket's folder whatever its name tries. Raises StorageError."""
     bucket = _served_bucket(request)
     path: str = request.path_params["path"]
-    parts = path.split("/")
-    if not KEY.fullmatch(path) or any(
-        part in {"", ".", ".."} or len(part) > MAX_NAME_BYTES for part in parts
+    if (
+        len(path) > MAX_KEY_BYTES
+        or not KEY.fullmatch(path)
+        or any(part in {"", ".", ".."} or len(part) > MAX_NAME_BYTES for part in path.split("/"))
     ):
-        raise StorageError(400, "InvalidKey", f"Invalid key: {path}")
-    data_dir = resources_of(request).settings.edge_data_dir
-    return data_dir.absolute().joinpath("storage", bucket, path)
+        raise _invalid_key(path)
+    return _root(request) / bucket / path
+
+
+def _root(request: Request) -> Path:
+    return resources_of(request).settings.edge_data_dir.absolute() / "storage"
+
+
+def _invalid_key(path: str) -> StorageError:
+    return StorageError(400, "InvalidKey", f"Invalid key: {path[:MAX_NAME_BYTES]}")
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """What the file system says against an upload to ``path``, as a StorageError; a fault of ours stays one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise StorageError(
+                507, "InsufficientStorage", "There is no room for the object"
+            ) from None
+        if error.errno in NO_PLACE:
+            raise _invalid_key(path) from None
+        raise
 
 
 async def _read(request: Request) -> bytes:
-    """The object's bytes: the file part of a form, as supabase-py sends it, or the plain body."""
+    """The object's bytes: the file part of a form, as supabase-py sends it, or the plain body. Raises StorageError."""
     if int(request.headers.get("content-length") or 0) > MAX_FILE_BYTES:
         raise _too_large()
-    if request.headers.get("content-type", "").startswith("multipart/"):
-        async with request.form(max_files=1) as form:
-            for part in form.values():
-                if isinstance(part, UploadFile):
-                    return await part.read()
-        raise StorageError(400, "invalid_request", "The form holds no file")
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > MAX_FILE_BYTES:
+    bounded = Request(request.scope, _bounded(request))
+    try:
+        async with asyncio.timeout(UPLOAD_S):
+            if not request.headers.get("content-type", "").startswith("multipart/"):
+                return await bounded.body()
+            async with bounded.form(max_files=1) as form:
+                for part in form.values():
+                    if isinstance(part, UploadFile):
+                        return await part.read()
+    except TimeoutError:
+        raise StorageError(408, "RequestTimeout", "The object took too long to arrive") from None
+    except HTTPException as error:  # Starlette's, for what is no form
+        raise StorageError(400, "invalid_request", error.detail) from None
+    raise StorageError(400, "invalid_request", "The form holds no file")
+
+
+def _bounded(request: Request) -> Receive:
+    """``request``'s messages until they hold more than an object may have, however the body is framed."""
+    came = 0
+
+    async def receive() -> Message:
+        nonlocal came
+        message = await request.receive()
+        came += len(message.get("body", b""))
+        if came > MAX_FILE_BYTES:
             raise _too_large()
-    return bytes(data)
+        return message
+
+    return receive
 
 
 def _too_large() -> StorageError:
     return StorageError(413, "Payload too large", "The object exceeded the maximum allowed size")
 
 
-def _write(file: Path, data: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
-        part.write(data)
-    os.replace(part.name, file)
+def _write(file: Path, data: bytes, incoming: Path) -> None:
+    """Put ``data`` at ``file`` in one step; what fails leaves nothing behind. Raises OSError."""
+    incoming.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=incoming, delete=False) as part:
+        try:
+            part.write(data)
+            part.close()
+            file.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(part.name, file)
+        finally:
+            Path(part.name).unlink(missing_ok=True)
 
 
 async def on_storage_error(request: Request, error: Exception) -> Response:

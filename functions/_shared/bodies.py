@@ -27,14 +27,20 @@ M = TypeVar("M", bound=BaseModel)
 
 
 async def read_body(request: Request, model: type[M]) -> M:
-    """The request's body as ``model``. Raises InvalidRequest, PayloadTooLarge."""
-    return validate(model, await read_object(request))
+    """The request's body as ``model``; where that needs nothing, no body will do. Raises as read_object does."""
+    needed = any(field.is_required() for field in model.model_fields.values())
+    return validate(model, await read_object(request, needed=needed))
 
 
-async def read_object(request: Request) -> dict[str, Any]:
-    """The body as a JSON object, whatever its content type says; no body is ``{}``."""
+async def read_object(request: Request, *, needed: bool = True) -> dict[str, Any]:
+    """The body as a JSON object, whatever its content type says; none is ``{}`` unless it is ``needed``.
+
+    Raises InvalidRequest, PayloadTooLarge, UnsupportedMediaType, RequestTimeout.
+    """
     raw = await read_raw(request)
     if not raw:
+        if needed:  # clients lose it (supabase-js#1587), and would look for a missing field in what they sent
+            raise InvalidRequest("The request has no body")
         return {}
     try:
         body = json.loads(raw, parse_constant=_refuse_constant)
@@ -84,21 +90,33 @@ async def read_raw(request: Request) -> bytes:
 async def _read(request: Request, *, zipped: bool) -> bytes:
     unzip = zlib.decompressobj(wbits=GZIP) if zipped else None
     raw = bytearray()
+    came = 0
     async for chunk in request.stream():
+        # What comes counts as well as what it unfolds to: headers and empty blocks of gzip unfold to nothing.
+        came += len(chunk)
+        if came > MAX_BODY_BYTES:
+            raise _too_large()
         # One byte beyond the limit tells enough: what a small body may unfold to is not unfolded.
         raw += _unzipped(unzip, chunk, MAX_BODY_BYTES + 1 - len(raw)) if unzip else chunk
         if len(raw) > MAX_BODY_BYTES:
             raise _too_large()
-    if unzip and not unzip.eof:
+    if unzip and came and not unzip.eof:
         raise InvalidRequest("The body is not whole gzip")
     return bytes(raw)
 
 
 def _unzipped(unzip: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
+    """At most ``most`` bytes. Raises InvalidRequest for what is no gzip, or goes on behind its end.
+
+    RFC 1952 allows further members; nobody sends them, and zlib would keep all that follows the first.
+    """
     try:
-        return unzip.decompress(chunk, most)
+        unzipped = unzip.decompress(chunk, most)
     except zlib.error:
         raise InvalidRequest("The body is not valid gzip") from None
+    if unzip.unused_data:
+        raise InvalidRequest("The body goes on behind the end of its gzip")
+    return unzipped
 
 
 def _too_large() -> PayloadTooLarge:

@@ -44,7 +44,8 @@ async def events(request: Request) -> Response:
     return StreamingResponse(
         _stream(request.state.streams, generation_id, heard if heard.isascii() else None),
         media_type="text/event-stream",
-        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+        # no-transform: a proxy that compresses would hold the events back until the stream has ended.
+        headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"},
     )
 
 

@@ -72,7 +72,7 @@ def test_a_body_may_come_in_any_way_the_client_has(idle_edge: Edge, as_user, opt
     ("call", "status", "code", "text"),
     [
         ({"options": {"body": {}}}, 400, "INVALID_REQUEST", "Prompt is required; Model ID is required"),
-        ({"options": {}}, 400, "INVALID_REQUEST", "Prompt is required; Model ID is required"),
+        ({"options": {}}, 400, "INVALID_REQUEST", "The request has no body"),
         ({"form": {"prompt": "x"}}, 400, "INVALID_REQUEST", "The body must be JSON, not multipart/form-data"),
         ({"options": {"method": "PUT", "body": BODY}}, 405, "METHOD_NOT_ALLOWED",
          "Method PUT is not allowed here"),

@@ -131,6 +131,14 @@ BAD_BODIES = {
     "half a gzip": (gzip.compress(b"{}")[:-4], "gzip", 400, "not whole gzip"),
     "no gzip": (b"{}", "gzip", 400, "not valid gzip"),
     "much in little": (gzip.compress(b" " * 50_000_000), "gzip", 413, "larger than"),
+    "more behind it": (gzip.compress(b"{}") + b"x", "gzip", 400, "behind the end of its gzip"),
+    "two members": (gzip.compress(b"{") + gzip.compress(b"}"), "gzip", 400, "behind the end"),
+    "much in a comment": (
+        b"\x1f\x8b\x08\x10\0\0\0\0\0\xff" + b"c" * (1024 * 1024 + 1),
+        "gzip",
+        413,
+        "larger than",
+    ),
     "another encoding": (b"{}", "br", 415, "br is not supported"),
     "too much": (b" " * (1024 * 1024 + 1), "identity", 413, "larger than"),
 }
@@ -139,11 +147,24 @@ BAD_BODIES = {
 @pytest.mark.parametrize("case", BAD_BODIES)
 def test_a_body_that_cannot_be_read_is_refused_in_words(idle_edge: Edge, case):
     body, encoding, status, words = BAD_BODIES[case]
-    answer = idle_edge.post(
-        "start-generation", None, content=body, headers={"Content-Encoding": encoding}
-    )
-    assert answer.status_code == status
-    assert words in answer.json()["error"]
+    headers = {"Content-Encoding": encoding}
+    for content in (body, (body[start : start + 50_000] for start in range(0, len(body), 50_000))):
+        answer = idle_edge.post("start-generation", None, content=content, headers=headers)
+        assert answer.status_code == status
+        assert words in answer.json()["error"]
+
+
+@pytest.mark.parametrize("name", ["start-generation", "process-generation", "generate-image"])
+@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}])
+def test_an_empty_body_says_that_it_is_empty(idle_edge: Edge, name, headers):
+    answer = idle_edge.post(name, None, idle_edge.anon_key, headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (400, "The request has no body")
+    answer = idle_edge.post(name, {}, idle_edge.anon_key)
+    assert answer.json()["error"] == "Prompt is required; Model ID is required"
+
+
+def test_process_jobs_needs_no_body(idle_edge: Edge):
+    assert idle_edge.post("process-jobs", None, idle_edge.service_role_key).status_code == 200
 
 
 def test_a_form_is_refused_by_its_name(idle_edge: Edge):

@@ -1,12 +1,9 @@
 """What keeps a server standing: bounds on heads, bodies and time; and answers about itself that wait for nothing."""
 
-import json
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,6 +13,8 @@ from functions.server import MAX_HEAD_BYTES, UVICORN
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import Edge
+from tests.functions import raw
+from tests.functions.raw import refusal, until_closed
 
 BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
 
@@ -27,26 +26,12 @@ def dial() -> Iterator[Connect]:
     open_sockets: list[socket.socket] = []
 
     def dial(edge: Edge) -> socket.socket:
-        address = urlsplit(edge.url)
-        opened = socket.create_connection((address.hostname, address.port), timeout=60)
-        open_sockets.append(opened)
-        return opened
+        open_sockets.append(raw.dial(edge))
+        return open_sockets[-1]
 
     yield dial
     for opened in open_sockets:
         opened.close()
-
-
-def until_closed(connection: socket.socket) -> bytes:
-    said = b""
-    while chunk := connection.recv(65536):
-        said += chunk
-    return said
-
-
-def refusal(said: bytes) -> tuple[int, Any, bytes]:
-    head, _, body = said.partition(b"\r\n\r\n")
-    return int(head.split()[1]), json.loads(body)["code"], head.lower()
 
 
 def test_headers_without_an_end_are_not_read_on(idle_edge: Edge, dial: Connect):
@@ -89,9 +74,8 @@ def test_the_body_of_a_refused_request_may_come_all_the_same(idle_edge: Edge, di
     )
     connection = dial(idle_edge)
     connection.sendall(head.encode())
-    assert b" 413 " in connection.recv(65536)
-    connection.sendall(bytes(size) + b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
-    assert b" 200 " in connection.recv(65536)
+    connection.sendall(bytes(size))
+    assert refusal(until_closed(connection))[:2] == (413, "PAYLOAD_TOO_LARGE")
 
 
 def test_a_body_that_does_not_come_is_408(idle_edge: Edge, dial: Connect, monkeypatch):

@@ -5,6 +5,7 @@ import hashlib
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -12,16 +13,18 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from supabase import ClientOptions, create_client
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from functions.server import BoundedProtocol
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import Edge
+from tests.functions.raw import dial, head, pour, refusal, until_closed
 
 BIG = 20 * 1024 * 1024
 
@@ -34,6 +37,8 @@ class Project:
     seen: list[Request] = field(default_factory=list)
     cut: threading.Event = field(default_factory=threading.Event)
     """Whether a request ended before its body did."""
+    reached: threading.Event = field(default_factory=threading.Event)
+    may_read: threading.Event = field(default_factory=threading.Event)
 
     async def tell(self, request: Request) -> Response:
         self.seen.append(request)
@@ -71,6 +76,20 @@ class Project:
 
         return StreamingResponse(words())
 
+    async def flow(self, request: Request) -> Response:
+        async def pieces():
+            while True:
+                yield bytes(65536)
+                await asyncio.sleep(0)  # as below
+
+        return StreamingResponse(pieces())
+
+    async def slow(self, request: Request) -> Response:
+        """Reads no body until it may."""
+        self.reached.set()
+        await asyncio.to_thread(self.may_read.wait, 30)
+        return await self.tell(request)
+
     async def echo(self, socket: WebSocket) -> None:
         if socket.query_params.get("apikey") == "bad":
             await socket.send_denial_response(JSONResponse({"error": "API key is missing"}, 401))
@@ -93,6 +112,11 @@ class Project:
             else:
                 await socket.send_bytes(message["bytes"][::-1])
 
+    async def moved(self, socket: WebSocket) -> None:
+        if "elsewhere" in socket.url.path:
+            self.seen.append(Request({**socket.scope, "type": "http"}))
+        await socket.send_denial_response(RedirectResponse(f"{self.url}/realtime/v1/elsewhere"))
+
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
 
@@ -105,7 +129,11 @@ def project() -> Iterator[Project]:
             Route("/rest/v1/rows", project.rows),
             Route("/storage/v1/object/public/part", project.part),
             Route("/storage/v1/object/public/drip", project.drip),
+            Route("/storage/v1/object/public/flow", project.flow),
+            Route("/storage/v1/object/slow", project.slow, methods=["POST"]),
             WebSocketRoute("/realtime/v1/websocket", project.echo),
+            WebSocketRoute("/realtime/v1/moved", project.moved),
+            WebSocketRoute("/realtime/v1/elsewhere", project.moved),
             Route("/{path:path}", project.tell, methods=METHODS),
         ]
     )
@@ -159,6 +187,56 @@ def test_a_large_upload_is_streamed_with_its_length(edge: Edge):
     told = answer.json()
     assert (told["size"], told["headers"]["content-length"]) == (BIG, str(BIG))
     assert told["sha256"] == hashlib.sha256(chunk * (BIG // len(chunk))).hexdigest()
+
+
+def test_an_upload_that_waits_for_us_is_not_slow(edge: Edge, project: Project, monkeypatch):
+    """Backpressure: the project reads nothing for many of the windows in which a client has to send something."""
+    monkeypatch.setattr("functions.server.BODY_WINDOW_S", 0.05)
+    ended, windows = BoundedProtocol._end_body_window, threading.Semaphore(0)
+
+    def end_body_window(self: BoundedProtocol) -> None:
+        windows.release()
+        ended(self)
+
+    monkeypatch.setattr(BoundedProtocol, "_end_body_window", end_body_window)
+    url = f"{edge.url}/storage/v1/object/slow"
+    with ThreadPoolExecutor(1) as client:
+        answer = client.submit(edge.client.post, url, content=bytes(BIG))
+        assert project.reached.wait(30)
+        for _ in range(6):
+            assert windows.acquire(timeout=30)
+        project.may_read.set()
+        assert answer.result().json()["size"] == BIG
+
+
+def test_an_upload_that_stops_is_408(edge: Edge, project: Project, monkeypatch):
+    monkeypatch.setattr("functions.server.BODY_WINDOW_S", 0.1)
+    with dial(edge) as client:
+        client.sendall(head("POST", "/storage/v1/object/b/p", "content-length: 99") + b"half")
+        assert refusal(until_closed(client))[:2] == (408, "REQUEST_TIMEOUT")
+    assert project.cut.wait(30)
+
+
+def test_a_trailer_is_not_passed_on_as_a_header(edge: Edge, project: Project):
+    with dial(edge) as client:
+        client.sendall(
+            head("POST", "/rest/v1/rows-of-others", "transfer-encoding: chunked", "trailer: apikey")
+            + b"2\r\n{}\r\n0\r\nauthorization: Bearer trailer\r\nx-forwarded-for: 9.9.9.9\r\n\r\n"
+        )
+        assert b" 200 " in client.recv(65536)
+    headers = project.seen[-1].headers
+    assert "authorization" not in headers
+    assert headers["x-forwarded-for"] == "127.0.0.1"
+
+
+def test_what_comes_behind_a_download_is_bounded(edge: Edge):
+    """Each piece of it asks whether the client is still there, which lets uvicorn read on."""
+    with dial(edge) as client, ThreadPoolExecutor(1) as reader:
+        client.sendall(head("GET", "/storage/v1/object/public/flow"))
+        client.recv(65536)
+        read = reader.submit(until_closed, client)
+        assert pour(client, head("GET", "/health") * 500, BIG) < BIG
+        read.result()
 
 
 def test_a_range_is_answered_with_its_part(edge: Edge):
@@ -237,6 +315,55 @@ async def test_a_refused_handshake_is_passed_on(edge: Edge):
         await connect(socket_url(edge, "apikey=bad"))
     assert refused.value.response.status_code == 401
     assert b"API key is missing" in (refused.value.response.body or b"")
+
+
+async def test_a_refused_handshake_leaves_no_error(edge: Edge, caplog):
+    with pytest.raises(InvalidStatus):
+        await connect(socket_url(edge, "apikey=bad"))
+    assert not [line for line in caplog.records if line.levelname == "ERROR"]
+
+
+async def test_a_handshake_that_is_redirected_is_told_so(edge: Edge, project: Project):
+    with pytest.raises(InvalidStatus) as refused:
+        await NotFollowing(f"{edge.url.replace('http', 'ws')}/realtime/v1/moved", proxy=None)
+    assert refused.value.response.status_code == 307
+    assert len(project.seen) == 0, "credentials go nowhere else"
+
+
+class NotFollowing(connect):
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+async def test_no_frame_unfolds(edge: Edge):
+    """One read of compressed frames may hold a thousand times its size, before anybody is asked for a key."""
+    async with connect(socket_url(edge), compression="deflate") as remote:
+        assert remote.protocol.extensions == []
+
+
+PING = b"\x89\xfd" + bytes(4) + bytes(125)
+CLIENT = [
+    "upgrade: websocket", "connection: upgrade", "sec-websocket-version: 13",
+    "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("between", [b"", b"\x81\x81" + bytes(4) + b"x"])
+def test_who_pings_and_does_not_read_is_not_read_on(edge: Edge, between):
+    with dial(edge) as client:
+        client.sendall(head("GET", "/realtime/v1/websocket?apikey=k", *CLIENT))
+        assert b" 101 " in client.recv(65536)
+        client.settimeout(1)
+        with pytest.raises(TimeoutError):
+            pour(client, PING * 500 + between, 2 * BIG)
+
+
+def test_and_is_cut_off_in_the_end(edge: Edge, monkeypatch):
+    monkeypatch.setattr("functions.server.UNREAD_S", 0.1)
+    with dial(edge) as client:
+        client.sendall(head("GET", "/realtime/v1/websocket?apikey=k", *CLIENT))
+        assert b" 101 " in client.recv(65536)
+        assert pour(client, PING * 500, 2 * BIG) < 2 * BIG
 
 
 def test_a_client_that_hangs_up_in_its_upload_leaves_no_error(edge: Edge, project: Project, caplog):

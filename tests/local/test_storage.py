@@ -1,11 +1,17 @@
 """The storage stand-in, through the real client and by hand."""
 
+import errno
 import io
+import os
 import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
 from PIL import Image
+from storage3.exceptions import StorageApiError
 from supabase import ClientOptions, create_client
 
 from functions._local.defaults import SECRET_KEY
@@ -16,8 +22,12 @@ BUCKET = "generated-images"
 
 @pytest.fixture
 def bucket(idle_edge: Edge):
-    options = ClientOptions(httpx_client=idle_edge.client)
-    return create_client(idle_edge.url, idle_edge.service_role_key, options).storage.from_(BUCKET)
+    return bucket_of(idle_edge)
+
+
+def bucket_of(edge: Edge):
+    options = ClientOptions(httpx_client=edge.client)
+    return create_client(edge.url, edge.service_role_key, options).storage.from_(BUCKET)
 
 
 def png() -> bytes:
@@ -27,7 +37,11 @@ def png() -> bytes:
 
 
 def put(
-    edge: Edge, path: str, data: bytes = b"x", token: str | None = None, **headers: str
+    edge: Edge,
+    path: str,
+    data: bytes | Iterator[bytes] = b"x",
+    token: str | None = None,
+    **headers: str,
 ) -> httpx.Response:
     return edge.client.post(
         f"{edge.url}/storage/v1/object/{BUCKET}/{path}",
@@ -90,6 +104,10 @@ def test_an_svg_cannot_run_scripts(idle_edge):
         "%5c..%5csecret.png",
         "é.png",
         "a" * 300 + ".png",
+        "a/" * 3000 + "a.png",
+        "a%2Fb%2F..%2F..%2F..%2Fsecret.png",
+        "%252e%252e/%252e%252e/secret.png",
+        "../.incoming/secret.png",
     ],
 )
 def test_names_do_not_leave_the_bucket(idle_edge, tmp_path, path):
@@ -122,6 +140,113 @@ def test_what_is_not_there_is_told_as_supabase_tells_it(idle_edge, path, number,
     assert (answer.json()["statusCode"], answer.json()["message"]) == (number, message)
 
 
+ODD_KEYS = {
+    "five kilobytes": "/".join(["a" * 100] * 50) + ".png",
+    "a long name": "a" * 201 + ".png",
+    "an empty name": "a//b.png",
+    "a tab": "a%09b.png",
+    "below a file": "here.png/a.png",
+    "further below a file": "here.png/a/b.png",
+    "a folder": "folder.png",
+}
+
+
+@pytest.mark.parametrize("case", ODD_KEYS)
+@pytest.mark.parametrize("upsert", ["true", "false"])
+def test_a_key_that_has_no_place_is_told_as_supabase_tells_it(
+    idle_edge: Edge, tmp_path: Path, caplog, case, upsert
+):
+    assert put(idle_edge, "here.png").status_code == 200
+    assert put(idle_edge, "folder.png/a.png").status_code == 200
+    before = files(tmp_path)
+    answers = [put(idle_edge, ODD_KEYS[case], **{"x-upsert": upsert})]
+    if case not in {"below a file", "further below a file", "a folder"}:
+        answers.append(public(idle_edge, ODD_KEYS[case]))
+    for answer in answers:
+        assert (answer.status_code, answer.json()["statusCode"]) == (400, "400")
+        assert answer.json()["error"] == "InvalidKey"
+        assert len(answer.content) < 500
+    assert public(idle_edge, ODD_KEYS[case]).status_code == 400
+    assert files(tmp_path) == before
+    assert not [line for line in caplog.records if line.levelname == "ERROR"]
+
+
+def files(tmp_path: Path) -> list[Path]:
+    return sorted(file for file in (tmp_path / "data/storage").rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(errno.ENOSPC, 400), (errno.EDQUOT, 400), (errno.EIO, 500)]
+)
+@pytest.mark.parametrize("at", ["os.replace", "tempfile._TemporaryFileWrapper.close"])
+def test_a_failed_write_leaves_nothing(
+    idle_edge: Edge, tmp_path: Path, monkeypatch, number, status, at
+):
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(at, fail)
+        answer = put(idle_edge, "u/a.png", b"x" * 100_000)
+    assert answer.status_code == status
+    assert status == 500 or answer.json()["statusCode"] == "507"
+    assert files(tmp_path) == []
+    assert put(idle_edge, "u/a.png", b"x").status_code == 200
+
+
+def test_a_full_disk_is_worth_another_attempt(idle_edge: Edge, monkeypatch):
+    """What the worker makes of it: the room may come back, and the picture is paid."""
+    with monkeypatch.context() as full:
+        full.setattr("functions._local.storage._write", no_room)
+        with pytest.raises(StorageApiError) as refused:
+            bucket_of(idle_edge).upload("a.png", png(), {"content-type": "image/png"})
+    assert str(refused.value.status) == "507"
+    assert refused.value.message == "There is no room for the object"
+
+
+def no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_is_not_whole_yet_is_nowhere_to_be_read(idle_edge: Edge, tmp_path: Path, monkeypatch):
+    seen: list[Path] = []
+    replace = os.replace
+
+    def watched(part: str, file: Path) -> None:
+        seen.append(Path(part))
+        name = quote(Path(part).relative_to(tmp_path / "data/storage").as_posix())
+        assert public(idle_edge, Path(part).name).json()["statusCode"] == "404"
+        for address in (f"object/public/{name}", f"object/public/{BUCKET}/../{name}"):
+            answer = httpx.get(f"{idle_edge.url}/storage/v1/{address}")
+            assert answer.status_code == 400
+        replace(part, file)
+
+    monkeypatch.setattr("os.replace", watched)
+    assert put(idle_edge, "a.png").status_code == 200
+    assert seen
+
+
+def test_a_form_that_is_none_is_told_so(idle_edge: Edge):
+    for body, words in ((b"x", "multipart"), (b"--b--\r\n", "no file")):
+        answer = put(
+            idle_edge, "a.png", body, **{"content-type": "multipart/form-data; boundary=b"}
+        )
+        assert (answer.status_code, answer.json()["statusCode"]) == (400, "400")
+        assert words in answer.json()["message"]
+
+
+def test_who_has_the_picture_is_not_sent_it_again(idle_edge: Edge):
+    put(idle_edge, "a.png", b"one")
+    tag = public(idle_edge, "a.png").headers["etag"]
+    for told in (tag, f"W/{tag}", f'"other", {tag}'):
+        answer = public(idle_edge, "a.png", **{"If-None-Match": told})
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert answer.headers["etag"] == tag
+        assert "max-age" in answer.headers["cache-control"]
+    put(idle_edge, "a.png", b"other", **{"x-upsert": "true"})
+    assert public(idle_edge, "a.png", **{"If-None-Match": tag}).content == b"other"
+
+
 def test_only_the_service_role_writes(idle_edge):
     for token in (idle_edge.anon_key, idle_edge.user_token()):
         answer = put(idle_edge, "a.png", token=token)
@@ -133,7 +258,11 @@ def test_only_the_service_role_writes(idle_edge):
 def test_only_pictures_and_only_up_to_the_limit(idle_edge, monkeypatch):
     assert put(idle_edge, "a.html").json()["statusCode"] == "415"
     monkeypatch.setattr("functions._local.storage.MAX_FILE_BYTES", 10)
-    assert put(idle_edge, "a.png", b"x" * 11).json()["statusCode"] == "413"
+    form = b'--b\r\ncontent-disposition: form-data; name="f"; filename="f"\r\n\r\nx\r\n--b--\r\n'
+    for body, kind in ((b"x" * 11, "image/png"), (form, "multipart/form-data; boundary=b")):
+        for framed in (body, iter([body[:5], body[5:]])):  # with a length, and in chunks
+            answer = put(idle_edge, "a.png", framed, **{"content-type": kind})
+            assert answer.json()["statusCode"] == "413"
     assert public(idle_edge, "a.png").json()["statusCode"] == "404"
 
 
