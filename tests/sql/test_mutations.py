@@ -246,6 +246,8 @@ OUTSIDE = [
      SCHEMA.test_every_function_has_an_empty_search_path_and_a_description),
     ("alter view queue_health reset (security_invoker)",
      CATALOGUE.test_the_linter_has_nothing_to_say, {"lint": "security_definer_view"}),
+    ("create function public.open() returns text language sql security definer set search_path = '' as 'select null'",
+     CATALOGUE.test_the_linter_has_nothing_to_say, {"lint": "security_definer_search_path"}),
     ("drop policy edge_secrets_service_role on edge_secrets",
      CATALOGUE.test_the_linter_has_nothing_to_say, {"lint": "rls_enabled_no_policy"}),
 ]  # fmt: skip
