@@ -32,6 +32,12 @@ QUEUE, OPERATIONS, STEPS = test_queue, test_operations, test_generation_steps
 MODEL, SHARING, GENERATIONS = test_queue_model, test_sharing, test_generations
 SCHEMA, CATALOGUE = test_schema, test_catalogue
 
+
+def bounded(place):
+    """The parameters of a line of SCHEMA.ODD."""
+    return dict(zip(("column", "value", "text"), SCHEMA.ODD[place], strict=True))
+
+
 MUTANTS = [
     # function, what is there, what the mutant has, the test that must fail, its parameters
     ("claim_jobs", "for update skip locked", "for update", OPERATIONS.test_a_claim_is_not_short_while_a_job_is_free),
@@ -202,6 +208,15 @@ MUTANTS = [
      GENERATIONS.test_a_cancelled_generation_takes_its_job_along_and_may_be_cancelled_again),
     ("check_quota", "perform pg_advisory_xact_lock", "-- perform pg_advisory_xact_lock",
      GENERATIONS.test_two_open_transactions_do_not_share_the_last_free_place),
+    *(("check_users_generation", there, "false", SCHEMA.test_what_a_user_writes_into_a_generation_is_bounded,
+       bounded(place))
+      for there, place in (
+          ("length(new.prompt) > 10000", 0), ("coalesce(new.prompt, '') !~ '\\S'", 2),
+          ("length(new.negative_prompt) > 10000", 3), ("length(new.model) > 200", 4), ("length(new.style) > 200", 5),
+          ("new.width not between 1 and 16384", 6), ("new.height not between 1 and 16384", 8),
+          ("new.steps not between 0 and 1000", 10), ("new.guidance_scale not between 0 and 100", 12),
+          ("scale(new.guidance_scale) > 20", 17),
+      )),
     ("report_progress", "greatest(image_generations.progress, report.progress)", "report.progress",
      GENERATIONS.test_progress_only_grows_and_only_while_it_is_made),
     ("report_progress", "where image_generations.status = 'processing'", "where true",
@@ -234,6 +249,14 @@ OUTSIDE = [
      SCHEMA.test_a_user_inserts_a_pending_row_of_their_own_for_generate_image),
     ("alter policy image_generations_insert_own on image_generations with check (user_id = auth.uid())",
      SCHEMA.test_a_user_inserts_a_pending_row_of_their_own_for_generate_image),
+    ("drop trigger check_users_generation on image_generations",
+     SCHEMA.test_what_a_user_writes_into_a_generation_is_bounded, bounded(0)),
+    ("create or replace trigger check_users_generation before insert on image_generations for each row"
+     " when (row_security_active('image_generations'::regclass)) execute function check_users_generation()",
+     SCHEMA.test_a_policy_that_lets_users_change_their_rows_opens_no_way_around),
+    ("create or replace trigger check_users_generation before insert or update on image_generations for each row"
+     " execute function check_users_generation()",
+     SCHEMA.test_a_worker_ends_an_odd_row_all_the_same, bounded(6)),
     ("grant update on job_queue to authenticated",
      CATALOGUE.test_clients_have_no_right_but_to_read_their_rows_and_to_insert_a_pending_one),
     ("grant select on queue_health to anon",
