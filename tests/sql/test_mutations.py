@@ -18,6 +18,7 @@ from tests.sql import (
     test_operations,
     test_queue,
     test_queue_model,
+    test_quota_uses,
     test_schema,
     test_sharing,
 )
@@ -30,7 +31,7 @@ __all__ = ["as_role", "generation", "start", "started"]  # fixtures of the tests
 
 QUEUE, OPERATIONS, STEPS = test_queue, test_operations, test_generation_steps
 MODEL, SHARING, GENERATIONS = test_queue_model, test_sharing, test_generations
-SCHEMA, CATALOGUE = test_schema, test_catalogue
+SCHEMA, CATALOGUE, USES = test_schema, test_catalogue, test_quota_uses
 
 
 def bounded(place):
@@ -208,6 +209,32 @@ MUTANTS = [
      GENERATIONS.test_a_cancelled_generation_takes_its_job_along_and_may_be_cancelled_again),
     ("check_quota", "perform pg_advisory_xact_lock", "-- perform pg_advisory_xact_lock",
      GENERATIONS.test_two_open_transactions_do_not_share_the_last_free_place),
+    ("spend_quota", "perform public.check_quota(p_user_id);", "", USES.test_spend_quota_refuses_what_has_no_room,
+     {"quota": "p_running"}),
+    ("spend_quota", "values (p_user_id, p_generation_id", "values (p_user_id, null",
+     USES.test_what_spend_quota_has_counted_counts_no_second_time),
+    ("check_quota", "perform pg_advisory_xact_lock", "-- perform pg_advisory_xact_lock",
+     USES.test_two_that_spend_at_once_do_not_share_the_last_place),
+    ("hold_quotas", "order by given.user_id", "order by given.user_id desc",
+     USES.test_two_batches_of_the_same_users_do_not_wait_for_each_other),
+    ("quota_use", "and quota_uses.ended_at is null", "",
+     USES.test_a_use_runs_until_its_generation_ends_and_stays_counted, {"end": "completed"}),
+    ("quota_use", "'15 minutes'", "'15 years'",
+     USES.test_a_call_whose_process_has_died_stops_counting_as_running, {"recorded": False}),
+    ("quota_use", "quota_uses.source <> 'generate-image'", "true",
+     USES.test_a_call_whose_process_has_died_stops_counting_as_running, {"recorded": True}),
+    ("quota_use", "and image_generations.status in ('queued', 'processing', 'downloading')", "and false",
+     USES.test_what_waits_in_the_queue_runs_however_long),
+    ("count_generation", "where not exists (", "where true or not exists (",
+     USES.test_what_spend_quota_has_counted_counts_no_second_time),
+    ("end_generation_use", "set ended_at = clock_timestamp()", "set ended_at = null",
+     USES.test_a_use_runs_until_its_generation_ends_and_stays_counted, {"end": "failed"}),
+    ("end_generation_use", "set ended_at = null", "set ended_at = ended_at",
+     USES.test_a_reopened_generation_runs_again_and_is_no_further_use),
+    ("end_generation_use", "order by latest.created_at desc, latest.id desc", "order by latest.created_at",
+     USES.test_of_a_generation_paid_for_twice_one_runs),
+    ("end_quota_use", "quota_uses.user_id = p_user_id and", "",
+     USES.test_a_use_without_a_generation_runs_until_it_is_ended),
     *(("check_users_generation", there, "false", SCHEMA.test_what_a_user_writes_into_a_generation_is_bounded,
        bounded(place))
       for there, place in (
@@ -249,6 +276,18 @@ OUTSIDE = [
      SCHEMA.test_a_user_inserts_a_pending_row_of_their_own_for_generate_image),
     ("alter policy image_generations_insert_own on image_generations with check (user_id = auth.uid())",
      SCHEMA.test_a_user_inserts_a_pending_row_of_their_own_for_generate_image),
+    ("drop trigger count_inserted_generation on image_generations",
+     USES.test_each_generation_that_is_begun_is_one_use),
+    ("drop trigger count_begun_generation on image_generations",
+     USES.test_each_generation_that_is_begun_is_one_use),
+    ("drop trigger end_generation_use on image_generations",
+     USES.test_deleting_gives_no_quota_back, {"by": "the service role", "status": "completed"}),
+    *((f"grant {right} on quota_uses to service_role", USES.test_nobody_takes_a_use_back,
+       {"role": "service_role", "statement": statement})
+      for right, statement in (
+          ("delete", "delete from quota_uses"),
+          ("update", "update quota_uses set created_at = '2000-01-01'"),
+      )),
     ("drop trigger check_users_generation on image_generations",
      SCHEMA.test_what_a_user_writes_into_a_generation_is_bounded, bounded(0)),
     ("create or replace trigger check_users_generation before insert on image_generations for each row"
