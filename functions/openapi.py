@@ -25,7 +25,8 @@ from functions._shared.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
-from functions._shared.generation_request import GenerationRequest, LegacyRequest, StartRequest
+from functions._shared.generation_request import LegacyRequest, StartRequest
+from functions.process_generation.app import ProcessGenerationRequest
 from functions.process_jobs.app import ProcessJobsRequest
 from functions.start_generation.app import KEY, MAX_PROMPTS
 
@@ -199,8 +200,9 @@ PATHS: dict[str, dict[str, Json]] = {
             _answer("Predicted"),
             *WITH_BODY,
             Forbidden,
+            NotFound,
             GenerationFailed,
-            body="GenerationRequest",
+            body="ProcessGenerationRequest",
             caller="service",
         )
     },
@@ -256,7 +258,11 @@ def document(base: str) -> Json:
 
 
 def _bodies() -> Mapping[str, Json]:
-    models: tuple[type[BaseModel], ...] = (GenerationRequest, LegacyRequest, ProcessJobsRequest)
+    models: tuple[type[BaseModel], ...] = (
+        ProcessGenerationRequest,
+        LegacyRequest,
+        ProcessJobsRequest,
+    )
     start = StartRequest.model_json_schema()
     one = start["properties"]["prompt"]
     several = {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_PROMPTS}

@@ -1,4 +1,4 @@
--- image_generations, images: what clients read.
+-- image_generations, images: what clients read. check_users_generation: what users may write into the first.
 -- No foreign key to auth.users: a valid token is enough, wherever its user is kept.
 
 create table if not exists public.image_generations (
@@ -67,6 +67,49 @@ comment on column public.image_generations.webhook_url is
 'Called once the generation has ended, by a send-webhook job.';
 comment on column public.image_generations.adjustments is
 'What the model could not honour, in words: {"size: asked 1920x1080, sent aspect_ratio 16:9"}.';
+
+-- No CHECK constraint: a "not valid" one still judges each update of an old row, and a worker could not end that.
+-- Each column that a user may write is bounded, and with them the row: 96 KiB at most.
+create or replace function public.check_users_generation() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_fault text := case
+        when length(new.prompt) > 10000 then 'prompt: must have at most 10000 characters'
+        when coalesce(new.prompt, '') !~ '\S' then 'prompt: must not be blank'
+        when length(new.negative_prompt) > 10000 then 'negative_prompt: must have at most 10000 characters'
+        when length(new.model) > 200 then 'model: must have at most 200 characters'
+        when length(new.style) > 200 then 'style: must have at most 200 characters'
+        -- The longest side that WebP has, and more than any model draws.
+        when new.width not between 1 and 16384 then 'width: must be 1 to 16384'
+        when new.height not between 1 and 16384 then 'height: must be 1 to 16384'
+        when new.steps not between 0 and 1000 then 'steps: must be 0 to 1000'
+        -- NaN and Infinity are greater than any number. Digits: a numeric may have 16383 behind the point.
+        when new.guidance_scale not between 0 and 100 or scale(new.guidance_scale) > 20
+            then 'guidance_scale: must be 0 to 100, with at most 20 decimal places'
+    end;
+begin
+    if v_fault is not null then
+        raise exception using
+            errcode = 'check_violation', message = v_fault, schema = 'public', table = 'image_generations',
+            column = split_part(v_fault, ':', 1);
+    end if;
+    return new;
+end;
+$$;
+
+comment on function public.check_users_generation() is
+'Trigger: refuse (23514, the column named) what a user writes into a generation beyond any use: sizes, lengths, numbers.
+Whoever passes row level security, as the workers do, is not judged.';
+revoke execute on function public.check_users_generation() from public, anon, authenticated;
+
+create or replace trigger check_users_generation
+before insert or update of
+prompt, negative_prompt, model, style, width, height, steps, guidance_scale on public.image_generations
+for each row
+when (row_security_active('public.image_generations'::regclass))
+execute function public.check_users_generation();
 
 create table if not exists public.images (
     id uuid primary key default gen_random_uuid(),

@@ -1,6 +1,9 @@
--- set_user_quota, quota_use, check_quota: how much a user may ask for, and whether there is room for more.
+-- set_user_quota, quota_use, check_quota, spend_quota, end_quota_use: how much a user may ask for, and what they have.
 -- Called by   operators; the gateway at its start, for everybody; start_generation and generate-image
--- Promises    no more than the quota, however many ask at once; without a quota nothing is counted or locked
+-- Promises    no more than the quota, however many ask at once, by whichever route; a use is written in the transaction
+--             that checks for it, and nothing gives it back; without a quota nothing is counted or locked
+-- How         quota_uses is the ledger. A generation enters it by trigger when it is begun, whoever begins it; what has
+--             no row, and a row that is paid for again, by spend_quota.
 
 create or replace function public.set_user_quota(
     p_user_id uuid default null, p_running int default null, p_hourly int default null, p_daily int default null
@@ -32,18 +35,31 @@ as $$
         limit 1
     ),
     recent as (
-        select image_generations.created_at, row_number() over (order by image_generations.created_at desc) as place
-        from public.image_generations
-        where image_generations.user_id = p_user_id
-            and image_generations.created_at > clock_timestamp() - interval '24 hours'
-            and image_generations.id is distinct from p_except
+        select quota_uses.created_at, row_number() over (order by quota_uses.created_at desc) as place
+        from public.quota_uses
+        where quota_uses.user_id = p_user_id
+            -- Not clock_timestamp(): a volatile function cannot bound an index scan.
+            and quota_uses.created_at > statement_timestamp() - interval '24 hours'
+            and (p_except is null or quota_uses.generation_id is distinct from p_except)
     ),
     running as (
         select count(*) as used
-        from public.image_generations
-        where image_generations.user_id = p_user_id
-            and image_generations.status in ('queued', 'processing', 'downloading')
-            and image_generations.id is distinct from p_except
+        from public.quota_uses
+        where quota_uses.user_id = p_user_id and quota_uses.ended_at is null
+            and (p_except is null or quota_uses.generation_id is distinct from p_except)
+            and (
+                -- Longer than any call takes (ten minutes for the picture, the rest to fetch and store). After that it
+                -- runs only where the queue says so: the process has died, or the generation was deleted.
+                quota_uses.created_at > statement_timestamp() - interval '15 minutes'
+                or (
+                    quota_uses.source <> 'generate-image'
+                    and exists (
+                        select from public.image_generations
+                        where image_generations.id = quota_uses.generation_id
+                            and image_generations.status in ('queued', 'processing', 'downloading')
+                    )
+                )
+            )
     )
     select 'running', (select quotas.running from quotas), running.used::int, null from running
     union all
@@ -109,7 +125,164 @@ $$;
 
 comment on function public.check_quota(uuid, uuid) is
 'Refuse (PT429, with quota and retry_after in seconds, where it is known, as its detail) what a user''s quotas have no
-room for, beside the generation p_except. Holds the user''s other requests back until the transaction ends.';
+room for, beside the generation p_except. Holds the user''s other requests back until the transaction ends. Counts
+nothing: insert the generation as queued in the same transaction, or call spend_quota instead.';
+
+create or replace function public.hold_quotas(p_user_ids uuid[]) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+    if not exists (
+        select from public.user_quotas
+        where num_nonnulls(user_quotas.running, user_quotas.hourly, user_quotas.daily) > 0
+    ) then
+        return;
+    end if;
+    perform pg_advisory_xact_lock(hashtextextended('picture_edge_quota ' || held.user_id, 0))
+    from (select distinct given.user_id from unnest(p_user_ids) as given (user_id) order by given.user_id) as held;
+end;
+$$;
+
+comment on function public.hold_quotas(uuid[]) is
+'Take the locks of check_quota for several users in one order, so that two batches never wait for each other.';
+
+create or replace function public.spend_quota(
+    p_user_id uuid, p_generation_id uuid default null, p_source text default 'sql'
+) returns bigint
+language plpgsql
+set search_path = ''
+set lock_timeout = '3s' -- a locked ledger is an error to its caller, not a connection held for ever
+as $$
+declare
+    v_id bigint;
+begin
+    perform public.check_quota(p_user_id);
+    if current_setting('transaction_read_only') = 'on' and not exists (
+        select from public.quota_use(p_user_id) as quota_use where quota_use.quota is not null
+    ) then
+        return null; -- a standby cannot write it down, and nothing would be held against it
+    end if;
+    insert into public.quota_uses (user_id, generation_id, source)
+    values (p_user_id, p_generation_id, p_source)
+    returning quota_uses.id into v_id;
+    return v_id;
+end;
+$$;
+
+comment on function public.spend_quota(uuid, uuid, text) is
+'check_quota, and the use written down in the same transaction; returns its id (null on a standby, for users without
+quotas). With p_generation_id the generation''s
+end ends it, and the generation itself counts no second time; without one, end_quota_use does. Each call is a use: also
+one more for a generation that is paid for again.';
+
+create or replace function public.end_quota_use(p_user_id uuid, p_use_id bigint) returns void
+language sql
+set search_path = ''
+as $$
+    update public.quota_uses set ended_at = clock_timestamp()
+    where quota_uses.user_id = p_user_id and quota_uses.id = p_use_id and quota_uses.ended_at is null;
+$$;
+
+comment on function public.end_quota_use(uuid, bigint) is
+'A use of spend_quota runs no longer. It stays counted for its hour and its day.';
+
+create or replace function public.count_generation() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    insert into public.quota_uses (user_id, generation_id, source, created_at)
+    select new.user_id, new.id, 'queue', case tg_op when 'INSERT' then new.created_at else clock_timestamp() end
+    where not exists ( -- spend_quota has counted it a moment ago
+        select from public.quota_uses
+        where quota_uses.user_id = new.user_id and quota_uses.generation_id = new.id and quota_uses.ended_at is null
+    );
+    return null;
+end;
+$$;
+
+comment on function public.count_generation() is
+'Trigger: a generation that is begun is a use of its user''s quota, whoever begins it, unless spend_quota counted it.';
+
+create or replace function public.end_generation_use() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    if new.status in ('completed', 'failed', 'cancelled') then
+        update public.quota_uses set ended_at = clock_timestamp()
+        where quota_uses.user_id = new.user_id and quota_uses.generation_id = new.id and quota_uses.ended_at is null;
+    else
+        update public.quota_uses set ended_at = null
+        where quota_uses.user_id = new.user_id
+            and quota_uses.id = (
+                select latest.id
+                from public.quota_uses as latest
+                where latest.user_id = new.user_id and latest.generation_id = new.id
+                order by latest.created_at desc, latest.id desc
+                limit 1
+            );
+    end if;
+    return null;
+end;
+$$;
+
+comment on function public.end_generation_use() is
+'Trigger: the use of a generation that has ended runs no longer, that of a reopened one runs again.';
+
+do $$
+begin
+    if exists (
+        select from pg_catalog.pg_trigger
+        where tgrelid = 'public.image_generations'::regclass and tgname = 'count_begun_generation'
+    ) then
+        return;
+    end if;
+    -- Once, before the triggers are there: an upgrade gives nobody their quota back.
+    lock table public.image_generations in share row exclusive mode;
+    insert into public.quota_uses (user_id, generation_id, source, created_at, ended_at)
+    select
+        old.user_id,
+        old.id,
+        'queue',
+        coalesce(old.created_at, now()),
+        case
+            when old.status in ('completed', 'failed', 'cancelled')
+                then coalesce(old.completed_at, old.updated_at, old.created_at, now())
+        end
+    from public.image_generations as old
+    where old.user_id is not null
+        and old.status <> 'pending' -- has been paid for by nobody yet
+        and (
+            old.status in ('queued', 'processing', 'downloading')
+            or coalesce(old.created_at, now()) > now() - interval '24 hours'
+        )
+        and not exists (select from public.quota_uses where quota_uses.generation_id = old.id);
+end;
+$$;
+
+create or replace trigger count_inserted_generation
+after insert on public.image_generations
+for each row
+when (new.user_id is not null and new.status in ('queued', 'processing', 'downloading'))
+execute function public.count_generation();
+
+create or replace trigger count_begun_generation
+after update of status on public.image_generations
+for each row
+when (
+    new.user_id is not null and old.status = 'pending' and new.status in ('queued', 'processing', 'downloading')
+)
+execute function public.count_generation();
+
+create or replace trigger end_generation_use
+after update of status on public.image_generations
+for each row
+when (
+    (old.status in ('completed', 'failed', 'cancelled')) <> (new.status in ('completed', 'failed', 'cancelled'))
+)
+execute function public.end_generation_use();
 
 revoke execute on function public.set_user_quota(uuid, int, int, int) from public, anon, authenticated;
 grant execute on function public.set_user_quota(uuid, int, int, int) to service_role;
@@ -117,3 +290,11 @@ revoke execute on function public.quota_use(uuid, uuid) from public, anon, authe
 grant execute on function public.quota_use(uuid, uuid) to service_role;
 revoke execute on function public.check_quota(uuid, uuid) from public, anon, authenticated;
 grant execute on function public.check_quota(uuid, uuid) to service_role;
+revoke execute on function public.hold_quotas(uuid[]) from public, anon, authenticated;
+grant execute on function public.hold_quotas(uuid[]) to service_role;
+revoke execute on function public.spend_quota(uuid, uuid, text) from public, anon, authenticated;
+grant execute on function public.spend_quota(uuid, uuid, text) to service_role;
+revoke execute on function public.end_quota_use(uuid, bigint) from public, anon, authenticated;
+grant execute on function public.end_quota_use(uuid, bigint) to service_role;
+revoke execute on function public.count_generation() from public, anon, authenticated;
+revoke execute on function public.end_generation_use() from public, anon, authenticated;

@@ -15,7 +15,7 @@ declare
     v_height int := (p_request ->> 'height')::int;
     v_size jsonb := '{}';
 begin
-    perform public.check_quota(p_user_id);
+    perform public.check_quota(p_user_id); -- a trigger of the row below writes the use
     select * into v_model from public.models where models.replicate_id = p_request ->> 'model_id';
     if not p_request ? 'aspect_ratio' then -- with one, a side that is not given is not known yet
         v_width := coalesce(v_width, v_height);
@@ -70,6 +70,9 @@ set search_path = ''
 set lock_timeout = '3s'
 as $$
 begin
+    if cardinality(p_user_ids) > 1 then
+        perform public.hold_quotas(p_user_ids);
+    end if;
     for v_place in 1..cardinality(p_user_ids) loop -- a plain join plans and materializes: a tenth of one call's time
         select started.generation_id, started.job_id
         into generation_id, job_id

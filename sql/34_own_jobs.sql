@@ -82,6 +82,16 @@ begin
             errcode = 'PT400',
             message = 'prompt and negative_prompt may have 10000 characters, model_id and style 200';
     end if;
+    -- As check_users_generation, which the owner's rights pass by. NaN and Infinity are greater than any number.
+    if (p_payload ->> 'width')::numeric not between 1 and 16384
+        or (p_payload ->> 'height')::numeric not between 1 and 16384
+        or (p_payload ->> 'num_inference_steps')::numeric not between 0 and 1000
+        or (p_payload ->> 'guidance_scale')::numeric not between 0 and 100
+        or scale((p_payload ->> 'guidance_scale')::numeric) > 20 then
+        raise exception using
+            errcode = 'PT400',
+            message = 'width and height must be 1 to 16384, num_inference_steps 0 to 1000, guidance_scale 0 to 100';
+    end if;
     if p_payload ->> 'webhook_url' is not null then
         raise exception using errcode = 'PT400', message = 'webhook_url is for start-generation only';
     end if;

@@ -20,6 +20,11 @@ grant select, insert, update, delete
 on public.image_generations, public.images, public.models, public.job_queue, public.paused_queues, public.cron_ticks,
 public.predictions, public.provider_limits, public.user_quotas, public.idempotency_keys
 to service_role;
+-- The ledger is added to, and its entries end: whoever holds the service key gives no quota back by it either.
+alter table public.quota_uses enable row level security;
+revoke all on public.quota_uses from public, anon, authenticated, service_role;
+revoke all on sequence public.quota_uses_id_seq from public, anon, authenticated, service_role;
+grant select, insert, update (ended_at) on public.quota_uses to service_role;
 grant select on public.image_generations, public.images, public.job_queue to authenticated;
 grant select on public.models to anon, authenticated;
 -- Two rights beyond reading. The original's app cancels with a plain UPDATE.
@@ -72,6 +77,9 @@ create policy cron_ticks_select_service on public.cron_ticks for select to servi
 drop policy if exists user_quotas_select_service on public.user_quotas;
 create policy user_quotas_select_service on public.user_quotas for select to service_role using (true);
 
+drop policy if exists quota_uses_select_service on public.quota_uses;
+create policy quota_uses_select_service on public.quota_uses for select to service_role using (true);
+
 drop policy if exists idempotency_keys_select_service on public.idempotency_keys;
 create policy idempotency_keys_select_service on public.idempotency_keys for select to service_role using (true);
 
@@ -106,7 +114,7 @@ begin
         where pg_policies.schemaname = 'public' and pg_policies.roles && '{public, anon, authenticated}'
             and pg_policies.tablename in (
                 'image_generations', 'images', 'models', 'job_queue', 'paused_queues', 'cron_ticks', 'predictions',
-                'provider_limits', 'user_quotas', 'idempotency_keys', 'edge_secrets'
+                'provider_limits', 'user_quotas', 'quota_uses', 'idempotency_keys', 'edge_secrets'
             )
             and pg_policies.policyname not in (
                 'image_generations_select_own', 'image_generations_insert_own', 'images_select_own',

@@ -14,7 +14,7 @@ as $$
 $$;
 
 comment on function public.get_user_limits(uuid) is
-'A user''s generations of the last hour and 24 hours, and those under way, beside their limits: {"can_generate",
+'A user''s uses of the last hour and 24 hours (quota_uses), and those under way, beside their limits: {"can_generate",
 "daily_limit", "daily_used", "hourly_limit", "hourly_used", "running_limit", "running_used"}. A limit of null is none.';
 
 revoke execute on function public.get_user_limits(uuid) from public, anon, authenticated;

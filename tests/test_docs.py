@@ -50,6 +50,7 @@ def test_an_operators_statement_works_as_it_is_written(clock, db, statement):
     db.execute(
         statement.replace("<job id>", str(made["job_id"]))
         .replace("<generation id>", str(made["generation_id"]))
+        .replace("<user id>", "11111111-1111-4111-8111-111111111111")
         .replace("{…}", "{}")
     )
 

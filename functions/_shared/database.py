@@ -2,13 +2,17 @@
 
 import asyncio
 import os
+import select
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NoReturn
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import PGconn, Ping
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -29,10 +33,19 @@ POOL_WAIT_S = 3
 ANSWER_S = 5.0
 """Longer than any statement of ours waits: a connection that is silent for so long is dead, whatever TCP says."""
 DATABASE_DOWN = (psycopg.OperationalError, PoolTimeout)
+GONE_SQLSTATES = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
+"""The server, or this session of it, goes: shut down, crashed, starting, idle for too long. All others of
+OperationalError (a lock_timeout, too many connections, a deadlock) are the answer of one that is there."""
 
 
 class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
-    """Its connections are cut when the other end goes silent, so that nobody waits for it for ever."""
+    """Its connections are cut when the other end goes silent, so that nobody waits for it for ever.
+
+    One that died while it was idle (idle_session_timeout, a failover, a pooler's restart) is replaced, not handed out:
+    what is asked over it would read as a database that is down.
+    """
+
+    _asked: asyncio.Task[bool] | None = None
 
     @asynccontextmanager
     async def connection(
@@ -42,6 +55,71 @@ class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
         async with super().connection(timeout) as connection:
             with cut_after(connection, ANSWER_S):
                 yield connection
+
+    async def getconn(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own
+    ) -> AsyncConnection[DictRow]:
+        """A connection that stands. psycopg's own ``check`` is a round trip each time, and waits between dead ones."""
+        until = time.monotonic() + (self.timeout if timeout is None else timeout)
+        while True:
+            connection = await super().getconn(max(0.0, until - time.monotonic()))
+            stands = False
+            try:
+                stands = await _stands(connection)
+            finally:
+                if not stands:
+                    await self.putconn(connection)
+            if stands:
+                return connection
+
+    async def is_away(self) -> bool:
+        """Whether nothing answers a connection of its own either; all who want to know at a time share one question."""
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.create_task(_away(str(self.conninfo)))
+        return await asyncio.shield(self._asked)
+
+
+async def _stands(connection: AsyncConnection[Any]) -> bool:
+    """Whether an idle connection may be used. No round trip, unless there is something to read: mostly its end."""
+    if connection.closed:
+        return False
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    if not waiting.poll(0):
+        return True
+    try:
+        with cut_after(connection, ANSWER_S):
+            await connection.execute("")
+    except psycopg.Error:
+        return False
+    return True
+
+
+def is_gone(error: Exception) -> bool:
+    """Whether ``error`` is of a connection that is lost or was not had, not a server's answer; by its SQLSTATE."""
+    if not isinstance(error, psycopg.OperationalError):
+        return isinstance(error, PoolTimeout)
+    state = error.sqlstate
+    # None: the client itself has lost the server. Class 08: connection exception, which is all that a pooler says.
+    return state is None or state.startswith("08") or state in GONE_SQLSTATES
+
+
+async def _away(conninfo: str) -> bool:
+    conninfo = make_conninfo(conninfo, connect_timeout=POOL_WAIT_S)
+    try:
+        connection = await AsyncConnection.connect(conninfo, autocommit=True)
+    except psycopg.OperationalError:
+        # A failed connect has no SQLSTATE. PQping tells a server that refuses (too many connections) from none.
+        return await asyncio.to_thread(PGconn.ping, conninfo.encode()) != Ping.OK
+    try:  # a pooler takes connections also while there is no server behind it
+        with cut_after(connection, ANSWER_S):
+            await connection.execute("select 1")
+    except psycopg.Error as error:
+        return is_gone(error)
+    finally:
+        await connection.close()
+    return False
 
 
 @contextmanager

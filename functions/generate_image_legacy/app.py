@@ -14,7 +14,7 @@ from functions._shared.errors import FunctionError
 from functions._shared.function_app import function_app
 from functions._shared.generation_request import LegacyRequest
 from functions._shared.pictures import fetch_and_store
-from functions._shared.quotas import check_quota
+from functions._shared.quotas import counted
 from functions._shared.resources import Resources, resources_of
 from functions.generate_image_legacy import rows
 from functions.process_generation import GenerationResult, OnPrediction, process_generation
@@ -26,8 +26,8 @@ async def handle(request: Request) -> JSONResponse:
     user_id = await resources.auth.user(request)
     body = await read_body(request, LegacyRequest)
     if body.generation_id is None:
-        await check_quota(resources.legacy_pool, user_id)
-        result, stored = await _make(body, uuid4(), user_id, resources)
+        async with counted(resources.legacy_pool, user_id):
+            result, stored = await _make(body, uuid4(), user_id, resources)
         answer = {"url": stored[0]["public_url"], "format": stored[0]["format"]}
     else:
         result, image = await _make_recorded(body, body.generation_id, user_id, resources)

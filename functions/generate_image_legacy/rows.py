@@ -12,29 +12,33 @@ from functions._shared.errors import Conflict, NotFound
 async def begin(pool: Pool, generation_id: UUID, user_id: UUID) -> str | None:
     """Take the user's waiting row; returns the prediction an earlier request has paid for.
 
-    Raises NotFound for none of theirs, Conflict for one begun or finished, TooManyRequests beside too many others.
+    Raises NotFound for none of theirs, Conflict for one begun or finished, TooManyRequests where a quota has no room.
+    One that adopts what is paid for is no further use of it; one that pays again is.
     """
     async with refused(), pool.connection() as connection, connection.transaction():
-        await connection.execute("select public.check_quota(%s, %s)", (user_id, generation_id))
-        await connection.execute(
-            "select public.reopen_generation(id, 'pending') from public.image_generations"
-            " where id = %s and user_id = %s and status = 'failed'",
+        cursor = await connection.execute(
+            "select status, replicate_prediction_id from public.image_generations"
+            " where id = %s and user_id = %s for update",
             (generation_id, user_id),
         )
-        cursor = await connection.execute(
-            "with begun as ("
-            " update public.image_generations set status = 'processing', updated_at = now()"
-            " where id = %(id)s and user_id = %(user)s and status = 'pending' returning 1)"
-            " select exists(select from begun) as begun, replicate_prediction_id"
-            " from public.image_generations where id = %(id)s and user_id = %(user)s",
-            {"id": generation_id, "user": user_id},
-        )
         row = await cursor.fetchone()
-    if row is None:
-        raise NotFound("Generation not found")
-    if not row["begun"]:
-        raise Conflict("This generation has been started already")
-    prediction_id: str | None = row["replicate_prediction_id"]
+        if row is None:
+            raise NotFound("Generation not found")
+        if row["status"] not in ("pending", "failed"):
+            raise Conflict("This generation has been started already")
+        prediction_id: str | None = row["replicate_prediction_id"]
+        if prediction_id is None:
+            await connection.execute(
+                "select public.spend_quota(%s, %s, 'generate-image')", (user_id, generation_id)
+            )
+        if row["status"] == "failed":
+            await connection.execute(
+                "select public.reopen_generation(%s, 'pending')", (generation_id,)
+            )
+        await connection.execute(
+            "update public.image_generations set status = 'processing', updated_at = now() where id = %s",
+            (generation_id,),
+        )
     return prediction_id
 
 

@@ -36,6 +36,7 @@ def test_the_gateway_recovers_by_itself(own_server, environ):
             answer = edge.post(function, BODY, token)
             assert (answer.status_code, answer.json()["code"]) == (503, "UNAVAILABLE")
             assert int(answer.headers["retry-after"]) > 0
+        assert edge.post("generate-image", BODY).status_code == 200, "the rollback target"
         assert edge.client.get(f"{edge.url}/health").status_code == 200
         assert edge.post("start-generation", {}).status_code == 400, "needs no database"
 

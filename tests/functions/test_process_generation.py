@@ -62,6 +62,37 @@ def test_bad_input_is_400(idle_edge: Edge, sandbox, body, status, text):
     assert not sandbox.state.predictions
 
 
+@pytest.mark.parametrize(
+    ("generation_id", "status", "text"),
+    [
+        ("99999999-9999-4999-8999-999999999999", 404, "Generation not found"),
+        ("not-a-uuid", 400, "generation_id:"),
+    ],
+)
+def test_nothing_is_paid_for_a_generation_that_no_row_has(
+    idle_edge: Edge, sandbox, generation_id, status, text
+):
+    body = {**BODY, "generation_id": generation_id}
+    answer = idle_edge.post("process-generation", body, idle_edge.service_role_key)
+    assert answer.status_code == status
+    assert answer.json()["error"].startswith(text)
+    assert not sandbox.state.predictions
+
+
+def test_a_generation_that_there_is_gets_its_picture_and_nothing_is_written(
+    idle_edge: Edge, db, sandbox
+):
+    row = db.execute(
+        "insert into image_generations (user_id, prompt) values (gen_random_uuid(), 'x') returning *"
+    ).fetchone()
+    body = {**BODY, "generation_id": str(row["id"])}
+    answer = idle_edge.post("process-generation", body, idle_edge.service_role_key)
+    assert answer.status_code == 200
+    assert len(sandbox.state.predictions) == 1
+    assert db.execute("select * from image_generations").fetchone() == row
+    assert db.execute("select count(*) as n from quota_uses").fetchone() == {"n": 0}
+
+
 def test_a_source_image_that_the_model_cannot_take_is_not_even_fetched(idle_edge: Edge):
     body = {**BODY, "source_image_url": "https://nowhere.invalid/x.png"}
     answer = idle_edge.post("process-generation", body, idle_edge.service_role_key)

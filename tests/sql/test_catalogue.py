@@ -47,6 +47,11 @@ LINTS = {
     " where pronamespace in ('public'::regnamespace, 'cron'::regnamespace, 'net'::regnamespace,"
     " 'edge_private'::regnamespace) and not exists (select from unnest(proconfig) as it"
     " where it in ('search_path=\"\"', 'search_path=pg_catalog, pg_temp'))",
+    # Not the linter's: pg_temp, unless named last, comes first for types and tables; with an empty path too.
+    "security_definer_search_path": "select oid::regprocedure from pg_proc where pronamespace not in"
+    " ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) and (prosecdef or pronamespace in"
+    " ('cron'::regnamespace, 'net'::regnamespace)) -- what definers call runs with their rights\n"
+    " and not coalesce('search_path=pg_catalog, pg_temp' = any (proconfig), false)",
     "security_definer_function_executable": "select oid::regprocedure from pg_proc where prosecdef"
     " and pronamespace = 'public'::regnamespace",
     "duplicate_index": "select indrelid, array_agg(indexrelid::regclass) from pg_index group by indrelid, indkey::text,"

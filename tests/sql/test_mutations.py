@@ -20,6 +20,7 @@ from tests.sql import (
     test_own_jobs,
     test_queue,
     test_queue_model,
+    test_quota_uses,
     test_schema,
     test_sharing,
 )
@@ -33,12 +34,18 @@ __all__ = ["as_role", "generation", "start", "started"]  # fixtures of the tests
 
 QUEUE, OPERATIONS, STEPS = test_queue, test_operations, test_generation_steps
 MODEL, SHARING, GENERATIONS = test_queue_model, test_sharing, test_generations
-SCHEMA, CATALOGUE = test_schema, test_catalogue
+SCHEMA, CATALOGUE, USES = test_schema, test_catalogue, test_quota_uses
 OWN, FORMS = test_own_jobs, test_forms
 PAYLOADS = {
     case.id: dict(zip(("payload", "code", "text"), case.values, strict=True))
     for mark in OWN.test_a_payload_is_checked.pytestmark for case in mark.args[1]
 }  # fmt: skip
+
+
+def bounded(place):
+    """The parameters of a line of SCHEMA.ODD."""
+    return dict(zip(("column", "value", "text"), SCHEMA.ODD[place], strict=True))
+
 
 MUTANTS = [
     # function, what is there, what the mutant has, the test that must fail, its parameters
@@ -210,6 +217,41 @@ MUTANTS = [
      GENERATIONS.test_a_cancelled_generation_takes_its_job_along_and_may_be_cancelled_again),
     ("check_quota", "perform pg_advisory_xact_lock", "-- perform pg_advisory_xact_lock",
      GENERATIONS.test_two_open_transactions_do_not_share_the_last_free_place),
+    ("spend_quota", "perform public.check_quota(p_user_id);", "", USES.test_spend_quota_refuses_what_has_no_room,
+     {"quota": "p_running"}),
+    ("spend_quota", "values (p_user_id, p_generation_id", "values (p_user_id, null",
+     USES.test_what_spend_quota_has_counted_counts_no_second_time),
+    ("check_quota", "perform pg_advisory_xact_lock", "-- perform pg_advisory_xact_lock",
+     USES.test_two_that_spend_at_once_do_not_share_the_last_place),
+    ("hold_quotas", "order by given.user_id", "order by given.user_id desc",
+     USES.test_two_batches_of_the_same_users_do_not_wait_for_each_other),
+    ("quota_use", "and quota_uses.ended_at is null", "",
+     USES.test_a_use_runs_until_its_generation_ends_and_stays_counted, {"end": "completed"}),
+    ("quota_use", "'15 minutes'", "'15 years'",
+     USES.test_a_call_whose_process_has_died_stops_counting_as_running, {"recorded": False}),
+    ("quota_use", "quota_uses.source <> 'generate-image'", "true",
+     USES.test_a_call_whose_process_has_died_stops_counting_as_running, {"recorded": True}),
+    ("quota_use", "and image_generations.status in ('queued', 'processing', 'downloading')", "and false",
+     USES.test_what_waits_in_the_queue_runs_however_long),
+    ("count_generation", "where not exists (", "where true or not exists (",
+     USES.test_what_spend_quota_has_counted_counts_no_second_time),
+    ("end_generation_use", "set ended_at = clock_timestamp()", "set ended_at = null",
+     USES.test_a_use_runs_until_its_generation_ends_and_stays_counted, {"end": "failed"}),
+    ("end_generation_use", "set ended_at = null", "set ended_at = ended_at",
+     USES.test_a_reopened_generation_runs_again_and_is_no_further_use),
+    ("end_generation_use", "order by latest.created_at desc, latest.id desc", "order by latest.created_at",
+     USES.test_of_a_generation_paid_for_twice_one_runs),
+    ("end_quota_use", "quota_uses.user_id = p_user_id and", "",
+     USES.test_a_use_without_a_generation_runs_until_it_is_ended),
+    *(("check_users_generation", there, "false", SCHEMA.test_what_a_user_writes_into_a_generation_is_bounded,
+       bounded(place))
+      for there, place in (
+          ("length(new.prompt) > 10000", 0), ("coalesce(new.prompt, '') !~ '\\S'", 2),
+          ("length(new.negative_prompt) > 10000", 3), ("length(new.model) > 200", 4), ("length(new.style) > 200", 5),
+          ("new.width not between 1 and 16384", 6), ("new.height not between 1 and 16384", 8),
+          ("new.steps not between 0 and 1000", 10), ("new.guidance_scale not between 0 and 100", 12),
+          ("scale(new.guidance_scale) > 20", 17),
+      )),
     ("report_progress", "greatest(image_generations.progress, report.progress)", "report.progress",
      GENERATIONS.test_progress_only_grows_and_only_while_it_is_made),
     ("report_progress", "where image_generations.status = 'processing'", "where true",
@@ -233,6 +275,12 @@ MUTANTS = [
     *(("enqueue_own_job", there, broken, OWN.test_a_payload_is_checked, PAYLOADS[payload])
       for there, broken, payload in (
           ("pg_column_size(p_payload) > 1024 * 1024", "false", "too large"),
+          *((broken, "1 = 2", payload) for broken, payload in (
+              ("(p_payload ->> 'width')::numeric not between 1 and 16384", "wide"),
+              ("(p_payload ->> 'height')::numeric not between 1 and 16384", "high"),
+              ("(p_payload ->> 'num_inference_steps')::numeric not between 0 and 1000", "steps"),
+              ("(p_payload ->> 'guidance_scale')::numeric not between 0 and 100", "no number"),
+          )),
           ("or btrim(p_payload ->> 'prompt') = ''", "", "blank"),
           ("jsonb_typeof(p_payload -> 'prompt') <> 'string' or", "", "prompt a number"),
           ("jsonb_typeof(p_payload -> 'model_id') <> 'string' or", "", "model an object"),
@@ -322,6 +370,26 @@ OUTSIDE = [
      SCHEMA.test_a_user_inserts_a_pending_row_of_their_own_for_generate_image),
     ("alter policy image_generations_insert_own on image_generations with check (user_id = auth.uid())",
      SCHEMA.test_a_user_inserts_a_pending_row_of_their_own_for_generate_image),
+    ("drop trigger count_inserted_generation on image_generations",
+     USES.test_each_generation_that_is_begun_is_one_use),
+    ("drop trigger count_begun_generation on image_generations",
+     USES.test_each_generation_that_is_begun_is_one_use),
+    ("drop trigger end_generation_use on image_generations",
+     USES.test_deleting_gives_no_quota_back, {"by": "the service role", "status": "completed"}),
+    *((f"grant {right} on quota_uses to service_role", USES.test_nobody_takes_a_use_back,
+       {"role": "service_role", "statement": statement})
+      for right, statement in (
+          ("delete", "delete from quota_uses"),
+          ("update", "update quota_uses set created_at = '2000-01-01'"),
+      )),
+    ("drop trigger check_users_generation on image_generations",
+     SCHEMA.test_what_a_user_writes_into_a_generation_is_bounded, bounded(0)),
+    ("create or replace trigger check_users_generation before insert on image_generations for each row"
+     " when (row_security_active('image_generations'::regclass)) execute function check_users_generation()",
+     SCHEMA.test_a_policy_that_lets_users_change_their_rows_opens_no_way_around),
+    ("create or replace trigger check_users_generation before insert or update on image_generations for each row"
+     " execute function check_users_generation()",
+     SCHEMA.test_a_worker_ends_an_odd_row_all_the_same, bounded(6)),
     ("grant update on job_queue to authenticated",
      CATALOGUE.test_clients_have_no_right_but_to_read_their_rows_insert_a_pending_one_and_cancel_a_job),
     ("grant select on queue_health to anon",
@@ -357,6 +425,8 @@ OUTSIDE = [
      SCHEMA.test_no_function_is_open_to_clients_but_the_users_own_enqueue),
     ("alter view queue_health reset (security_invoker)",
      CATALOGUE.test_the_linter_has_nothing_to_say, {"lint": "security_definer_view"}),
+    ("create function public.open() returns text language sql security definer set search_path = '' as 'select null'",
+     CATALOGUE.test_the_linter_has_nothing_to_say, {"lint": "security_definer_search_path"}),
     ("drop policy edge_secrets_service_role on edge_secrets",
      CATALOGUE.test_the_linter_has_nothing_to_say, {"lint": "rls_enabled_no_policy"}),
 ]  # fmt: skip

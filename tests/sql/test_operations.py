@@ -440,9 +440,16 @@ def test_queue_health_beyond_the_originals_columns(db, enqueue):
 
 def test_a_users_limits_tell_what_was_used(db, generation):
     db.execute(
-        "insert into image_generations (user_id, prompt, created_at) values"
-        " (%s, 'x', now() - interval '2 hours'), (%s, 'x', now() - interval '2 days')", (USER, USER),
+        "insert into image_generations (user_id, prompt, status, created_at) values"
+        " (%s, 'x', 'queued', now() - interval '2 hours'), (%s, 'x', 'queued', now() - interval '2 days')",
+        (USER, USER),
     )  # fmt: skip
+    db.execute(
+        "update image_generations set status = 'failed' where created_at < now() - interval '1 hour'"
+    )
+    db.execute(
+        "insert into image_generations (user_id, prompt) values (%s, 'begun by nobody')", (USER,)
+    )
     assert db.execute("select get_user_limits(%s) as it", (USER,)).fetchone()["it"] == {
         "can_generate": True, "daily_limit": None, "daily_used": 2, "hourly_limit": None, "hourly_used": 1,
         "running_limit": None, "running_used": 1,

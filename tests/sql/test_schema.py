@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from functions._shared.generation_request import MAX_PROMPT_CHARACTERS, MAX_SIDE_PX
 from functions._shared.image_models.catalog import CATALOG
 from scripts.postgres import Postgres
 from scripts.schema import SQL_FOLDER, apply_schema, main
@@ -285,6 +286,86 @@ def test_a_user_inserts_a_pending_row_of_their_own_for_generate_image(db, as_rol
     for user, status in ((other, "pending"), (mine, "completed")):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             db.execute(insert, (user, status))
+
+
+MINE = "11111111-1111-4111-8111-111111111111"
+ODD = [
+    # column, what no picture needs, what is said of it
+    ("prompt", "x" * 10_001, "prompt: must have at most 10000 characters"),
+    ("prompt", "", "prompt: must not be blank"),
+    ("prompt", " \n\t", "prompt: must not be blank"),
+    ("negative_prompt", "x" * 1_000_000, "negative_prompt: must have at most 10000 characters"),
+    ("model", "x" * 201, "model: must have at most 200 characters"),
+    ("style", "x" * 201, "style: must have at most 200 characters"),
+    ("width", -5, "width: must be 1 to 16384"),
+    ("width", 2_147_483_647, "width: must be 1 to 16384"),
+    ("height", 0, "height: must be 1 to 16384"),
+    ("height", 16_385, "height: must be 1 to 16384"),
+    ("steps", -1, "steps: must be 0 to 1000"),
+    ("steps", 1001, "steps: must be 0 to 1000"),
+    *(("guidance_scale", value, "guidance_scale: must be 0 to 100, with at most 20 decimal places")
+      for value in ("NaN", "Infinity", "-Infinity", "-0.1", "100.1", f"1.{'1' * 16_000}")),
+]  # fmt: skip
+LARGEST = {
+    "prompt": "\N{BUG}" * MAX_PROMPT_CHARACTERS,
+    "negative_prompt": "\N{BUG}" * MAX_PROMPT_CHARACTERS,
+    "model": "\N{BUG}" * 200,
+    "style": "\N{BUG}" * 200,
+    "width": MAX_SIDE_PX,
+    "height": 16_384,
+    "steps": 1000,
+    "guidance_scale": "99.99999999999999999999",
+}
+
+
+def insert_generation(db, **columns):
+    columns = {"user_id": MINE, "prompt": "x", **columns}
+    marks = ", ".join(["%s"] * len(columns))
+    db.execute(
+        f"insert into image_generations ({', '.join(columns)}) values ({marks})",  # type: ignore[arg-type]
+        list(columns.values()),
+    )
+
+
+@pytest.mark.parametrize(("column", "value", "text"), ODD)
+def test_what_a_user_writes_into_a_generation_is_bounded(db, as_role, column, value, text):
+    as_role("authenticated", MINE)
+    with pytest.raises(psycopg.errors.CheckViolation) as refused:
+        insert_generation(db, **{column: value})
+    assert refused.value.diag.message_primary == text
+    assert refused.value.diag.column_name == column
+
+
+@pytest.mark.parametrize(("column", "value", "text"), ODD)
+def test_a_worker_ends_an_odd_row_all_the_same(db, as_role, column, value, text):
+    """A CHECK that is not valid still judges every update: the generation could not be failed or completed."""
+    as_role("service_role")
+    insert_generation(db, **{column: value})
+    db.execute("update image_generations set status = 'processing'")
+    db.execute("update image_generations set status = 'failed', error_message = 'x'")
+    assert db.execute("select status from image_generations").fetchone() == {"status": "failed"}
+
+
+def test_what_the_functions_take_a_user_may_insert_and_no_row_is_larger(db, as_role):
+    as_role("authenticated", MINE)
+    insert_generation(db, **LARGEST)
+    insert_generation(db, width=None, guidance_scale=0, steps=0)
+    size = "select max(octet_length(image_generations::text)) as n from image_generations"
+    assert db.execute(size).fetchone()["n"] < 96 * 1024
+
+
+def test_a_policy_that_lets_users_change_their_rows_opens_no_way_around(db, as_role):
+    """As apps write them; ours stays, and they add up."""
+    db.execute("grant update on image_generations to authenticated")
+    db.execute("grant select, update on sequence generation_hints to authenticated")
+    db.execute(
+        "create policy change on image_generations for update using (user_id = (select auth.uid()))"
+    )
+    insert_generation(db, width=-5)
+    as_role("authenticated", MINE)
+    db.execute("update image_generations set error_message = null")
+    with pytest.raises(psycopg.errors.CheckViolation, match="prompt: must not be blank"):
+        db.execute("update image_generations set prompt = '', width = 5")
 
 
 def test_the_service_role_runs_the_queue_without_owning_it(db, as_role):

@@ -251,6 +251,38 @@ KNOWN_POLICIES = [
     'policy "Users can view their own jobs" on job_queue is not ours and stays: look at which rows it opens',
 ]
 
+
+LIMITS = "select get_user_limits('11111111-1111-4111-8111-111111111111') as it"
+WITHOUT_A_LEDGER = """
+drop table quota_uses cascade;
+drop function spend_quota, end_quota_use, hold_quotas;
+drop function count_generation, end_generation_use cascade;
+"""
+
+
+def test_an_upgrade_gives_no_quota_back_and_counts_nothing_twice(original):
+    """What was begun within a day, and what still runs; a pending row has been paid for by nobody."""
+    url, db = original
+    old = "insert into image_generations (user_id, status, created_at) values (%s, %s, now() - %s::interval)"
+    for status in ("completed", "queued"):
+        db.execute(old, (USER, status, "3 hours"))
+        db.execute(old, (USER, status, "3 days"))
+    db.execute(
+        "insert into image_generations (user_id, prompt, status) values (null, 'x', 'queued')"
+    )
+    counts = {"hourly_used": 5, "daily_used": 7, "running_used": 5}
+    for _ in range(2):
+        apply_schema(url)
+        assert counts.items() <= db.execute(LIMITS).fetchone()["it"].items()
+    db.execute(WITHOUT_A_LEDGER)  # as this schema was before it had one
+    apply_schema(url)
+    assert counts.items() <= db.execute(LIMITS).fetchone()["it"].items()
+    db.execute("update image_generations set status = 'cancelled' where status = 'queued'")
+    assert db.execute(LIMITS).fetchone()["it"]["running_used"] == 2
+    db.execute("update image_generations set status = 'processing' where status = 'pending'")
+    assert db.execute(LIMITS).fetchone()["it"]["hourly_used"] == 6
+
+
 OLD_WORKER = """
 update job_queue set status = 'completed', result = '{"by": "the old worker"}', completed_at = now()
 where id = (select id from job_queue where status = 'pending' limit 1 for update skip locked) returning id

@@ -1,6 +1,10 @@
 -- Stand-in for pg_cron 1.6: schema cron with its functions, tables, defaults, errors and rights. Re-runnable.
 -- Served by   functions/_local/clock/scheduler.py; installed by install.py, and never beside the real extension
 -- Differs     jobs of other users run over a connection as that user, so the server must let the clock in as them
+-- search_path pg_temp is last, said: unsaid it comes first for types and tables, also where the path is empty. A caller
+--             who made a domain pg_temp.text would have its check run with the rights of a security definer function.
+
+set local search_path = pg_catalog, pg_temp;
 
 create schema if not exists cron;
 comment on schema cron is 'Stand-in for pg_cron: jobs run by python -m functions._local.clock.';
@@ -76,7 +80,7 @@ drop policy if exists cron_job_run_details_policy on cron.job_run_details;
 create policy cron_job_run_details_policy on cron.job_run_details using (username = current_user);
 
 create or replace function cron.job_cache_invalidate() returns trigger
-language plpgsql set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform pg_notify('cron', '');
@@ -90,7 +94,7 @@ after insert or update or delete or truncate on cron.job
 for each statement execute function cron.job_cache_invalidate();
 
 create or replace function cron.forget_clock_state() returns trigger
-language plpgsql security definer set search_path = ''
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from cron.clock_state where clock_state.jobid = new.jobid;
@@ -105,7 +109,7 @@ for each row when (old.schedule <> new.schedule or old.active <> new.active)
 execute function cron.forget_clock_state();
 
 create or replace function cron.valid_schedule(schedule text) returns boolean
-language plpgsql immutable set search_path = ''
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text := lower(btrim(schedule, E' \t'));
@@ -166,7 +170,7 @@ comment on function cron.valid_schedule(text) is 'The stand-in''s own: whether p
 create or replace function cron.put_job(
     p_name text, p_schedule text, p_command text, p_database text, p_username text, p_active boolean
 ) returns bigint
-language plpgsql set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_caller text := cron.calling_role();
@@ -213,7 +217,7 @@ comment on function cron.put_job(text, text, text, text, text, boolean) is
 'The stand-in''s own: insert a job, or change the schedule, command and database of the user''s job of that name.';
 
 create or replace function cron.calling_role() returns text
-language sql stable set search_path = ''
+language sql stable set search_path = pg_catalog, pg_temp
 as $$
     -- A security definer function's own current_user is its owner; the session still knows who called.
     select coalesce(nullif(current_setting('role'), 'none'), session_user);
@@ -221,12 +225,12 @@ $$;
 comment on function cron.calling_role() is 'The stand-in''s own: whose job it is to be.';
 
 create or replace function cron.schedule(schedule text, command text) returns bigint
-language plpgsql strict security definer set search_path = ''
+language plpgsql strict security definer set search_path = pg_catalog, pg_temp
 as $$ begin return cron.put_job(null, schedule, command, null, null, true); end; $$;
 comment on function cron.schedule(text, text) is 'Schedule a command without a name; returns the job''s id.';
 
 create or replace function cron.schedule(job_name text, schedule text, command text) returns bigint
-language plpgsql security definer set search_path = ''
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if num_nulls(job_name, schedule, command) > 0 then
@@ -242,7 +246,7 @@ comment on function cron.schedule(text, text, text) is 'Schedule a command, or c
 create or replace function cron.schedule_in_database(
     job_name text, schedule text, command text, database text, username text default null, active boolean default true
 ) returns bigint
-language plpgsql security definer set search_path = ''
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if num_nulls(job_name, schedule, command) > 0 then
@@ -260,7 +264,7 @@ create or replace function cron.alter_job(
     job_id bigint, schedule text default null, command text default null, database text default null,
     username text default null, active boolean default null
 ) returns void
-language plpgsql security definer set search_path = ''
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -308,7 +312,7 @@ $$;
 comment on function cron.alter_job(bigint, text, text, text, text, boolean) is 'Change what is not null of a job.';
 
 create or replace function cron.unschedule(job_id bigint) returns boolean
-language plpgsql strict security definer set search_path = ''
+language plpgsql strict security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_owner text := (select job.username from cron.job where job.jobid = job_id);
@@ -327,7 +331,7 @@ $$;
 comment on function cron.unschedule(bigint) is 'Remove a job by its id; a run of it is cancelled.';
 
 create or replace function cron.unschedule(job_name text) returns boolean
-language plpgsql strict security definer set search_path = ''
+language plpgsql strict security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from cron.job where job.jobname = job_name and job.username = cron.calling_role();

@@ -2,6 +2,10 @@
 -- Served by   functions/_local/clock/sender.py; installed by install.py, and never beside the real extension
 -- Differs     the two tables are not open to PUBLIC, as headers hold keys: the functions write them for their callers;
 --             a request is sent at most once; http_collect_response works; time-outs are bounded
+-- search_path pg_temp is last, said: unsaid it comes first for types and tables, also where the path is empty. A caller
+--             who made a domain pg_temp.text would have its check run with the rights of a security definer function.
+
+set local search_path = pg_catalog, pg_temp;
 
 create schema if not exists net;
 comment on schema net is 'Stand-in for pg_net: requests sent by python -m functions._local.clock.';
@@ -59,7 +63,7 @@ alter table net.http_request_queue enable row level security;
 alter table net._http_response enable row level security;
 
 create or replace function net._urlencode_string(string varchar) returns text
-language sql immutable strict set search_path = ''
+language sql immutable strict set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(string_agg(
         case when letter ~ '^[A-Za-z0-9~._-]$' then letter
@@ -72,7 +76,7 @@ $$;
 comment on function net._urlencode_string(varchar) is 'Percent-encode everything but unreserved characters.';
 
 create or replace function net._encode_url_with_params_array(url text, params_array text[]) returns text
-language plpgsql immutable strict set search_path = ''
+language plpgsql immutable strict set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_scheme text := lower(substring(url from '^([A-Za-z][A-Za-z0-9+.-]*)://'));
@@ -102,14 +106,14 @@ comment on function net._encode_url_with_params_array(text, text[]) is
 'A URL with key=value parameters joined to it; refuses one that is none.';
 
 create or replace function net.wake() returns void
-language sql security definer set search_path = ''
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select pg_notify('net', ''); $$;
 comment on function net.wake() is 'Have the clock look at the queue when this transaction commits.';
 
 create or replace function net._enqueue(
     method text, url text, params jsonb, headers jsonb, body bytea, timeout_milliseconds int
 ) returns bigint
-language plpgsql set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id bigint;
@@ -134,7 +138,7 @@ comment on function net._enqueue(text, text, jsonb, jsonb, bytea, int) is
 create or replace function net.http_get(
     url text, params jsonb default '{}', headers jsonb default '{}', timeout_milliseconds int default 5000
 ) returns bigint
-language sql security definer set search_path = ''
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select net._enqueue('GET', url, params, headers, null, timeout_milliseconds); $$;
 comment on function net.http_get(text, jsonb, jsonb, int) is 'Queue a GET; sent when the transaction has committed.';
 
@@ -142,7 +146,7 @@ create or replace function net.http_post(
     url text, body jsonb default '{}', params jsonb default '{}',
     headers jsonb default '{"Content-Type": "application/json"}', timeout_milliseconds int default 5000
 ) returns bigint
-language plpgsql security definer set search_path = ''
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_type text := (
@@ -166,13 +170,13 @@ create or replace function net.http_delete(
     url text, params jsonb default '{}', headers jsonb default '{}', timeout_milliseconds int default 5000,
     body jsonb default null
 ) returns bigint
-language sql security definer set search_path = ''
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select net._enqueue('DELETE', url, params, headers, convert_to(body::text, 'UTF8'), timeout_milliseconds); $$;
 comment on function net.http_delete(text, jsonb, jsonb, int, jsonb) is
 'Queue a DELETE; sent when the transaction has committed.';
 
 create or replace function net._take(p_limit int) returns setof net.http_request_queue
-language sql set search_path = ''
+language sql set search_path = pg_catalog, pg_temp
 as $$
     delete from net.http_request_queue where id in (
         select id from net.http_request_queue order by id limit p_limit for update skip locked
@@ -182,7 +186,7 @@ comment on function net._take(int) is
 'The stand-in''s own: what the clock sends next. Not in pg_net, so that a clock can never take from the real one.';
 
 create or replace function net._await_response(request_id bigint) returns bool
-language plpgsql security definer set search_path = ''
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     for i in 1..12600 loop -- no request may take longer than its bounded time-out
@@ -198,7 +202,7 @@ comment on function net._await_response(bigint) is 'Wait for an answer; false wh
 
 create or replace function net._http_collect_response(request_id bigint, async bool default true)
 returns net.http_response_result
-language plpgsql security definer set search_path = ''
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_row net._http_response;
@@ -221,7 +225,7 @@ comment on function net._http_collect_response(bigint, bool) is 'An answer, or t
 
 create or replace function net.http_collect_response(request_id bigint, async bool default true)
 returns net.http_response_result
-language plpgsql security definer set search_path = ''
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     raise notice 'The net.http_collect_response function is deprecated.';
@@ -231,7 +235,7 @@ $$;
 comment on function net.http_collect_response(bigint, bool) is 'As _http_collect_response, with a notice.';
 
 create or replace function net.check_worker_is_up() returns void
-language plpgsql set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not exists (select from pg_catalog.pg_stat_activity where application_name like 'pg_net %') then
@@ -242,12 +246,12 @@ $$;
 comment on function net.check_worker_is_up() is 'Raise when no clock serves this database''s requests.';
 
 create or replace function net.worker_restart() returns bool
-language sql security definer set search_path = ''
+language sql security definer set search_path = pg_catalog, pg_temp
 as $$ select pg_notify('net', 'restart') is not null; $$;
 comment on function net.worker_restart() is 'Have the clock read its settings again.';
 
 create or replace function net.wait_until_running() returns void
-language plpgsql set search_path = ''
+language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     while not exists (select from pg_catalog.pg_stat_activity where application_name like 'pg_net %') loop
