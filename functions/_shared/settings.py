@@ -252,16 +252,12 @@ class Settings(BaseModel):
 
     @cached_property
     def uses_local_keys(self) -> bool:
-        """Whether anybody who asks may know one of the secrets."""
+        """Whether everybody knows something that opens more than an app's public key does."""
         secret = self.supabase_jwt_secret
-        return any(
-            is_well_known(key)
-            for key in (
-                secret.get_secret_value() if secret else "",
-                *self.keys_of("anon"),
-                *self.keys_of("service_role"),
-            )
-        )
+        opening = [secret.get_secret_value()] if secret else []
+        opening += self.keys_of("service_role")
+        opening += self.keys_of("anon") if self.allow_anon else []
+        return any(map(is_well_known, opening))
 
 
 def is_for(role: str, key: str) -> bool:

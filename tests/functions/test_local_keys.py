@@ -225,6 +225,7 @@ def signed(role: str, secret: str) -> str:
         ({"SUPABASE_ANON_KEY": signed("anon", LOCAL_JWT_SECRET)}, True),
         ({"SUPABASE_SECRET_KEYS": f'{{"default": "{SECRET_KEY}"}}'}, True),
         ({"SUPABASE_PUBLISHABLE_KEYS": f'{{"default": "{PUBLISHABLE_KEY}"}}'}, True),
+        ({"SUPABASE_ANON_KEY": signed("anon", LOCAL_JWT_SECRET), "ALLOW_ANON": "false"}, False),
         ({"SUPABASE_SERVICE_ROLE_KEY": "sb_secret_of_ones_own_0123456789"}, False),
     ],
 )
