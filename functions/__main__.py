@@ -4,9 +4,10 @@ import sys
 
 import uvicorn
 
+from functions._shared.loopback import is_loopback
 from functions._shared.settings import Settings, SettingsError
 from functions.drain import stop_quietly
-from functions.gateway import create_app, is_loopback
+from functions.gateway import create_app
 from functions.server import UVICORN
 
 GRACE_S = 30
@@ -19,7 +20,7 @@ def main() -> int:
         if settings.uses_local_keys and not is_loopback(settings.edge_host):
             raise SettingsError(
                 f"EDGE_HOST {settings.edge_host} would serve the network with keys that everybody knows: "
-                "set SUPABASE_JWT_SECRET and the keys signed with it"
+                "set SUPABASE_JWT_SECRET and keys of your own"
             )
     except SettingsError as error:
         print(f"Cannot start: {error}", file=sys.stderr)
@@ -32,8 +33,6 @@ def main() -> int:
         port=settings.edge_port,
         uds=str(settings.edge_socket) if settings.edge_socket else None,
         workers=settings.edge_workers,
-        # Who reaches a socket is a proxy of this machine: the addresses it names are believed.
-        forwarded_allow_ips="*" if settings.edge_socket else None,
         timeout_graceful_shutdown=GRACE_S,
         **UVICORN,
     )

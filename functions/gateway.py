@@ -6,7 +6,6 @@ A new function is a folder with an ``app`` whose routes begin with its name, and
 """
 
 import asyncio
-import ipaddress
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -20,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions._local import storage
 from functions._shared.envelope import Envelope
-from functions._shared.errors import Forbidden, NotFound, error_response
+from functions._shared.errors import NotFound, error_response
 from functions._shared.function_app import function_app
 from functions._shared.listener import Listener
 from functions._shared.logs import configure_logging
@@ -29,6 +28,7 @@ from functions._shared.resources import open_resources
 from functions._shared.settings import Settings
 from functions.drain import called_at_stop
 from functions.generate_image_legacy.app import app as generate_image
+from functions.loopback_only import LoopbackOnly, is_functions_host
 from functions.openapi import document
 from functions.paths import PlainPaths, raw_path_of
 from functions.process_generation.app import app as process_generation
@@ -36,6 +36,7 @@ from functions.process_generation.poller import Poller
 from functions.process_jobs.app import app as process_jobs
 from functions.process_jobs.diagnostic import app as process_jobs_test
 from functions.process_jobs.worker import Worker
+from functions.proxies import TrustedProxies
 from functions.start_generation.app import app as start_generation
 from functions.start_generation.starts import Starts
 from functions.start_generation.streams import Streams
@@ -130,26 +131,6 @@ async def openapi(request: Request) -> JSONResponse:
     return JSONResponse(document(f"{settings.public_base}{PREFIX}"))
 
 
-class LoopbackOnly:
-    """Refuse what arrives on another address while the keys are the ones that every laptop shares."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or not (
-            scope["state"]["resources"].settings.uses_local_keys and not _local(scope)
-        ):
-            await self.app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close"})
-        else:
-            refusal = Forbidden(
-                "The well-known local keys are in use: set SUPABASE_JWT_SECRET to serve a network"
-            )
-            await error_response(refusal)(scope, receive, send)
-
-
 class FunctionsHost:
     """Functions at the root of a host name of their own (FUNCTIONS_HOST)."""
 
@@ -159,27 +140,14 @@ class FunctionsHost:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             name = scope["state"]["resources"].settings.functions_host
-            host = dict(scope["headers"]).get(b"host", b"").partition(b":")[0]
-            if name and host.decode("latin-1").lower() == name.lower():
+            host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+            if is_functions_host(host, name):
                 scope = {
                     **scope,
                     "path": f"{PREFIX}{scope['path']}",
                     "raw_path": PREFIX.encode() + raw_path_of(scope),
                 }
         await self.app(scope, receive, send)
-
-
-def _local(scope: Scope) -> bool:
-    host, port = scope.get("server") or ("", None)
-    return port is None or is_loopback(host)  # no port: a UNIX socket
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host``, a name or an address to listen on, is reachable from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def create_app(settings: Settings | None = None) -> ASGIApp:
@@ -237,7 +205,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         ],
         lifespan=lifespan,
     )
-    return Envelope(LoopbackOnly(FunctionsHost(PlainPaths(starlette))))
+    return Envelope(TrustedProxies(LoopbackOnly(FunctionsHost(PlainPaths(starlette)))))
 
 
 app = create_app()

@@ -379,5 +379,6 @@ UVICORN: dict[str, Any] = {
     "log_config": None,
     "access_log": False,
     "server_header": False,
+    "proxy_headers": False,  # proxies.py reads them
     "timeout_keep_alive": KEEP_ALIVE_S,
 }

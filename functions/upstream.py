@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from functions._shared.errors import BadGateway, error_response
 from functions._shared.settings import Settings
 from functions.paths import raw_path_of
+from functions.proxies import FOR, HOST, PROTO, is_about_the_way, values_of, way_of
 
 log = logging.getLogger(__name__)
 
@@ -227,16 +228,26 @@ def _passed_on(headers: Iterable[tuple[bytes, bytes]], without: set[bytes]) -> H
 
 
 def _asked_with(scope: Scope) -> Headers:
-    """The request's headers, and who asked, after what a proxy before us has said."""
-    given = dict(scope["headers"])
-    client = (scope.get("client") or ("", 0))[0].encode()
-    before = given.get(b"x-forwarded-for")
+    """The request's headers, and who asked: what came of that, in one line, and the one that reached us.
+
+    Of what else there is about the way, a client's own word is left out: only a trusted proxy's is passed on.
+    """
+    way = way_of(scope)
+
+    def told(name: bytes) -> bytes:
+        return b"".join(values_of(scope, name)[-1:]) if way.trusted else b""
+
+    by = [*(line.strip(b", \t") for line in values_of(scope, FOR)), way.peer.encode()]
     about = {
-        b"x-forwarded-for": before + b", " + client if before else client,
-        b"x-forwarded-proto": given.get(b"x-forwarded-proto", scope["scheme"].encode()),
-        b"x-forwarded-host": given.get(b"x-forwarded-host", given.get(b"host", b"")),
+        FOR: b", ".join(one for one in by if one),
+        PROTO: told(PROTO) or scope["scheme"].encode(),
+        HOST: told(HOST) or b"".join(values_of(scope, b"host")[:1]),
     }
-    kept = _passed_on(scope["headers"], {b"host", *about})
+    kept = [
+        (key, value)
+        for key, value in _passed_on(scope["headers"], {b"host", *about})
+        if way.trusted or not is_about_the_way(key)
+    ]
     return [*kept, *((key, value) for key, value in about.items() if value)]
 
 

@@ -22,7 +22,7 @@ NAMES = {
 
 def status(settings: Settings) -> dict[str, str]:
     """The stack's address and keys, under the names of ``supabase status -o env``."""
-    anon = settings.supabase_anon_key
+    anon, secret = settings.supabase_anon_key, settings.supabase_jwt_secret
     return {
         "API_URL": f"http://127.0.0.1:{settings.edge_port}",
         "DB_URL": settings.supabase_db_url.get_secret_value(),
@@ -31,7 +31,7 @@ def status(settings: Settings) -> dict[str, str]:
         ),
         "ANON_KEY": anon.get_secret_value() if anon else "",
         "SERVICE_ROLE_KEY": settings.supabase_service_role_key.get_secret_value(),
-        "JWT_SECRET": settings.supabase_jwt_secret.get_secret_value(),
+        "JWT_SECRET": secret.get_secret_value() if secret else "",
     }
 
 

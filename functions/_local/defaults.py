@@ -4,21 +4,22 @@ from collections.abc import Mapping
 
 from jose import jwt
 
-from functions._shared.settings import LOCAL_JWT_SECRET
+from functions._shared.local_keys import LOCAL_JWT_SECRET
+from functions._shared.local_keys import PUBLISHABLE_KEY as PUBLISHABLE_KEY
+from functions._shared.local_keys import SECRET_KEY as SECRET_KEY
+from functions._shared.setting_values import given
 
 KEYS_EXPIRE = 1983812996
 """In the claims of Supabase's own local keys; with the same claims ours are equal to the letter."""
-PUBLISHABLE_KEY = "sb_publishable_ACJWlzQHlZjBrEguHvfOxg_3BJgxAaH"
-SECRET_KEY = "sb_secret_N7UND0UgjKTVK-Uodkm0Hg_xSvEMPvz"  # noqa: S105 - public, as the one above
-WEBHOOK_SECRET = "whsec_bG9jYWwtc3RhY2stb25seS1ub3Qtc2VjcmV0"  # noqa: S105 - public, as the others
+WEBHOOK_SECRET = "whsec_bG9jYWwtc3RhY2stb25seS1ub3Qtc2VjcmV0"  # noqa: S105 - public, as the keys
 SANDBOX_TOKEN = "r8_sandbox"  # noqa: S105 - the sandbox's own
 
 
 def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """``environ`` with everything absent filled in for one machine. What is set stays as it is."""
-    given = {name: value for name, value in environ.items() if value != ""}
-    api_port, db_port = given.get("EDGE_PORT", "54321"), given.get("EDGE_DB_PORT", "54322")
-    secret = given.get("SUPABASE_JWT_SECRET", LOCAL_JWT_SECRET)
+    chosen = given(environ)
+    api_port, db_port = chosen.get("EDGE_PORT", "54321"), chosen.get("EDGE_DB_PORT", "54322")
+    secret = chosen.get("SUPABASE_JWT_SECRET", LOCAL_JWT_SECRET)
     values = {
         "SUPABASE_URL": f"http://127.0.0.1:{api_port}",
         "SUPABASE_DB_URL": f"postgresql://postgres:postgres@127.0.0.1:{db_port}/postgres",
@@ -26,24 +27,24 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
         "SUPABASE_ANON_KEY": sign_key(secret, "anon"),
         "SUPABASE_SERVICE_ROLE_KEY": sign_key(secret, "service_role"),
     }
-    if "SUPABASE_UPSTREAM_URL" not in given:
+    if "SUPABASE_UPSTREAM_URL" not in chosen:
         values["SERVE"] = "storage"
     if secret == LOCAL_JWT_SECRET:
         values["ALLOW_ANON"] = "true"
         values["WEBHOOK_SECRET"] = WEBHOOK_SECRET
         values["SUPABASE_PUBLISHABLE_KEYS"] = f'{{"default": "{PUBLISHABLE_KEY}"}}'
         values["SUPABASE_SECRET_KEYS"] = f'{{"default": "{SECRET_KEY}"}}'
-    if uses_sandbox(given):
+    if uses_sandbox(chosen):
         values["REPLICATE_API_TOKEN"] = SANDBOX_TOKEN
         values["REPLICATE_API_URL"] = (
-            f"http://127.0.0.1:{given.get('EDGE_SANDBOX_PORT', '54330')}/v1"
+            f"http://127.0.0.1:{chosen.get('EDGE_SANDBOX_PORT', '54330')}/v1"
         )
-    return {**values, **given}
+    return {**values, **chosen}
 
 
 def uses_sandbox(environ: Mapping[str, str]) -> bool:
     """Whether the sandbox draws the pictures: wherever no Replicate token is set."""
-    return not (environ.get("REPLICATE_API_TOKEN") or environ.get("REPLICATE_API_KEY"))
+    return not {"REPLICATE_API_TOKEN", "REPLICATE_API_KEY"} & given(environ).keys()
 
 
 def sign_key(secret: str, role: str) -> str:

@@ -1,33 +1,59 @@
 """Who is calling: a token or key → Caller, and what each function asks of them."""
 
 import hmac
-from collections.abc import Iterable
+import logging
+import time
+from dataclasses import dataclass
 from uuid import UUID
 
-from pydantic import SecretStr
+from jose import jwt
+from jose.exceptions import JOSEError
 from starlette.requests import Request
 
 from functions._shared.errors import Forbidden, Unauthorized
 from functions._shared.failed_attempts import FailedAttempts
 from functions._shared.settings import Settings
 from functions._shared.signing_keys import SigningKeys
-from functions._shared.tokens import Caller, Tokens
+from functions._shared.tokens import Caller, NotNow, Rules, Tokens
+
+log = logging.getLogger(__name__)
 
 DEMO_USER = UUID("00000000-0000-4000-8000-000000000000")
 """Who the anon key is where ALLOW_ANON is set."""
 
 
+MIN_KEY = 32
+"""Characters of an opaque SUPABASE_SERVICE_ROLE_KEY or SUPABASE_ANON_KEY that callers may send: a stopgap such as
+``unused``, which Storage alone would see, opens nothing."""
+
+
+@dataclass(frozen=True)
+class _Key:
+    """``expires_at`` is that of a JWT, which may be compared as well as verified."""
+
+    text: bytes
+    role: str
+    expires_at: float
+
+
 class Authenticator:
-    """Checks tokens, and the project's opaque keys."""
+    """Checks tokens, and the project's own keys."""
 
     def __init__(self, settings: Settings, signing_keys: SigningKeys) -> None:
-        self._tokens = Tokens(settings.supabase_jwt_secret, signing_keys)
+        if settings.supabase_jwt_secret is None:
+            log.info(
+                "SUPABASE_JWT_SECRET is not set: tokens signed with a secret (HS256) are refused"
+            )
+        rules = Rules(settings.jwt_audiences, settings.jwt_roles, settings.jwt_text_subjects)
+        self._tokens = Tokens(settings.supabase_jwt_secret, signing_keys, rules)
         self._failed = FailedAttempts(settings.auth_failures_per_minute)
         self._allow_anon = settings.allow_anon
         self._no_verify = settings.no_verify_jwt
         self._keys = [
-            *_as_role(settings.supabase_publishable_keys.values(), "anon"),
-            *_as_role(settings.supabase_secret_keys.values(), "service_role"),
+            _Key(key.encode(), role, _expiry(key))
+            for role in ("anon", "service_role")
+            for key in settings.keys_of(role)
+            if key.startswith("sb_") or len(key) >= MIN_KEY
         ]
 
     async def user(self, request: Request) -> UUID:
@@ -37,7 +63,7 @@ class Authenticator:
             return caller.user_id
         if caller.role == "anon" and self._allow_anon:
             return DEMO_USER
-        raise Unauthorized("Unauthorized")
+        raise Unauthorized("Unauthorized", code="UNAUTHORIZED_NO_USER")
 
     async def service(self, request: Request, function: str) -> None:
         """Let the service role pass, and anybody where NO_VERIFY_JWT names ``function``. Raises otherwise."""
@@ -51,28 +77,29 @@ class Authenticator:
     async def caller(self, request: Request) -> Caller:
         """Who holds the request's credentials, wherever clients put them.
 
-        Raises Unauthorized, TooManyRequests after many of those, Unavailable while a signing key cannot be had.
+        Raises Unauthorized, TooManyRequests instead after many of those from an address, Unavailable while a signing
+        key cannot be had. What is right is let through whatever its address did: cron, servers and this process's own
+        uploads have theirs in common with whoever is beside them.
         """
         token = _credentials(request)
-        known = None if token.startswith("sb_") else self._tokens.known(token)
+        known = await self._tokens.known(token) or self._by_key(token)
         if known:
             return known
-        address = request.client.host if request.client else ""
-        self._failed.check(address)
         try:
             if token.startswith("sb_"):
-                return self._by_key(token)
+                raise Unauthorized("Invalid API key", code="UNAUTHORIZED_INVALID_API_KEY")
             return await self._tokens.verify(token)
+        except NotNow:
+            raise
         except Unauthorized:
-            self._failed.note(address)
+            self._failed.note(request.client.host if request.client else "")
             raise
 
-    def _by_key(self, key: str) -> Caller:
+    def _by_key(self, token: str) -> Caller | None:
         # Every key is compared, so that the time taken tells nothing about which one came near.
-        roles = [role for known, role in self._keys if hmac.compare_digest(known, key.encode())]
-        if not roles:
-            raise Unauthorized("Invalid API key")
-        return Caller(roles[0])
+        sent, now = token.encode(), time.time()
+        equal = [key for key in self._keys if hmac.compare_digest(key.text, sent)]
+        return next((Caller(key.role) for key in equal if now < key.expires_at), None)
 
 
 def _credentials(request: Request) -> str:
@@ -90,5 +117,10 @@ def _credentials(request: Request) -> str:
     raise Unauthorized("No authorization header", code="UNAUTHORIZED_NO_AUTH_HEADER")
 
 
-def _as_role(keys: Iterable[SecretStr], role: str) -> list[tuple[bytes, str]]:
-    return [(key.get_secret_value().encode(), role) for key in keys]
+def _expiry(key: str) -> float:
+    """When a key of the settings, which are believed, stops being one."""
+    try:
+        expires_at = jwt.get_unverified_claims(key).get("exp")
+    except JOSEError:
+        return float("inf")
+    return expires_at if isinstance(expires_at, int | float) else float("inf")

@@ -12,14 +12,14 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from functions._shared.cors import TO_ANY_PAGE, added, for_pages
+from functions._shared.settings import Settings
+
 ALLOWED_HEADERS = "authorization, x-client-info, apikey, content-type"
 ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
-ALWAYS = (
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"*"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-)
+SAFE = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+ALWAYS = (*TO_ANY_PAGE, *SAFE)
+"""For refusals of what is no request yet, and names no page."""
 ID_HEADERS = (b"sb-request-id", b"x-request-id")
 _PLAIN_ID = re.compile(rb"[\w.:-]{1,100}")
 
@@ -39,16 +39,13 @@ class Envelope:
             return
         name = _name(scope)
         token = request_id.set(name.decode())
+        settings: Settings = scope["state"]["resources"].settings
+        ours = (*SAFE, *((key, name) for key in ID_HEADERS))
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = message.setdefault("headers", [])
-                present = {key.lower() for key, _ in headers}
-                message["headers"] = [
-                    *headers,
-                    *(pair for pair in ALWAYS if pair[0] not in present),
-                    *((key, name) for key in ID_HEADERS if key not in present),
-                ]
+                headers = added(message.get("headers", []), ours)
+                message["headers"] = for_pages(headers, _origin(scope), settings.cors_origins)
             await send(message)
 
         try:
@@ -76,3 +73,8 @@ def _name(scope: Scope) -> bytes:
         if key in ID_HEADERS and _PLAIN_ID.fullmatch(value):
             return bytes(value)
     return str(uuid4()).encode()
+
+
+def _origin(scope: Scope) -> bytes:
+    origins = [bytes(value) for key, value in scope["headers"] if key == b"origin"]
+    return origins[0] if len(origins) == 1 else b""

@@ -1,4 +1,8 @@
-"""How often an address may present credentials that are refused: guessing is slow, and costs us little."""
+"""How often an address may present credentials that are refused before it reads 429: who tries on is told to stop.
+
+It never stands in the way of a credential that is right: people share addresses, behind a router, on one server. So it
+is no lock against guessing; that is the length of keys and secrets.
+"""
 
 import ipaddress
 import math
@@ -8,6 +12,8 @@ from functions._shared.errors import TooManyRequests
 
 WINDOW_S = 60.0
 MAX_ADDRESSES = 10_000
+TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::ffff:0:0:0/96"))
+"""Where NAT64 and SIIT put the whole of IPv4 (RFC 6052, RFC 7915)."""
 
 
 class FailedAttempts:
@@ -21,17 +27,9 @@ class FailedAttempts:
         self._failed: dict[str, tuple[float, int]] = {}
         """Address → when its minute began, and its failures since."""
 
-    def check(self, address: str) -> None:
-        """Raises TooManyRequests, with the seconds until its minute is over."""
-        began, count = self._failed.get(_network(address), (0.0, 0))
-        left_s = began + WINDOW_S - time.monotonic()
-        if self._per_minute and count >= self._per_minute and left_s > 0:
-            raise TooManyRequests(
-                "Too many failed attempts to authenticate", retry_after_s=math.ceil(left_s)
-            )
-
     def note(self, address: str) -> None:
-        if not address:
+        """Count one. Raises TooManyRequests beyond the limit, with the seconds until the minute is over."""
+        if not address or not self._per_minute:
             return
         network, now = _network(address), time.monotonic()
         began, count = self._failed.pop(network, (now, 0))
@@ -40,6 +38,11 @@ class FailedAttempts:
         while len(self._failed) >= MAX_ADDRESSES:
             del self._failed[next(iter(self._failed))]
         self._failed[network] = began, count + 1
+        if count >= self._per_minute:
+            raise TooManyRequests(
+                "Too many failed attempts to authenticate",
+                retry_after_s=max(1, math.ceil(began + WINDOW_S - now)),
+            )
 
 
 def _network(address: str) -> str:
@@ -47,4 +50,8 @@ def _network(address: str) -> str:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address
+    if parsed.version == 4:
+        return str(parsed)
+    if parsed.ipv4_mapped or any(parsed in network for network in TRANSLATED):
+        return str(ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF))
+    return str(ipaddress.IPv6Network((int(parsed), 64), strict=False))

@@ -60,6 +60,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         replicate = Replicate(
             to_replicate, str(settings.replicate_api_url), settings.replicate_api_token
         )
+        signing_keys = SigningKeys(http, settings.jwks_url, settings.supabase_jwks)
         await pool.open(wait=False)
         await legacy_pool.open(wait=False)
         try:
@@ -69,15 +70,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 legacy_pool=legacy_pool,
                 http=http,
                 supabase=supabase,
-                auth=Authenticator(
-                    settings, SigningKeys(http, settings.jwks_url, settings.supabase_jwks)
-                ),
+                auth=Authenticator(settings, signing_keys),
                 replicate=replicate,
                 models=ModelStore(replicate),
                 worker=NoWorker(),
                 expect=lambda _: None,
             )
         finally:
+            await signing_keys.close()
             await pool.close()
             await legacy_pool.close()
 

@@ -1,26 +1,43 @@
 """The project's public signing keys (JWKS), as Supabase Auth publishes them for ES256 and RS256."""
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from cryptography.exceptions import UnsupportedAlgorithm
+from jose import jwk
+from jose.backends.base import Key
+from jose.exceptions import JOSEError
 
 from functions._shared.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-Key = Mapping[str, Any]
-"""One JWK."""
-
 FRESH_S = 600.0
 """As long as Auth itself lets caches keep them."""
+IDLE_S = 2 * FRESH_S
+"""After so long without a question a request waits for the answer, or it would be the last that an old key lets in."""
 ASK_AGAIN_S = 30.0
 """At most this often, whatever key ids requests make up, and while Auth does not answer."""
 ANSWER_S = 5.0
 MAX_BYTES = 256 * 1024
+OF_TYPE = {"EC": ("ES256", ("x", "y")), "RSA": ("RS256", ("n", "e"))}
+"""Key type → the one algorithm it is used for here, and its parts."""
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """Equal to another of the same id and parts. ``verifier`` does the arithmetic."""
+
+    key_id: str
+    algorithm: str
+    parts: tuple[str, ...]
+    verifier: Key = field(compare=False, repr=False)
 
 
 class SigningKeys:
@@ -30,55 +47,113 @@ class SigningKeys:
         self._http = http
         self._url = url
         self._given = _by_id(given)
-        self._fetched: Mapping[str, Key] | None = None
+        self._fetched: Mapping[str, SigningKey] | None = None
         self._fetched_at = self._asked_at = float("-inf")
+        self._answers = True
+        """Whether the last question was answered."""
         self._asking = asyncio.Lock()
+        self._beside: asyncio.Task[None] | None = None
 
-    async def find(self, key_id: str) -> Key | None:
-        """The key, asked for if need be. Raises Unavailable while Auth has never answered."""
+    async def find(self, key_id: str) -> SigningKey | None:
+        """The key, asked for if need be. Raises Unavailable for one that Auth, which does not answer, may have made."""
         if key := self._given.get(key_id):
             return key
         if self._url is None:
             return None
-        if self._is_stale(key_id):
-            async with self._asking:  # one asks, the others wait for its answer
-                if self._is_stale(key_id):
-                    await self._fetch(self._url)
-        if self._fetched is None:
+        if key := (self._fetched or {}).get(key_id):
+            return key if await self.stands(key) else self._fetched_now(key_id)
+        await self._ask()
+        found = self._fetched_now(key_id)
+        if found is None and not self._answers:
             raise Unavailable("The signing keys cannot be fetched at the moment, please try again")
-        return self._fetched.get(key_id)
+        return found
 
-    def _is_stale(self, key_id: str) -> bool:
+    async def stands(self, key: SigningKey) -> bool:
+        """Whether a key that was found is still the project's. Old ones are asked for anew beside the request."""
+        if self._given.get(key.key_id) is key:
+            return True
         now = time.monotonic()
-        wanted = (
-            self._fetched is None or key_id not in self._fetched or now - self._fetched_at > FRESH_S
-        )
-        return wanted and now - self._asked_at > ASK_AGAIN_S
+        if now - self._fetched_at > FRESH_S and self._url is not None:
+            if now - self._asked_at > IDLE_S:
+                await self._ask()
+            elif self._may_ask() and (self._beside is None or self._beside.done()):
+                self._beside = asyncio.create_task(self._ask())
+        return self._fetched_now(key.key_id) is key
+
+    async def close(self) -> None:
+        if self._beside:
+            self._beside.cancel()
+            await asyncio.gather(self._beside, return_exceptions=True)
+
+    def _fetched_now(self, key_id: str) -> SigningKey | None:
+        return (self._fetched or {}).get(key_id)
+
+    def _may_ask(self) -> bool:
+        return time.monotonic() - self._asked_at > ASK_AGAIN_S
+
+    async def _ask(self) -> None:
+        if self._may_ask() or self._asking.locked():
+            async with self._asking:  # one asks, the others wait for its answer
+                if self._may_ask() and self._url is not None:
+                    await self._fetch(self._url)
 
     async def _fetch(self, url: str) -> None:
         """Replace the keys by those of ``url``; they stay where it does not answer with any."""
         self._asked_at = time.monotonic()
+        self._answers = False
         try:
-            response = await self._http.get(url, timeout=ANSWER_S)
-            response.raise_for_status()
-            if len(response.content) > MAX_BYTES:
-                raise ValueError("too large")
-            self._fetched = _by_id(response.json())
+            old, new = self._fetched or {}, _by_id(await self._jwks(url))
+            # A key that stays is the same object, so that to ask whether it stands is one look.
+            self._fetched = {
+                key_id: old[key_id] if old.get(key_id) == key else key
+                for key_id, key in new.items()
+            }
             self._fetched_at = self._asked_at
-        except (httpx.HTTPError, ValueError, RecursionError) as error:
+            self._answers = True
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
             log.warning("signing keys not fetched (%s)", type(error).__name__)
 
+    async def _jwks(self, url: str) -> Any:
+        asked = self._http.stream(
+            "GET", url, timeout=ANSWER_S, headers={"Accept-Encoding": "identity"}
+        )
+        body = bytearray()
+        async with asked as response:
+            response.raise_for_status()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > MAX_BYTES:
+                    raise ValueError("too large")
+        return json.loads(body)
 
-def _by_id(jwks: Any) -> dict[str, Key]:
-    """The public keys to verify with. Raises ValueError for what is no JWKS."""
-    keys = jwks.get("keys", []) if isinstance(jwks, Mapping) else None
-    if not isinstance(keys, list):
+
+def _by_id(jwks: Any) -> dict[str, SigningKey]:
+    """The public keys to verify with, others left out. Raises ValueError for what is no JWKS."""
+    listed = jwks.get("keys", []) if isinstance(jwks, Mapping) else None
+    if not isinstance(listed, list):
         raise ValueError("not a JWKS")
-    return {
-        key["kid"]: key
-        for key in keys
-        if isinstance(key, Mapping)
-        and isinstance(key.get("kid"), str)
-        and key.get("use", "sig") == "sig"
-        and key.get("kty") in {"EC", "RSA"}
-    }
+    keys = [_signing_key(one) for one in listed if isinstance(one, Mapping)]
+    return {key.key_id: key for key in keys if key}
+
+
+def _signing_key(one: Mapping[str, Any]) -> SigningKey | None:
+    """None for what is no public key of a kind we verify with, whatever it is instead."""
+    key_id, key_type = one.get("kid"), one.get("kty")
+    if not isinstance(key_id, str) or not isinstance(key_type, str) or key_type not in OF_TYPE:
+        return None
+    algorithm, names = OF_TYPE[key_type]
+    parts = tuple(one.get(name) for name in names)
+    if (
+        one.get("use", "sig") != "sig"
+        or one.get("alg", algorithm) != algorithm
+        or (key_type == "EC" and one.get("crv") != "P-256")
+        or not all(isinstance(part, str) for part in parts)  # bytes(7) would be seven of them
+    ):
+        return None
+    public = {"kty": key_type, "crv": "P-256", **dict(zip(names, parts, strict=True))}
+    try:
+        verifier = jwk.construct(public, algorithm)
+    except (JOSEError, ValueError, TypeError, OverflowError, UnsupportedAlgorithm):
+        log.warning("a signing key is not usable")
+        return None
+    return SigningKey(key_id, algorithm, tuple(map(str, parts)), verifier)

@@ -28,6 +28,8 @@ from functions.process_generation.settle import settle
 
 log = logging.getLogger(__name__)
 
+BAD_SIGNATURE = "UNAUTHORIZED_WEBHOOK_SIGNATURE"
+
 
 async def handle(request: Request) -> JSONResponse:
     """200 also for what is known already or still runs, so that the provider does not send it again."""
@@ -69,9 +71,9 @@ def _read(secret: str, body: bytes, headers: dict[str, str]) -> Prediction:
     try:
         prediction = Webhook(secret).verify(body, headers)
     except (WebhookVerificationError, ValueError):  # ValueError: what is no signature at all
-        raise Unauthorized("The webhook's signature is not valid") from None
+        raise Unauthorized("The webhook's signature is not valid", code=BAD_SIGNATURE) from None
     if not isinstance(prediction, dict) or not {"id", "status"} <= prediction.keys():
-        raise Unauthorized("The webhook's body is no prediction")
+        raise Unauthorized("The webhook's body is no prediction", code=BAD_SIGNATURE)
     return prediction
 
 

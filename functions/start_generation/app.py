@@ -28,7 +28,7 @@ async def start(request: Request) -> JSONResponse:
     """Queue a generation and wake the worker; answers with both ids. An array of prompts: with those of each."""
     resources = resources_of(request)
     user_id = await resources.auth.user(request)
-    body = await read_object(request)
+    body = await read_object(request, StartRequest)
     prompts = body.get("prompt")
     many = isinstance(prompts, list)
     requests = [

@@ -68,7 +68,7 @@ async def _streams(edge: Gateway, ids: list[str], seconds: float) -> tuple[float
     for generation_id in ids:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(
-            f"GET /functions/v1/start-generation/{generation_id}/events HTTP/1.1\r\nHost: x\r\n"
+            f"GET /functions/v1/start-generation/{generation_id}/events HTTP/1.1\r\nHost: localhost\r\n"
             f"apikey: {edge.anon_key}\r\n\r\n".encode()
         )
         opened.append((reader, writer))

@@ -43,7 +43,7 @@ def test_a_picture_from_start_to_end(edge: Edge, as_user, version):
     again = invoke(name, {"method": "DELETE"})["error"]
     assert (again["status"], again["body"]["code"]) == (409, "CONFLICT")
     nobody = as_user(edge, edge.user_token(exp=1), version)("start-generation", {"body": BODY})
-    assert nobody["error"]["body"]["error"] == "Invalid JWT"
+    assert nobody["error"]["body"]["error"] == "JWT expired"
 
 
 def test_the_blocking_function_answers_with_the_picture(edge: Edge, as_user):
@@ -72,7 +72,8 @@ def test_a_body_may_come_in_any_way_the_client_has(idle_edge: Edge, as_user, opt
     ("call", "status", "code", "text"),
     [
         ({"options": {"body": {}}}, 400, "INVALID_REQUEST", "Prompt is required; Model ID is required"),
-        ({"options": {}}, 400, "INVALID_REQUEST", "The request has no body"),
+        ({"options": {}}, 400, "INVALID_REQUEST",
+         "The request has no body: Prompt is required; Model ID is required"),
         ({"form": {"prompt": "x"}}, 400, "INVALID_REQUEST", "The body must be JSON, not multipart/form-data"),
         ({"options": {"method": "PUT", "body": BODY}}, 405, "METHOD_NOT_ALLOWED",
          "Method PUT is not allowed here"),
@@ -93,7 +94,7 @@ def test_a_bad_token_is_401(idle_edge: Edge, as_user):
     error = as_user(idle_edge, idle_edge.user_token(exp=1))("start-generation", {"body": BODY})[
         "error"
     ]
-    assert (error["status"], error["body"]["code"]) == (401, "UNAUTHORIZED_LEGACY_JWT")
+    assert (error["status"], error["body"]["code"]) == (401, "UNAUTHORIZED_JWT_EXPIRED")
 
 
 def test_without_a_session_the_clients_key_is_sent(start_edge, as_user):

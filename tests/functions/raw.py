@@ -15,7 +15,7 @@ def dial(edge: Edge) -> socket.socket:
 
 
 def head(method: str, path: str, *lines: str) -> bytes:
-    return "\r\n".join([f"{method} {path} HTTP/1.1", "host: x", *lines, "", ""]).encode()
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "host: localhost", *lines, "", ""]).encode()
 
 
 def until_closed(connection: socket.socket) -> bytes:

@@ -39,12 +39,10 @@ def requests(chance: random.Random) -> tuple[bytes, bytes]:
     for number in range(MAX_PIPELINED + 1):
         size = chance.choice([0, 3, 1000, 3001])
         if chance.random() < 0.5:
-            sent += f"POST /{number} HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n".encode()
+            sent += f"POST /{number} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {size}\r\n\r\n".encode()
             sent += b"G" * size  # what could be taken for a method
         else:
-            sent += (
-                f"POST /{number} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode()
-            )
+            sent += f"POST /{number} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n".encode()
             left = size
             while left:
                 part = min(left, chance.randint(1, 900))

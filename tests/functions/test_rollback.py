@@ -42,7 +42,7 @@ def test_a_client_that_hangs_up_finds_its_picture_later(edge: Edge, db, slow, sa
     target = urlsplit(edge.url)
     with socket.create_connection((target.hostname, target.port)) as client:
         client.sendall(
-            f"POST /functions/v1/generate-image HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+            f"POST /functions/v1/generate-image HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
             f"Authorization: Bearer {edge.user_token()}\r\n\r\n{body}".encode()
         )
         while not count(db, "image_generations where replicate_prediction_id is not null"):

@@ -36,14 +36,16 @@ def dial() -> Iterator[Connect]:
 
 def test_headers_without_an_end_are_not_read_on(idle_edge: Edge, dial: Connect):
     connection = dial(idle_edge)
-    connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\nx-long: " + b"a" * MAX_HEAD_BYTES)
+    connection.sendall(
+        b"GET /health HTTP/1.1\r\nhost: localhost\r\nx-long: " + b"a" * MAX_HEAD_BYTES
+    )
     status, code, head = refusal(until_closed(connection))
     assert (status, code) == (431, "HEADERS_TOO_LARGE")
     assert b"access-control-allow-origin: *" in head
     assert idle_edge.client.get(f"{idle_edge.url}/health").status_code == 200
 
 
-@pytest.mark.parametrize("said", [b"", b"G", b"GET /health HTTP/1.1\r\nhost: x\r\n"])
+@pytest.mark.parametrize("said", [b"", b"G", b"GET /health HTTP/1.1\r\nhost: localhost\r\n"])
 def test_who_does_not_come_to_the_point_is_hung_up_on(
     idle_edge: Edge, dial: Connect, monkeypatch, said
 ):
@@ -59,7 +61,7 @@ def test_the_second_head_of_a_connection_is_bounded_too(
 ):
     monkeypatch.setattr("functions.server.HEAD_S", 0.1)
     connection = dial(idle_edge)
-    connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+    connection.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
     assert b" 200 " in connection.recv(65536)
     connection.sendall(b"GET /hea")
     assert b" 408 " in until_closed(connection)
@@ -69,7 +71,7 @@ def test_the_body_of_a_refused_request_may_come_all_the_same(idle_edge: Edge, di
     """Clients send it before they read, and lose the answer where they are hung up on."""
     size = 40 * MAX_HEAD_BYTES
     head = (
-        "POST /functions/v1/start-generation HTTP/1.1\r\nhost: x\r\n"
+        "POST /functions/v1/start-generation HTTP/1.1\r\nhost: localhost\r\n"
         f"authorization: Bearer {idle_edge.user_token()}\r\ncontent-length: {size}\r\n\r\n"
     )
     connection = dial(idle_edge)
@@ -81,7 +83,7 @@ def test_the_body_of_a_refused_request_may_come_all_the_same(idle_edge: Edge, di
 def test_a_body_that_does_not_come_is_408(idle_edge: Edge, dial: Connect, monkeypatch):
     monkeypatch.setattr("functions._shared.bodies.BODY_S", 0.1)
     head = (
-        "POST /functions/v1/start-generation HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+        "POST /functions/v1/start-generation HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
         f"authorization: Bearer {idle_edge.user_token()}\r\ncontent-length: 100\r\n\r\n"
     )
     connection = dial(idle_edge)
@@ -105,7 +107,7 @@ def test_a_client_that_waits_ten_minutes_is_not_cut(start_edge, dial: Connect, m
         while not (predictions := [*slow.state.sandbox.predictions.values()]):
             assert not waiting.done()
         idle = dial(edge)
-        idle.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+        idle.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
         until_closed(idle)  # the keep-alive time
         until_closed(dial(edge))  # the head's
         assert not waiting.done()

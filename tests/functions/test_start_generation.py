@@ -52,7 +52,7 @@ def test_json_counts_whatever_its_content_type_says(idle_edge: Edge, content_typ
         pytest.param("null", 400, "must be a JSON object", id="null"),
         pytest.param("[" * 200_000, 400, "not valid JSON", id="nested too deep"),
         pytest.param('{"prompt": NaN}', 400, "not valid JSON", id="NaN"),
-        pytest.param("", 400, "The request has no body", id="no body"),
+        pytest.param("", 400, "The request has no body: Prompt is required", id="no body"),
         pytest.param("{}", 400, "Prompt is required; Model ID is required", id="an empty object"),
         pytest.param("x" * (1024 * 1024 + 1), 413, "1024 KiB", id="over 1 MiB"),
     ],

@@ -61,7 +61,7 @@ def test_it_serves_on_a_unix_socket(environ, tmp_path):
                     break
             assert process.poll() is None
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
-            answer = client.get("http://edge/health")
+            answer = client.get("http://localhost/health")
         assert answer.json() == {"status": "ok"}
         assert "server" not in answer.headers
         process.send_signal(signal.SIGTERM)

@@ -370,7 +370,7 @@ def test_a_client_that_hangs_up_in_its_upload_leaves_no_error(edge: Edge, projec
     target = httpx.URL(edge.url)
     with socket.create_connection((target.host, target.port)) as client:
         client.sendall(
-            b"POST /storage/v1/object/b/p HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\nhalf"
+            b"POST /storage/v1/object/b/p HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999\r\n\r\nhalf"
         )
     assert project.cut.wait(30)
     assert edge.client.get(f"{edge.url}/rest/v1/rows").status_code == 200

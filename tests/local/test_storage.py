@@ -119,7 +119,7 @@ def test_names_do_not_leave_the_bucket(idle_edge, tmp_path, path):
     for method, base in (("GET", "object/public"), ("POST", "object")):
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(
-                f"{method} /storage/v1/{base}/{BUCKET}/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                f"{method} /storage/v1/{base}/{BUCKET}/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
                 f"Authorization: Bearer {idle_edge.service_role_key}\r\nContent-Length: 1\r\n\r\nx".encode(
                     "latin-1"
                 )

@@ -1,0 +1,188 @@
+"""What a setting's text may be, and how a bad one is told: in a sentence that names it and shows nothing of it.
+
+A value comes from a file, a secret store or docker's ``--env-file``, which leave a newline behind it or quotes around.
+Blanks around are taken off; what is in the middle, and would fail as something else after a picture is paid for, is
+refused at start.
+"""
+
+import ipaddress
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import BeforeValidator, Field, Json, SecretStr, ValidationError
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+SERVABLE = frozenset({"storage"})
+"""What SERVE may name."""
+
+LOOPBACK: tuple[Network, ...] = (
+    ipaddress.ip_network("127.0.0.0/8"),
+    ipaddress.ip_network("::1/128"),
+)
+
+QUOTES = ("''", '""', "``", "‘’", "“”", "„“", "«»")
+UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode's categories: control, format (a byte order mark, zero width), surrogate, line and paragraph separator."""
+LAYOUT = frozenset("\n\r\t")
+VISIBLE = re.compile(r"[!-~]*")
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::\d{1,5})?")
+HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+NO_ROLES = frozenset(
+    {"anon", "service_role", "postgres", "authenticator", "dashboard_user", "pgbouncer"}
+    | {"root", "public", "none"}
+)
+"""No roles of users, whatever a token says."""
+OF_THE_SERVER = ("pg_", "supabase_", "rds", "cloudsql", "azure_")
+"""Roles whose names begin so are the server's own."""
+
+
+def given(environ: Mapping[str, str]) -> dict[str, str]:
+    """What is set to anything: an empty variable, or one of blanks, counts as absent."""
+    return {name: value.strip() for name, value in environ.items() if value.strip()}
+
+
+def plain(value: object, *, lines: bool) -> object:
+    """A text without what nobody sees; ``lines``: it may have several. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    value = value.strip()
+    if len(value) > 1 and value[0] + value[-1] in QUOTES:
+        raise ValueError("must not have quotes around it")
+    for character in value:
+        if unicodedata.category(character) in UNSEEN and not (lines and character in LAYOUT):
+            raise ValueError("must not have a line break or another invisible character in it")
+    return value
+
+
+def _credential(value: object) -> object:
+    value = plain(value, lines=False)
+    if isinstance(value, str) and not VISIBLE.fullmatch(value):
+        raise ValueError(
+            "must have no blanks in it, and no letters beyond ASCII: headers take none"
+        )
+    return value
+
+
+def _words(value: object) -> object:
+    return frozenset(_split(value)) if isinstance(value, str) else value
+
+
+def _roles(value: object) -> object:
+    roles = _words(value)
+    if isinstance(roles, frozenset):
+        for role in roles:
+            name = role.lower()
+            if name in NO_ROLES or name.startswith(OF_THE_SERVER):
+                raise ValueError(f"must not name {role[:63]}, which is no role of users")
+    return roles
+
+
+def _services(value: object) -> object:
+    services = _words(value)
+    if isinstance(services, frozenset) and not services <= SERVABLE:
+        raise ValueError(f"may name {', '.join(sorted(SERVABLE))} and nothing else")
+    return services
+
+
+def _networks(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        networks = tuple(ipaddress.ip_network(word, strict=False) for word in sorted(_split(value)))
+    except ValueError:
+        raise ValueError("must be networks or addresses, such as 10.0.0.0/8 ::1") from None
+    if any(network.prefixlen == 0 for network in networks):
+        # Then the whole of X-Forwarded-For would be trusted, whose beginning anybody writes.
+        raise ValueError("must name your proxies' networks, not the whole internet")
+    return networks
+
+
+def _origins(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    origins = frozenset(_as_browsers_say_it(word) for word in _split(value))
+    if origins == {"*"}:
+        return origins
+    for origin in origins:
+        if not ORIGIN.fullmatch(origin):
+            raise ValueError("must be *, or origins such as https://app.example.com")
+    return origins
+
+
+def _as_browsers_say_it(origin: str) -> str:
+    origin = origin.lower().removesuffix("/")
+    scheme, _, _ = origin.partition("://")
+    return origin.removesuffix({"http": ":80", "https": ":443"}.get(scheme, "/"))
+
+
+def _split(value: str) -> set[str]:
+    return set(value.replace(",", " ").split())
+
+
+def _host_name(value: object) -> object:
+    if isinstance(value, str) and not HOST_NAME.fullmatch(value):
+        raise ValueError("must be a host name alone, such as functions.example.com")
+    return value
+
+
+def postgres_address(secret: SecretStr | None) -> SecretStr | None:
+    try:
+        if secret:
+            conninfo_to_dict(secret.get_secret_value())
+    except psycopg.ProgrammingError:
+        raise ValueError("must be such as postgresql://user:password@host:5432/database") from None
+    return secret
+
+
+Words = Annotated[frozenset[str], BeforeValidator(_words)]
+Services = Annotated[frozenset[str], BeforeValidator(_services)]
+Roles = Annotated[frozenset[str], BeforeValidator(_roles)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(_networks)]
+Origins = Annotated[frozenset[str], BeforeValidator(_origins)]
+HostName = Annotated[str, BeforeValidator(_host_name)]
+Credential = Annotated[SecretStr, BeforeValidator(_credential)]
+"""What travels in a header."""
+Keys = Annotated[Json[dict[str, Credential]], Field(default_factory=dict)]
+
+_MUST_BE: Mapping[str, str] = {
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a number",
+    "bool_parsing": "must be true or false",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "literal_error": "must be {expected}",
+    "url_parsing": "must be an address such as https://project.example.com",
+    "url_scheme": "must be an address that begins with https:// or http://",
+    "url_too_long": "must be a shorter address",
+    "json_invalid": "must be JSON",
+    "dict_type": "must be a JSON object",
+    "string_type": "must be a JSON object of texts",
+    "value_error": "{error}",
+}
+"""Pydantic's kinds of error, in words for who has never heard of it."""
+
+
+def in_words(error: ValidationError) -> str:
+    """Each setting at fault and what it should be, in one line."""
+    problems = error.errors(include_url=False, include_input=False)
+    return f"{'; '.join(map(_one, problems))} (.env.example lists them all)"
+
+
+def _one(problem: Any) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    if problem["type"] == "missing":
+        return f"{name} is not set"
+    context = {key: str(value) for key, value in problem.get("ctx", {}).items()}
+    if "expected" in context:
+        context["expected"] = context["expected"].replace("'", "")
+    words = _MUST_BE.get(problem["type"], problem["msg"]).format_map(context)
+    return f"{name} {words}".strip()
