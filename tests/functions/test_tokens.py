@@ -320,7 +320,6 @@ RSA = public("RS256", "odd")
         *({**RSA, "e": e} for e in (65537, None, "", "AA")),
         {**ES, "use": "enc"},
     ],
-    ids=repr,
 )
 def test_a_key_that_is_none_is_left_out(odd):
     keys = signing_keys._by_id({"keys": [odd, public("ES256", "good")]})
