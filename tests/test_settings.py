@@ -276,7 +276,7 @@ def test_the_secret_may_be_absent_where_there_are_signing_keys():
         "SUPABASE_SERVICE_ROLE_KEY": "sb_secret_0123456789",
     }
     assert Settings.from_env(project).supabase_jwt_secret is None
-    alone = {**project, "LOCAL_STACK": "true"}
+    alone = {**project, "SERVE": "storage"}
     for keys in (
         {},
         {"SUPABASE_JWKS": '{"keys": []}'},

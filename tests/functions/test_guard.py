@@ -55,7 +55,7 @@ def test_a_right_credential_passes_whatever_its_address_did(guarded: Edge):
 
 
 def test_the_process_stores_its_pictures_whatever_its_address_did(guarded: Edge):
-    """With LOCAL_STACK it uploads to itself, from the address of everybody on the machine."""
+    """With SERVE=storage it uploads to itself, from the address of everybody on the machine."""
     token = user_token(OWN)
     with ThreadPoolExecutor(1) as others:
         bad = others.submit(lambda: [status(guarded, f"sb_secret_{n}") for n in range(50)])

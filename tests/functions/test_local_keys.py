@@ -70,7 +70,7 @@ def test_the_functions_own_name_is_one_of_ours(start_edge):
 
 
 def test_with_keys_of_ones_own_any_name_will_do(start_edge):
-    edge = start_edge(SUPABASE_JWT_SECRET=OWN)
+    edge = start_edge(SUPABASE_JWT_SECRET=OWN, ALLOW_ANON="true")
     assert ask(edge, Host="edge.example", X_Forwarded_For="203.0.113.7").status_code == 200
 
 
@@ -231,5 +231,6 @@ def signed(role: str, secret: str) -> str:
 )
 def test_one_key_that_everybody_knows_is_enough(changed, known):
     """A secret of one's own closes nothing while a public key still opens it."""
-    values = local_environment({"SUPABASE_JWT_SECRET": OWN}) | changed
+    own = {"SUPABASE_JWT_SECRET": OWN, "ALLOW_ANON": "true"}
+    values = local_environment(own) | changed
     assert Settings.from_env(values).uses_local_keys is known

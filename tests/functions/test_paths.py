@@ -63,7 +63,9 @@ def project() -> Iterator[Project]:
         yield project
 
 
-def ask(edge: Edge, target: str, host: str = "x", *, websocket: bool = False) -> tuple[int, bytes]:
+def ask(
+    edge: Edge, target: str, host: str = "localhost", *, websocket: bool = False
+) -> tuple[int, bytes]:
     lines = ["connection: close"]
     if websocket:
         lines = [

@@ -357,7 +357,7 @@ def test_without_a_secret_tokens_signed_with_one_are_refused(start_edge, auth: A
         SUPABASE_ANON_KEY="",
         SUPABASE_PUBLISHABLE_KEYS="",
         SUPABASE_SECRET_KEYS="",
-        LOCAL_STACK="true",
+        SERVE="storage",
     )
     for secret in (LOCAL_JWT_SECRET, "", "None"):
         answer = edge.post("start-generation", BODY, jwt.encode(CLAIMS, secret or "x", "HS256"))
