@@ -11,7 +11,7 @@ from standardwebhooks.webhooks import Webhook
 
 from functions._local.defaults import WEBHOOK_SECRET
 from functions.process_jobs.jobs.send_webhook import _target
-from tests.conftest import Edge
+from tests.conftest import Edge, user_token
 
 BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
 
@@ -32,6 +32,7 @@ def receiver() -> Iterator[Receiver]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             found.heard.append((headers, self.rfile.read(length)))
             self.send_response(found.answers.pop(0) if found.answers else 204)
+            self.send_header("location", "https://xn--/")
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -117,10 +118,41 @@ def test_what_is_no_address_is_refused(idle_edge: Edge, url):
         "https://a:b@example.com/",
     ],
 )
-async def test_outside_one_machine_only_public_https(url):
+async def test_with_keys_of_our_own_only_public_https(url):
     class Resources:
         class settings:
-            local_stack = False
+            uses_local_keys = False
 
     with pytest.raises(Exception, match=r"https|public|plain"):
         await _target(url, Resources)
+
+
+OWN_KEYS = {
+    "SUPABASE_JWT_SECRET": "a-secret-of-my-own-of-at-least-32-characters",
+    "WEBHOOK_SECRET": WEBHOOK_SECRET,
+}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/hook",
+        "http://127.0.0.1:9/internal",
+        "https://127.0.0.1/",
+        "https://[fec0::1]/",
+        "https://2130706433/",
+        "https://localhost/",
+        "https://api.localhost./",
+    ],
+)
+def test_with_keys_of_our_own_it_is_refused_at_once(start_edge, db, url):
+    """LOCAL_STACK, which is prescribed where there is no Supabase, is no reason to call what is inside."""
+    edge = start_edge(LOCAL_STACK="true", **OWN_KEYS)
+    answer = edge.post(
+        "start-generation",
+        {**BODY, "webhook_url": url},
+        user_token(OWN_KEYS["SUPABASE_JWT_SECRET"]),
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
+    assert answer.json()["error"].startswith("webhook_url: ")
+    assert db.execute("select count(*) as n from image_generations").fetchone() == {"n": 0}
