@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from functions._shared.addresses import parse
 from functions._shared.errors import InvalidRequest
+from functions._shared.sources import REFERENCE
 
 MAX_PROMPT_CHARACTERS = 10_000
 MAX_OUTPUTS = 16
@@ -123,6 +124,19 @@ class StartRequest(GenerationRequest):
             Field(pattern=r"^https?://", max_length=2000),
             AfterValidator(_address),
             _shown(rf"^{_HTTPS}$"),
+        ]
+        | None
+    ) = None
+
+
+class QueuedRequest(GenerationRequest):
+    """A job's: its source picture may be one that is kept (``sources.py``)."""
+
+    source_image_url: (
+        Annotated[
+            Text,
+            Field(pattern=rf"^(https?://|data:image/|{REFERENCE}[0-9a-f]{{64}}$)"),
+            AfterValidator(_address),
         ]
         | None
     ) = None

@@ -1,7 +1,6 @@
 """A request → what is sent to the provider: the model found, its input built, the source picture brought along."""
 
 import base64
-import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from functions._shared.picture_formats import CONTENT_TYPES
 from functions._shared.picture_headers import Broken
 from functions._shared.replicate import NotCreated
 from functions._shared.resources import Resources
+from functions._shared.sources import is_reference, kept_source, reference_to
 from functions.process_generation.inputs import build_input, output_format_of
 from functions.process_generation.source_picture import made_right
 
@@ -79,7 +79,7 @@ async def _prepare(request: GenerationRequest, resources: Resources, pool: Pool)
     url = request.source_image_url
     sent = built.input
     if url is not None and any(value in (url, [url]) for value in sent.values()):
-        picture = await _bring(resources, url)
+        picture = await _bring(resources, await kept_source(pool, url))
         sent = {
             key: picture if value == url else [picture] if value == [url] else value
             for key, value in sent.items()
@@ -98,8 +98,8 @@ def _told(value: Any) -> Any:
     """A value as it is written down: a picture inside the request by its digest."""
     if isinstance(value, list):
         return [_told(part) for part in value]
-    if isinstance(value, str) and value.startswith("data:"):
-        return f"data:,sha256-{hashlib.sha256(value.encode()).hexdigest()}"
+    if isinstance(value, str) and value.startswith("data:") and not is_reference(value):
+        return reference_to(value)
     return value
 
 
