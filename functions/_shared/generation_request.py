@@ -17,13 +17,14 @@ MAX_SIDE_PX = 4096
 """The longest side any model in the catalogue draws (seedream-4)."""
 
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-
-
 def _storable(text: str) -> str:
     # PostgreSQL stores neither in text or jsonb; JSON can spell both. No loop of ours: a picture inside a request has a
     # million characters, and each of its prompts comes with it.
-    if _UNSTORABLE.search(text):
+    try:
+        storable = "\x00" not in text and text.encode()
+    except UnicodeEncodeError:
+        storable = False
+    if storable is False:
         raise PydanticCustomError("unstorable", "must not contain NUL or unpaired surrogates")
     return text
 

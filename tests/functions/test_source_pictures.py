@@ -287,6 +287,11 @@ async def test_a_large_one_is_made_right_alone(monkeypatch):
     assert most[0] == 1
 
 
+def test_what_a_raster_took_is_given_back():
+    """glibc maps what is larger than 32 MiB for itself, and gives that back at once."""
+    assert Image.core.get_block_size() > 32 << 20
+
+
 async def test_another_event_loop_may_use_it_too():
     data = encoded(QUARTERS, "JPEG", exif=TURNED)
     here = await made_right(data, MOST)
