@@ -115,13 +115,22 @@ begin
         and not exists (select from public.job_queue where job_queue.id = predictions.job_id);
     delete from public.idempotency_keys
     where idempotency_keys.created_at < clock_timestamp() - interval '24 hours';
+    -- What has failed may be redriven. The hour is for a request that has kept its picture and not yet its job: longer
+    -- than any transaction of ours, whose job this statement could not see.
+    delete from public.source_images
+    where source_images.kept_at < clock_timestamp() - interval '1 hour'
+        and not exists (
+            select from public.job_queue
+            where job_queue.status <> 'completed'
+                and job_queue.payload ->> 'source_image_url' = source_images.reference
+        );
     return v_count;
 end;
 $$;
 
 comment on function public.purge_jobs(interval, text[]) is
-'Delete jobs that ended longer ago than p_older_than, with their predictions, and old idempotency keys; how many jobs.
-Failed ones are kept unless p_statuses names them.';
+'Delete jobs that ended longer ago than p_older_than, with their predictions, old idempotency keys, and source pictures
+that no job can need any more; how many jobs. Failed ones are kept unless p_statuses names them.';
 
 revoke execute on function public.cancel_job(uuid, text) from public, anon, authenticated;
 grant execute on function public.cancel_job(uuid, text) to service_role;

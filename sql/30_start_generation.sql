@@ -49,6 +49,11 @@ begin
     )
     returning image_generations.id into generation_id;
 
+    if p_request ->> 'source_image_url' like 'data:image/%' then -- whoever called could send it once, and has not
+        p_request := p_request
+            || jsonb_build_object('source_image_url', public.keep_source_image(p_request ->> 'source_image_url'));
+    end if;
+
     -- Steps and guidance stay out unless asked for: a model's own defaults make better pictures than ours.
     -- The size does where the model takes none as it is, or a source image is to give it.
     job_id := public.enqueue_job(
@@ -61,7 +66,8 @@ end;
 $$;
 
 comment on function public.start_generation(uuid, jsonb) is
-'Insert a queued generation and its generate-image job for a user; p_request is start-generation''s checked body.';
+'Insert a queued generation and its generate-image job for a user; p_request is start-generation''s checked body. A
+source picture inside it is stored once, and the job''s payload refers to it.';
 
 create or replace function public.start_generations(p_user_ids uuid[], p_requests jsonb[])
 returns table (generation_id uuid, job_id uuid)

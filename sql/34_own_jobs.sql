@@ -149,6 +149,10 @@ begin
             errcode = 'PT409', message = format('The generation is %s already', v_generation.status);
     end if;
     perform public.check_quota(v_user_id, v_generation_id);
+    if v_request ->> 'source_image_url' like 'data:image/%' then -- as start_generation
+        v_request := v_request
+            || jsonb_build_object('source_image_url', public.keep_source_image(v_request ->> 'source_image_url'));
+    end if;
     update public.image_generations set status = 'queued', updated_at = clock_timestamp()
     where image_generations.id = v_generation_id and image_generations.status = 'pending';
     return public.enqueue_job(

@@ -114,7 +114,7 @@ begin
         where pg_policies.schemaname = 'public' and pg_policies.roles && '{public, anon, authenticated}'
             and pg_policies.tablename in (
                 'image_generations', 'images', 'models', 'job_queue', 'paused_queues', 'cron_ticks', 'predictions',
-                'provider_limits', 'user_quotas', 'quota_uses', 'idempotency_keys', 'edge_secrets'
+                'provider_limits', 'user_quotas', 'quota_uses', 'idempotency_keys', 'edge_secrets', 'source_images'
             )
             and pg_policies.policyname not in (
                 'image_generations_select_own', 'image_generations_insert_own', 'images_select_own',

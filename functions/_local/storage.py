@@ -23,7 +23,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive
 
 from functions._shared.function_app import function_app
-from functions._shared.pictures import CONTENT_TYPES
+from functions._shared.picture_formats import CONTENT_TYPES
 from functions._shared.resources import resources_of
 
 MAX_FILE_BYTES = 50 * 1024 * 1024

@@ -7,6 +7,10 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from functions._shared.addresses import parse
+from functions._shared.errors import InvalidRequest
+from functions._shared.sources import REFERENCE
+
 MAX_PROMPT_CHARACTERS = 10_000
 MAX_OUTPUTS = 16
 MAX_SIDE_PX = 4096
@@ -14,8 +18,13 @@ MAX_SIDE_PX = 4096
 
 
 def _storable(text: str) -> str:
-    # PostgreSQL stores neither in text or jsonb; JSON can spell both.
-    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    # PostgreSQL stores neither in text or jsonb; JSON can spell both. No loop of ours: a picture inside a request has a
+    # million characters, and each of its prompts comes with it.
+    try:
+        storable = "\x00" not in text and text.encode()
+    except UnicodeEncodeError:
+        storable = False
+    if storable is False:
         raise PydanticCustomError("unstorable", "must not contain NUL or unpaired surrogates")
     return text
 
@@ -41,6 +50,17 @@ def _ratio(text: str) -> str:
     return text
 
 
+def _address(text: str) -> str:
+    """Refuse an address that cannot be asked, whoever asks: https://xn--/, a port or a host that there cannot be."""
+    if not text.startswith("data:"):
+        try:
+            parse(text)
+        except InvalidRequest as refused:
+            why = str(refused).removeprefix("The address").strip()
+            raise PydanticCustomError("address", "{why}", {"why": why}) from None
+    return text
+
+
 def _shown(pattern: str) -> Any:
     """What a validator of ours asks for, for readers of the JSON Schema."""
     return Field(json_schema_extra={"pattern": pattern})
@@ -49,6 +69,8 @@ def _shown(pattern: str) -> Any:
 Text = Annotated[str, AfterValidator(_storable), _shown(r"^[^\x00]*$")]
 Filled = Annotated[Text, AfterValidator(_not_blank), _shown(r"^[^\x00]*[^\s\x00][^\x00]*$")]
 WHOLE = BeforeValidator(_whole)
+_HOST = r"https://([A-Za-z0-9_][A-Za-z0-9_-]{0,61}\.){1,8}[A-Za-z][A-Za-z0-9_-]{0,61}"
+_HTTPS = _HOST + r"(:[1-9][0-9]{0,3})?([/?#][!-~]*)?"
 Side = Annotated[int, Field(ge=64, le=MAX_SIDE_PX), WHOLE]
 
 
@@ -80,7 +102,8 @@ class GenerationRequest(BaseModel):
         Annotated[
             Text,
             Field(pattern=r"^(https?://|data:image/)"),
-            _shown(r"^(https?://|data:image/)[^\x00]*$"),
+            AfterValidator(_address),
+            _shown(rf"^({_HTTPS}|data:image/[^\x00]*)$"),
         ]
         | None
     ) = None
@@ -98,7 +121,23 @@ class StartRequest(GenerationRequest):
 
     webhook_url: (
         Annotated[
-            Text, Field(pattern=r"^https?://", max_length=2000), _shown(r"^https?://[^\x00]*$")
+            Text,
+            Field(pattern=r"^https?://", max_length=2000),
+            AfterValidator(_address),
+            _shown(rf"^{_HTTPS}$"),
+        ]
+        | None
+    ) = None
+
+
+class QueuedRequest(GenerationRequest):
+    """A job's: its source picture may be one that is kept (``sources.py``)."""
+
+    source_image_url: (
+        Annotated[
+            Text,
+            Field(pattern=rf"^(https?://|data:image/|{REFERENCE}[0-9a-f]{{64}}$)"),
+            AfterValidator(_address),
         ]
         | None
     ) = None

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,31 +9,18 @@ from urllib.parse import quote
 from uuid import UUID
 
 import httpx
-from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from storage3.exceptions import StorageApiError
 
 from functions._shared.errors import GenerationFailed
 from functions._shared.fetch import fetch_output
+from functions._shared.picture_formats import CONTENT_TYPES, format_of
+from functions._shared.picture_headers import Broken, read_header
 from functions._shared.resources import Resources
-
-CONTENT_TYPES = {
-    "webp": "image/webp",
-    "png": "image/png",
-    "jpeg": "image/jpeg",
-    "svg": "image/svg+xml",
-}
-# By their classes: Pillow would look through all its plugins while the first picture waits.
-RASTERS = {
-    "WEBP": WebPImagePlugin.WebPImageFile,
-    "PNG": PngImagePlugin.PngImageFile,
-    "JPEG": JpegImagePlugin.JpegImageFile,
-}
-_SVG = re.compile(rb"^\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*|<!DOCTYPE[^>]*>\s*)*<svg[\s>]", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """``format`` is webp, png, jpeg or svg; sizes are pixels, None where the file (an SVG) names none."""
+    """``format`` is webp, png, jpeg or svg; sizes are pixels as shown, None where the file (an SVG) names none."""
 
     data: bytes
     format: str
@@ -43,14 +29,23 @@ class Picture:
 
 
 def inspect(data: bytes) -> Picture:
-    """Tell format and size from the bytes, never from an address or a header. Raises GenerationFailed."""
-    if _SVG.match(data.removeprefix(b"\xef\xbb\xbf")):
+    """Tell format and size from the bytes, never from an address or a header; nothing is decoded, however large it is.
+
+    Raises GenerationFailed, which is worth another attempt where the file may only have been cut.
+    """
+    picture_format = format_of(data)
+    if picture_format == "svg":
         return Picture(data, "svg", None, None)
+    if picture_format and picture_format not in CONTENT_TYPES:
+        raise GenerationFailed(
+            f"{picture_format} is not supported: webp, png, jpeg and svg pictures are stored",
+            retry=False,
+        )
     try:
-        with Image.open(io.BytesIO(data), formats=tuple(RASTERS)) as image:
-            image.load()  # a truncated file opens well and fails here
-            return Picture(data, str(image.format).lower(), *image.size)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        if not picture_format:
+            raise Broken("it is no picture")
+        return Picture(data, picture_format, *read_header(data, picture_format).shown)
+    except Broken:
         raise GenerationFailed("the file is not a whole webp, png, jpeg or svg picture") from None
 
 

@@ -108,6 +108,8 @@ class Settings(BaseModel):
     worker_concurrency: PositiveInt = 64
     """Jobs in flight in this process."""
     job_timeout_ms: PositiveInt = 600_000
+    max_source_pixels: PositiveInt = 64_000_000
+    """Of a source picture, by its own header; a raster takes 4 bytes a pixel, several times over."""
     allow_anon: bool = False
     """Whether the anon key acts as a demo user who may call everything."""
     no_verify_jwt: Words = frozenset()

@@ -1,21 +1,22 @@
 """A request → what is sent to the provider: the model found, its input built, the source picture brought along."""
 
-import asyncio
 import base64
-import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from functions._shared.database import Pool
-from functions._shared.errors import GenerationFailed
+from functions._shared.errors import GenerationFailed, InvalidRequest
 from functions._shared.fetch import fetch_source
 from functions._shared.generation_request import GenerationRequest
 from functions._shared.image_models.catalog import ImageModel
-from functions._shared.pictures import CONTENT_TYPES, inspect
+from functions._shared.picture_formats import CONTENT_TYPES
+from functions._shared.picture_headers import Broken
 from functions._shared.replicate import NotCreated
 from functions._shared.resources import Resources
+from functions._shared.sources import is_reference, kept_source, reference_to
 from functions.process_generation.inputs import build_input, output_format_of
+from functions.process_generation.source_picture import made_right
 
 T = TypeVar("T")
 
@@ -78,7 +79,7 @@ async def _prepare(request: GenerationRequest, resources: Resources, pool: Pool)
     url = request.source_image_url
     sent = built.input
     if url is not None and any(value in (url, [url]) for value in sent.values()):
-        picture = await _bring(resources, url)
+        picture = await _bring(resources, await kept_source(pool, url))
         sent = {
             key: picture if value == url else [picture] if value == [url] else value
             for key, value in sent.items()
@@ -97,15 +98,22 @@ def _told(value: Any) -> Any:
     """A value as it is written down: a picture inside the request by its digest."""
     if isinstance(value, list):
         return [_told(part) for part in value]
-    if isinstance(value, str) and value.startswith("data:"):
-        return f"data:,sha256-{hashlib.sha256(value.encode()).hexdigest()}"
+    if isinstance(value, str) and value.startswith("data:") and not is_reference(value):
+        return reference_to(value)
     return value
 
 
 async def _bring(resources: Resources, url: str) -> str:
     """The source picture as the provider can read it: a data URI, or the address of an uploaded file."""
-    picture = await asyncio.to_thread(inspect, await fetch_source(resources, url))
-    content_type = CONTENT_TYPES[picture.format]
-    if len(picture.data) <= LARGEST_DATA_URI_BYTES:
-        return f"data:{content_type};base64,{base64.b64encode(picture.data).decode()}"
-    return await resources.replicate.upload(picture.data, f"source.{picture.format}", content_type)
+    fetched = await fetch_source(resources, url)
+    try:
+        data, picture_format = await made_right(fetched, resources.settings.max_source_pixels)
+    except Broken as error:
+        text = f"source_image_url: the file is not a whole JPEG, PNG or WebP picture: {error}"
+        if url.startswith("data:"):
+            raise InvalidRequest(text) from None
+        raise GenerationFailed(text) from None  # it may be there whole a moment later
+    content_type = CONTENT_TYPES[picture_format]
+    if len(data) <= LARGEST_DATA_URI_BYTES:
+        return f"data:{content_type};base64,{base64.b64encode(data).decode()}"
+    return await resources.replicate.upload(data, f"source.{picture_format}", content_type)

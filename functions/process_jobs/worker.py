@@ -55,6 +55,8 @@ class Worker:
         self._loops: list[asyncio.Task[None]] = []
         self._more = False
         """Whether the last claim took all it could: then a free slot is a reason to look."""
+        self._most = self._settings.worker_concurrency
+        """How many one claim asks for: half as many after one that was cut, twice as many after an answer."""
         self.draining = False
         self.queue_up = True
         """Whether the last claim or renewal was answered."""
@@ -125,9 +127,9 @@ class Worker:
         while not self.draining:
             woken = self._woken.is_set()
             self._woken.clear()
-            free = self._free
-            claimed = await self._try_claim(free) if free > 0 else 0
-            self._more = claimed == free
+            asked = min(self._free, self._most)
+            claimed = await self._try_claim(asked) if asked > 0 else 0
+            self._more = claimed == asked
             pause_s = LOOK_AGAIN_S if woken or claimed else pause_s * 2
             most_s = POLL_S if self._hinted() else POLL_UNHINTED_S
             try:
@@ -145,8 +147,13 @@ class Worker:
         except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
             # Any error of the database, a missing table too: whatever it is, it may be mended while we look on.
             self._note_queue(up=False, detail=type(error).__name__)
+            if isinstance(error, psycopg.OperationalError):
+                self._most = max(
+                    1, limit // 2
+                )  # perhaps more than comes through the line before it counts as dead
             return 0
         self._note_queue(up=True)
+        self._most = min(self._most * 2, self._settings.worker_concurrency)
         self._start(jobs)
         return len(jobs)
 

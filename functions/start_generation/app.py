@@ -10,13 +10,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from functions._shared.addresses import webhook_address
 from functions._shared.bodies import read_object, validate
 from functions._shared.database import refused
 from functions._shared.errors import InvalidRequest, NotFound
+from functions._shared.fetch import check_source_address
 from functions._shared.function_app import function_app
 from functions._shared.generation_request import StartRequest
 from functions._shared.generations import find_generation
-from functions._shared.resources import Resources, resources_of
+from functions._shared.resources import resources_of
+from functions._shared.settings import Settings
 from functions.start_generation.events import events
 from functions.start_generation.starts import Starts
 
@@ -34,7 +37,7 @@ async def start(request: Request) -> JSONResponse:
     requests = [
         validate(StartRequest, {**body, "prompt": prompt}) for prompt in _prompts(prompts, many)
     ]
-    _check_webhook(requests[0], resources)
+    _check_addresses(requests[0], resources.settings)
     model = await resources.models.resolve(requests[0].model_id, resources.pool)
     named: dict[str, Any] = {"model_id": model.replicate_id}
     if ":" in requests[0].model_id:
@@ -77,9 +80,14 @@ def _digest(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _check_webhook(request: StartRequest, resources: Resources) -> None:
-    if request.webhook_url and resources.settings.webhook_secret is None:
-        raise InvalidRequest("webhook_url: this server has no WEBHOOK_SECRET to sign with")
+def _check_addresses(request: StartRequest, settings: Settings) -> None:
+    """What would be refused when the picture is made, or has been, without asking anybody. Raises InvalidRequest."""
+    if request.source_image_url:
+        check_source_address(request.source_image_url, settings)
+    if request.webhook_url:
+        if settings.webhook_secret is None:
+            raise InvalidRequest("webhook_url: this server has no WEBHOOK_SECRET to sign with")
+        webhook_address(request.webhook_url, settings)
 
 
 async def show(request: Request) -> JSONResponse:

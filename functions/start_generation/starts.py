@@ -1,9 +1,12 @@
 """Generations written together: requests that come while a round trip is under way share the next one."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from functions._shared.batching import Batcher
@@ -23,16 +26,32 @@ class Starts:
         self._batcher: Batcher[Start, Started] = Batcher(self._write, BATCH)
 
     async def start(self, user_id: UUID, requests: Sequence[dict[str, Any]]) -> Started:
-        return await self._batcher.do((user_id, requests))
+        if _picture_of(requests) is None:
+            return await self._batcher.do((user_id, requests))
+        # A picture inside the request is a megabyte: it goes alone, so that nobody else's start waits behind it.
+        async with (
+            refused(),
+            self._pool.connection() as connection,
+            _picture_kept(connection, requests) as kept,
+        ):
+            cursor = await connection.execute(
+                "select generation_id, job_id from public.start_generations(%s, %s)",
+                ([user_id] * len(kept), [Jsonb(request) for request in kept]),
+            )
+            return await cursor.fetchall()
 
     async def start_once(
         self, user_id: UUID, requests: Sequence[dict[str, Any]], key: str, request_hash: str
     ) -> Started:
         """As ``start``, once for each ``key``: the same request again gets the same ids. Raises KeyReused."""
-        async with refused(), self._pool.connection() as connection:
+        async with (
+            refused(),
+            self._pool.connection() as connection,
+            _picture_kept(connection, requests) as kept,
+        ):
             cursor = await connection.execute(
                 "select generation_id, job_id from public.start_generations_once(%s, %s, %s, %s)",
-                (user_id, key, request_hash, [Jsonb(request) for request in requests]),
+                (user_id, key, request_hash, [Jsonb(request) for request in kept]),
             )
             return await cursor.fetchall()
 
@@ -52,3 +71,24 @@ class Starts:
             answers.append(rows[place : place + len(requests)])
             place += len(requests)
         return answers
+
+
+def _picture_of(requests: Sequence[dict[str, Any]]) -> str | None:
+    """The picture inside the requests of one call, which have the same one."""
+    url: str | None = requests[0].get("source_image_url") if requests else None
+    return url if url and url.startswith("data:") else None
+
+
+@asynccontextmanager
+async def _picture_kept(
+    connection: AsyncConnection[DictRow], requests: Sequence[dict[str, Any]]
+) -> AsyncIterator[Sequence[dict[str, Any]]]:
+    """The requests with a reference to their picture, which is sent and stored once, and only if they are."""
+    picture = _picture_of(requests)
+    if picture is None:
+        yield requests
+        return
+    async with connection.transaction():
+        cursor = await connection.execute("select public.keep_source_image(%s) as it", (picture,))
+        [row] = await cursor.fetchall()
+        yield [request | {"source_image_url": row["it"]} for request in requests]

@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import gzip
 import io
 import ipaddress
 import os
+import tracemalloc
 from dataclasses import replace
 
 import httpx
@@ -71,6 +73,8 @@ def picture(side=8):
 
 
 PICTURE = picture()
+BOMB = gzip.compress(bytes(300 << 20), 1)
+"""1.3 MB, which unfold to 300 MiB."""
 
 
 async def endless():
@@ -91,6 +95,17 @@ def answer(request):
             return Response(status_code=302)
         case "endless":
             return StreamingResponse(endless())
+        case "zipped":
+            return Response(gzip.compress(PICTURE), headers={"content-encoding": "gzip"})
+        case "bomb":
+            return Response(BOMB, headers={"content-encoding": "gzip"})
+        case "half" | "junk":
+            data = gzip.compress(PICTURE)[:-9] if request.path_params["name"] == "half" else PICTURE
+            return Response(data, headers={"content-encoding": "gzip"})
+        case "other":
+            return Response(PICTURE, headers={"content-encoding": "br"})
+        case "asked":
+            return Response(PICTURE + request.headers["accept-encoding"].encode())
         case "missing":
             return Response(status_code=404)
         case "broken":
@@ -109,7 +124,7 @@ async def storage(environ):
             yield resources, url + PUBLIC
 
 
-@pytest.mark.parametrize("name", ["good", "moved"])
+@pytest.mark.parametrize("name", ["good", "moved", "zipped"])
 async def test_the_stacks_own_storage_is_read_over_http(storage, name):
     resources, base = storage
     assert await fetch_source(resources, base + name) == PICTURE
@@ -124,6 +139,9 @@ async def test_the_stacks_own_storage_is_read_over_http(storage, name):
         ("http://127.0.0.1:1/storage/v1/object/public/x", "must be an https address"),
         ("ftp://example.com/x", "must be a plain http(s) URL"),
         ("https://user:word@example.com/x", "must be a plain http(s) URL"),
+        ("https://example.com:0/x", "has a port that there is not"),
+        ("https://2130706433/x", "has a host that there cannot be"),
+        ("//[fe80::1%25lo]/x", "has a host that there cannot be"),
     ],
 )
 async def test_each_hop_is_checked_like_the_first(storage, to, text):
@@ -140,8 +158,14 @@ async def test_each_hop_is_checked_like_the_first(storage, to, text):
     [
         ("circle", "the image is more than 5 redirects away", False),
         ("endless", "the image is larger than 20 MiB", False),
+        ("bomb", "the image is larger than 20 MiB", False),
+        ("half", "the image is not whole gzip", True),
+        ("junk", "the image is not valid gzip", True),
+        ("other", "the image comes in Content-Encoding br, which was not asked for", False),
         ("missing", "the image answered 404", False),
         ("broken", "the image answered 503", True),
+        ("away?to=https://xn--/x", "the image redirects to what is no address", False),
+        ("away?to=https://[::1", "the image could not be fetched (RemoteProtocolError)", True),
     ],
 )
 async def test_what_cannot_be_had_says_whether_to_try_again(storage, name, text, retry):
@@ -149,6 +173,19 @@ async def test_what_cannot_be_had_says_whether_to_try_again(storage, name, text,
     with pytest.raises(GenerationFailed) as failed:
         await fetch_source(resources, base + name)
     assert (str(failed.value), failed.value.retry) == (text, retry)
+
+
+async def test_nothing_is_unpacked_beyond_the_limit(storage):
+    """A piece of the network's 64 KiB may unfold to 64 MiB at a time."""
+    resources, base = storage
+    tracemalloc.start()
+    try:
+        with pytest.raises(GenerationFailed, match="larger than 20 MiB"):
+            await fetch_source(resources, base + "bomb")
+        assert tracemalloc.get_traced_memory()[1] < 55 << 20
+    finally:
+        tracemalloc.stop()
+    assert await fetch_source(resources, base + "asked") == PICTURE + b"identity"
 
 
 async def test_time_is_limited(storage, monkeypatch):
@@ -180,6 +217,28 @@ async def test_a_public_host_is_resolved_once_and_the_connection_held_to_it(stor
     assert asked == ["pictures.example"]
     assert (request.url.host, request.headers["host"]) == ("93.184.216.34", "pictures.example")
     assert request.extensions["sni_hostname"] == "pictures.example"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://xn--/x", "https://h:0/x", "data:image/png;base64,!", "data:,", "https://[::1"]
+)
+async def test_an_output_address_that_is_none_is_the_providers_fault(environ, url):
+    async with open_resources(Settings.from_env(local_environment(environ))) as resources:
+        with pytest.raises(GenerationFailed, match=r"^Output address: ") as failed:
+            await fetch_output(resources, url)
+    assert (failed.value.retry, failed.value.status) == (False, 500)
+
+
+async def test_a_data_uri_above_the_limit_is_not_decoded(environ):
+    uri = "data:image/png;base64," + "A" * (28 << 20)
+    async with open_resources(Settings.from_env(local_environment(environ))) as resources:
+        tracemalloc.start()
+        try:
+            with pytest.raises(InvalidRequest, match="1 byte to 20 MiB"):
+                await fetch_source(resources, uri)
+            assert tracemalloc.get_traced_memory()[1] < 32 << 20
+        finally:
+            tracemalloc.stop()
 
 
 async def test_the_hosts_of_outputs_can_be_set(environ):

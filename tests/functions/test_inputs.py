@@ -690,6 +690,44 @@ def test_a_hostile_field_is_left_out(field: Any) -> None:
     assert built.adjustments == ("seed: not supported by this model",)
 
 
+HANGS = r"^(a+)+$"
+"""2^n steps for n letters and something else: 30 of them hold the GIL for minutes (ReDoS)."""
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        pytest.param({"type": "string", "pattern": HANGS}, id="a pattern"),
+        pytest.param({"allOf": [{"type": "string"}, {"pattern": HANGS}]}, id="in an allOf"),
+        pytest.param({"not": {"pattern": HANGS}}, id="in a not"),
+        pytest.param({"anyOf": [{"pattern": HANGS}, {"type": "string"}]}, id="in an anyOf"),
+        pytest.param({"if": {"pattern": HANGS}, "else": False}, id="in a condition"),
+    ],
+)
+def test_the_pattern_of_somebodys_model_is_never_tried(field: Any, monkeypatch) -> None:
+    """A model's schema is its author's, who may be whoever sends the prompt."""
+
+    class Re:
+        @staticmethod
+        def search(*_: object) -> None:
+            raise AssertionError("a pattern was tried")
+
+    monkeypatch.setattr("jsonschema._keywords.re", Re)
+    schema = {"properties": {"prompt": {"type": "string"}, "negative_prompt": field}}
+    model = model_from_schema("any/model", schema)
+    built = build_input(ask(negative_prompt="a" * 60 + "!"), model)
+    assert built.input == {"prompt": "a cat"}
+    assert built.adjustments == ("negative_prompt: not supported by this model",)
+    with pytest.raises(UnsupportedModel, match="takes no text prompt"):
+        build_input(ask(), model_from_schema("any/model", {"properties": {"prompt": field}}))
+
+
+def test_properties_named_by_patterns_are_refused() -> None:
+    schema = {"properties": {"prompt": {"type": "string"}}, "patternProperties": {HANGS: True}}
+    with pytest.raises(InvalidRequest, match="named by patterns"):
+        model_from_schema("any/model", schema)
+
+
 def test_hostile_sizes_do_no_harm() -> None:
     fields: dict[str, Any] = {
         "aspect_ratio": {"enum": ["0:0", "1:0", "custom", "99999:1", None, {"a": 1}]},

@@ -4,12 +4,14 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
 from functions._local.defaults import SANDBOX_TOKEN
 from functions._local.sandbox.app import create_sandbox
 from functions._shared.replicate import Replicate
+from functions.process_jobs import queue
 from functions.process_jobs.jobs import generate_image
 from functions.process_jobs.worker import Worker
 from scripts.postgres import free_port
@@ -55,6 +57,28 @@ def test_an_empty_queue_is_no_error(idle_edge: Edge):
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 def test_any_method_will_do(idle_edge: Edge, method):
     assert idle_edge.call(method, "process-jobs", idle_edge.service_role_key).status_code == 200
+
+
+def test_a_claim_that_does_not_come_through_asks_for_fewer_next(edge: Edge, db, monkeypatch):
+    """64 payloads of a megabyte over a slow line are cut after five seconds, each time again."""
+    asked, narrow = [], True
+    real = queue.claim
+
+    async def claim(pool, limit, worker_id):
+        asked.append(limit)
+        if narrow and limit > 4:
+            raise psycopg.OperationalError("cut")
+        return await real(pool, limit, worker_id)
+
+    monkeypatch.setattr(queue, "claim", claim)
+    ids = [start(edge, prompt=f"a cat {n}") for n in range(12)]
+    for generation_id in ids:
+        assert until_ended(edge, generation_id)["status"] == "completed"
+    assert 4 in asked
+    narrow = False
+    asked.clear()
+    while 64 not in asked:
+        pass
 
 
 def test_by_hand_it_claims_three_and_answers_when_they_are_done(idle_edge: Edge, db):

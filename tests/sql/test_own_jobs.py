@@ -105,6 +105,19 @@ def test_a_row_of_the_originals_without_a_time_is_paid_for_once_too(db):
     assert enqueue(db, payload=payload) == enqueue(db, payload=payload)
 
 
+@pytest.mark.parametrize("existing", [True, False])
+def test_a_picture_inside_the_payload_is_stored_once(db, existing):
+    jobs = set()
+    for _ in range(3):
+        more = {"generation_id": str(inserted(db))} if existing else {}
+        source = {"source_image_url": "data:image/png;base64,AAAA"}
+        jobs.add(enqueue(db, payload=PROMPT | source | more))
+    sent = "select distinct payload ->> 'source_image_url' as it from job_queue where id = any(%s)"
+    [row] = db.execute(sent, (list(jobs),)).fetchall()
+    kept = db.execute("select reference, uri from source_images").fetchall()
+    assert kept == [{"reference": row["it"], "uri": "data:image/png;base64,AAAA"}]
+
+
 def test_two_calls_at_once_make_one_job(db, connect):
     payload = PROMPT | {"generation_id": str(inserted(db))}
     first, second = connect(autocommit=False), connect()

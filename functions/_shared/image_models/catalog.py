@@ -12,15 +12,13 @@ from functools import cached_property
 from importlib import resources
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from functions._shared.errors import InvalidRequest
 from functions._shared.image_models.json_schema import (
     Schema,
+    Validator,
     allows,
     narrowed,
     read_schema,
-    validator,
 )
 
 STORED_FORMATS = ("webp", "png", "jpeg", "svg")
@@ -60,12 +58,12 @@ class ImageModel:
         return properties
 
     @cached_property
-    def _validators(self) -> dict[str, Draft202012Validator]:
-        return {key: validator(schema) for key, schema in self.properties.items()}
+    def _validators(self) -> dict[str, Validator]:
+        return {key: Validator(schema) for key, schema in self.properties.items()}
 
     @cached_property
-    def _whole(self) -> Draft202012Validator:
-        return validator({**self.schema, "additionalProperties": False})
+    def _whole(self) -> Validator:
+        return Validator({**self.schema, "additionalProperties": False})
 
     def takes(self, key: str, value: Any) -> bool:
         """Whether ``value`` is legal under ``key``."""

@@ -1,6 +1,6 @@
 """Job generate-image: have the provider make the picture. Parked while that runs; its end queues the download.
 
-Payload  start-generation's body, with generation_id and user_id
+Payload  start-generation's body, with generation_id and user_id; a source picture inside it by reference
 Result   output_url, format, download_job_id
 """
 
@@ -10,14 +10,14 @@ from uuid import UUID
 from pydantic import Field
 
 from functions._shared.bodies import validate
-from functions._shared.generation_request import GenerationRequest
+from functions._shared.generation_request import QueuedRequest
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources
 from functions.process_generation.paid import generate
 from functions.process_generation.predictions import Lease
 
 
-class Payload(GenerationRequest):
+class Payload(QueuedRequest):
     """All that the download will need as well, so that nothing is paid for in vain."""
 
     generation_id: Annotated[UUID, Field(strict=False)]

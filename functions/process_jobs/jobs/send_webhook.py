@@ -14,9 +14,9 @@ import httpx
 from pydantic import BaseModel
 from standardwebhooks.webhooks import Webhook
 
-from functions._shared.addresses import Target, as_is, parse, pinned
+from functions._shared.addresses import Target, as_is, pinned, webhook_address
 from functions._shared.bodies import validate
-from functions._shared.errors import GenerationFailed, InvalidRequest, NotFound
+from functions._shared.errors import GenerationFailed, NotFound
 from functions._shared.generations import find_generation
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources
@@ -60,7 +60,10 @@ async def run(job: Job, resources: Resources) -> dict[str, Any]:
             timeout=TIMEOUT_S,
         ) as response:
             status = response.status_code
-    except httpx.HTTPError as error:
+    except (
+        httpx.HTTPError,
+        UnicodeError,
+    ) as error:  # the latter of a Location with an xn-- that is none
         raise GenerationFailed(
             f"The webhook could not be reached ({type(error).__name__})"
         ) from None
@@ -70,10 +73,6 @@ async def run(job: Job, resources: Resources) -> dict[str, Any]:
 
 
 async def _target(url: str, resources: Resources) -> Target:
-    """Public hosts over https only; any with the public keys, which serve loopback alone, as the app under test is."""
-    address = parse(url)
-    if resources.settings.uses_local_keys:
-        return as_is(address)
-    if address.scheme != "https":
-        raise InvalidRequest("webhook_url must be an https address")
-    return await pinned(address)
+    """As start-generation has checked it; once more, as a person may have queued the job, or the keys have changed."""
+    address = webhook_address(url, resources.settings)
+    return as_is(address) if resources.settings.uses_local_keys else await pinned(address)

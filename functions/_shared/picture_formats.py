@@ -1,0 +1,133 @@
+"""What a file is, told from its first bytes, never from a name, an address or a header. Linear, whatever they are."""
+
+import re
+
+CONTENT_TYPES = {
+    "webp": "image/webp",
+    "png": "image/png",
+    "jpeg": "image/jpeg",
+    "svg": "image/svg+xml",
+}
+"""Formats that are stored, and what they are served as."""
+
+PROLOGUE_BYTES = 128 * 1024
+"""How far into a file its root element is looked for."""
+
+_MAGIC = (
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"%PDF-", "PDF"),
+    (b"8BPS", "PSD"),
+    (b"\0\0\1\0", "ICO"),
+)
+_BRANDS = {
+    b"avif": "AVIF",
+    b"avis": "AVIF",
+    b"heic": "HEIC",
+    b"heix": "HEIC",
+    b"heim": "HEIC",
+    b"heis": "HEIC",
+    b"hevc": "HEIC",
+    b"hevx": "HEIC",
+    b"mif1": "HEIC",
+    b"msf1": "HEIC",
+}
+_BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
+_ROOT = re.compile(r"<(?:[A-Za-z_][\w.-]{0,63}:)?svg[\s/>]")
+_IN_DOCTYPE = re.compile(r"[\"'<>\[\]]")
+
+
+def format_of(data: bytes) -> str:
+    """One of CONTENT_TYPES; the name of another format that people send, in capitals; or "" for anything else."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    for magic, name in _MAGIC:
+        if data.startswith(magic):
+            return name
+    if data[4:8] == b"ftyp":
+        return _brand(data)
+    if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADERS:
+        return "BMP"
+    return "svg" if _is_svg(data) else ""
+
+
+def _brand(data: bytes) -> str:
+    """AVIF and HEIC share a container: the major brand says which, or else the compatible ones do."""
+    box = data[: min(int.from_bytes(data[:4], "big"), 256)]
+    brands = [box[8:12], *(box[at : at + 4] for at in range(16, len(box) - 3, 4))]
+    if any(brand in {b"avif", b"avis"} for brand in brands):
+        return "AVIF"
+    return next((_BRANDS[brand] for brand in brands if brand in _BRANDS), "")
+
+
+def _is_svg(data: bytes) -> bool:
+    """Whether the root element is svg, after what an XML document may begin with (XML 1.0, ``prolog``).
+
+    A pattern with "any number of comments" in it has 2^n ways to read n comments, and Python's ``re`` tries them all
+    while it holds the GIL (ReDoS). Here each step goes on where the one before has ended.
+    """
+    text = _as_text(data[:PROLOGUE_BYTES])
+    at = 0
+    while True:
+        while at < len(text) and text[at] in " \t\r\n":
+            at += 1
+        if text.startswith("<!--", at):
+            at = _behind(text, "-->", at + 4)
+        elif text.startswith("<?", at):
+            at = _behind(text, "?>", at + 2)
+        elif text.startswith("<!DOCTYPE", at):
+            at = _behind_doctype(text, at + 9)
+        else:
+            return _ROOT.match(text, at) is not None
+        if at < 0:
+            return False
+
+
+def _as_text(data: bytes) -> str:
+    """Its characters as far as markup goes: UTF-16 by its mark or its first character, else one byte each."""
+    for start, encoding in (
+        (b"\xff\xfe", "utf-16-le"),
+        (b"\xfe\xff", "utf-16-be"),
+        (b"<\0", "utf-16-le"),
+        (b"\0<", "utf-16-be"),
+    ):
+        if data.startswith(start):
+            return data.decode(encoding, errors="replace").removeprefix("\ufeff")
+    return data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
+
+
+def _behind(text: str, end: str, at: int) -> int:
+    """Where ``text`` goes on behind the next ``end``; -1 where there is none."""
+    found = text.find(end, at)
+    return -1 if found < 0 else found + len(end)
+
+
+def _behind_doctype(text: str, at: int) -> int:
+    """Where it goes on behind a document type, whose internal subset has declarations, quotes and comments in it."""
+    inside = False
+    while at >= 0 and (found := _IN_DOCTYPE.search(text, at)):
+        at = found.end()
+        match found[0]:
+            case "[" | "]":
+                inside = found[0] == "["
+            case ">" if not inside:
+                return at
+            case "<" if text.startswith("!--", at):
+                at = _behind(text, "-->", at + 3)
+            case "<" if text.startswith("?", at):
+                at = _behind(text, "?>", at + 1)
+            case '"' | "'":
+                at = _behind(text, found[0], at)
+            case _:
+                pass  # a declaration inside begins or ends
+    return -1
