@@ -1,4 +1,4 @@
-"""``make bench``: every page, or those named in PAGES (queue claims wakeup sharing jobs http parked pictures).
+"""``make bench``: every page, or those named in PAGES (queue claims wakeup sharing jobs http parked pictures hostile).
 
 SECONDS is the length of a timed cell (default 3), ROWS the size of the history, COUNT how many samples, in percent.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from scripts.bench.claims import claim_costs
+from scripts.bench.hostile import hostile
 from scripts.bench.http import loads
 from scripts.bench.jobs import CONCURRENCY, job_rates
 from scripts.bench.parked import parked
@@ -103,6 +104,17 @@ def pictures_page(postgres: Postgres) -> None:
     print(f"from a known success to the stored picture: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
 
 
+def hostile_page(postgres: Postgres) -> None:
+    print("\nOne gateway each: its memory, and what GET /health takes meanwhile")
+    print(f"{'':38}{'RSS MB':>8}{'peak MB':>9}{'p50 ms':>8}{'p99 ms':>8}{'worst':>8}")
+    for row in hostile(postgres.url, COUNT / 100):
+        print(
+            f"{row.name:38}{row.rss_mb:>8.0f}{row.peak_mb:>9.0f}"
+            f"{row.p50_ms:>8.1f}{row.p99_ms:>8.1f}{row.worst_ms:>8.0f}",
+            flush=True,
+        )
+
+
 PAGES: Mapping[str, Callable[[Postgres], None]] = {
     "queue": queue_page,
     "claims": claims_page,
@@ -112,6 +124,7 @@ PAGES: Mapping[str, Callable[[Postgres], None]] = {
     "http": http_page,
     "parked": parked_page,
     "pictures": pictures_page,
+    "hostile": hostile_page,
 }
 
 if __name__ == "__main__":

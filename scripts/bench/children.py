@@ -87,8 +87,15 @@ class Gateway:
         self.anon_key = key
 
     def rss_mb(self) -> float:
+        return self._memory_mb("VmRSS")
+
+    def peak_mb(self) -> float:
+        """The most it has had since its start."""
+        return self._memory_mb("VmHWM")
+
+    def _memory_mb(self, name: str) -> float:
         status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+        return int(status.partition(f"{name}:")[2].split()[0]) / 1024
 
     def cpu_s(self) -> float:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()

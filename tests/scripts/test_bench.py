@@ -5,6 +5,7 @@ import re
 import pytest
 
 from scripts.bench import __main__ as bench
+from scripts.bench.hostile import ATTACKS
 from scripts.bench.throughput import CELLS
 
 FIGURE = r"[\d,]+(?:\.\d+)?"
@@ -17,6 +18,7 @@ PAGES = {
     "http": ["(a) pgbench, the same SQL", "floor: (b), and (a) within it", "start-generation"],
     "parked": ["50 parked jobs", "20 open event streams"],
     "pictures": ["1 process", "2 processes"],
+    "hostile": list(ATTACKS),
 }
 
 
@@ -27,6 +29,7 @@ def test_a_page(monkeypatch, capsys, page):
     monkeypatch.setattr(bench, "ROWS", 1000)
     monkeypatch.setattr(bench, "COUNT", 1)
     monkeypatch.setattr("scripts.bench.throughput.CELLS", CELLS[:4])
+    monkeypatch.setattr("scripts.bench.hostile.QUIET_S", 0.1)
     monkeypatch.setattr("scripts.bench.http.CONNECTIONS", (1,))
     assert bench.main() == 0
     printed = capsys.readouterr().out
