@@ -9,6 +9,7 @@ from uuid import UUID
 from psycopg.rows import args_row
 from psycopg.types.json import Jsonb
 
+from functions._shared import foreign
 from functions._shared.database import Pool, fenced
 from functions._shared.jobs import Job
 
@@ -65,10 +66,8 @@ async def end_all(pool: Pool, endings: Sequence[Ending]) -> set[UUID]:
             (
                 [ending.job.id for ending in endings],
                 [ending.job.lease_token for ending in endings],
-                _or_none(
-                    [None if ending.result is None else Jsonb(ending.result) for ending in endings]
-                ),
-                _or_none([ending.error for ending in endings]),
+                _or_none([_stored(ending.result) for ending in endings]),
+                _or_none([ending.error and foreign.text(ending.error) for ending in endings]),
                 _or_none([None if ending.retry else False for ending in endings]),
                 _or_none([_seconds(ending.retry_after_s) for ending in endings]),
                 _or_none([ending.error_class for ending in endings]),
@@ -76,6 +75,11 @@ async def end_all(pool: Pool, endings: Sequence[Ending]) -> set[UUID]:
             binary=True,
         )
         return {row["id"] for row in await cursor.fetchall()}
+
+
+def _stored(result: dict[str, Any] | None) -> Jsonb | None:
+    """A handler may return what a stranger has told it."""
+    return None if result is None else Jsonb(foreign.plain(result))
 
 
 def _or_none(values: Collection[Any]) -> Collection[Any] | None:

@@ -22,6 +22,7 @@ from functions._shared.resources import Resources
 from functions.process_jobs import queue
 from functions.process_jobs.attempt import attempt
 from functions.process_jobs.outcomes import Outcomes
+from functions.process_jobs.queue import Ending
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +182,7 @@ class Worker:
         try:
             ending = await attempt(job, self._resources)
             if ending:
-                await self._outcomes.end(ending)
+                ending = await self._end(ending)
         except asyncio.CancelledError:
             if ending is None and asyncio.current_task() not in self._lost:
                 await self._give_back(job)
@@ -194,6 +195,16 @@ class Worker:
             log.warning("job %s: %s, left to its lease", job.id, type(error).__name__)
             return False
         return ending is None or ending.error is None
+
+    async def _end(self, ending: Ending) -> Ending:
+        """Write it; what cannot be written is written as an error of ours, so that the job ends all the same."""
+        try:
+            await self._outcomes.end(ending)
+        except (psycopg.DataError, TypeError, ValueError):
+            log.exception("job %s (%s): bug", ending.job.id, ending.job.job_type)
+            ending = Ending(job=ending.job, error="Its result cannot be stored", error_class="bug")
+            await self._outcomes.end(ending)
+        return ending
 
     async def _give_back(self, job: Job) -> None:
         try:

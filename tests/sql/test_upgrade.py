@@ -296,3 +296,18 @@ def test_traffic_goes_on_during_the_upgrade_and_no_job_is_lost_or_doubled(origin
     claimed = [row["id"] for row in db.execute("select id from claim_jobs(100000)")]
     assert len(set(enqueued)) == len(enqueued)
     assert sorted(worked + claimed) == sorted(enqueued)
+
+
+def test_absurd_times_of_an_earlier_version_of_ours_are_forgotten(db, dsn):
+    db.execute("alter table predictions drop constraint predictions_seconds_check")
+    db.execute(
+        "insert into predictions (job_id, lease_token, model, input, status, seconds, expires_at, ended_at)"
+        " select gen_random_uuid(), 1, 'a/b', '{}', 'succeeded', seconds, now(), now()"
+        " from unnest('{1e308, NaN, -5, 4, null}'::float8[]) as seconds"
+    )
+    for _ in range(2):
+        apply_schema(dsn)
+        kept = db.execute("select seconds from predictions order by seconds").fetchall()
+        assert [row["seconds"] for row in kept] == [4, None, None, None, None]
+    with pytest.raises(psycopg.errors.CheckViolation):
+        db.execute("update predictions set seconds = 1e308")

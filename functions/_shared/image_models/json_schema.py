@@ -17,6 +17,8 @@ SEED_SPAN = 2**31
 
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _DEFINITIONS = ("$defs", "definitions", "components")
+_PATTERNS = {"pattern", "patternProperties"}
+"""Left out, and left to the provider to judge: a model's author could write one that backtracks for hours (ReDoS)."""
 _DATA = {"const", "default", "enum", "example", "examples", "$id", "$schema"}
 
 
@@ -24,7 +26,7 @@ def read_schema(document: object) -> Schema:
     """The Input schema in ``document``, references resolved, each property's limits in one dict.
 
     ``document`` is that schema itself or wraps it, as Replicate's openapi_schema does. What the
-    result allows, the original allows too. Raises ValueError for what is no JSON Schema.
+    result allows, the original allows too, patterns aside. Raises ValueError for what is no JSON Schema.
     """
     roots = _roots(document)
     try:
@@ -85,7 +87,7 @@ def _inlined(
             plain[key] = {name: _inlined(v, roots, trail, count) for name, v in value.items()}
         elif key in _DATA:
             plain[key] = value
-        elif key not in _REFERENCES and key not in _DEFINITIONS:
+        elif key not in _REFERENCES and key not in _DEFINITIONS and key not in _PATTERNS:
             plain[key] = _inlined(value, roots, trail, count)
     for bound, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if isinstance(plain.get(bound), bool) and plain.pop(bound) and limit in plain:
