@@ -2,7 +2,8 @@
 -- Called by   functions/process_jobs as service_role; operators by hand
 -- Promises    one job, one worker at a time; each claim raises the fencing token; priority first, then the users'
 --             turns, then age, and no priority starves; what the provider would refuse stays in the queue; the cost
---             does not grow with what is finished, future, paused or of other types
+--             does not grow with what is finished, future, paused or of other types; a job that two workers have
+--             died with is left to claim_suspect: its share_rank is negative
 
 create or replace function public.claim_jobs(
     p_limit int,
@@ -215,7 +216,7 @@ create or replace function public.claim_next_job(
 language sql
 set search_path = ''
 as $$
-    select * from public.claim_jobs(1, p_worker_id, p_lease, p_job_types);
+    select * from public.claim_one(p_worker_id, p_lease, p_job_types);
 $$;
 
 comment on function public.claim_next_job(text[], text, interval) is

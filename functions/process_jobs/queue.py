@@ -48,6 +48,29 @@ async def claim(pool: Pool, limit: int, worker_id: str) -> list[Job]:
         return await cursor.fetchall()
 
 
+async def claim_suspect(pool: Pool, worker_id: str) -> Job | None:
+    """A job that two workers have died with, ours under a lease of LEASE_S; to be run after begin_alone only."""
+    async with (
+        pool.connection() as connection,
+        connection.cursor(row_factory=args_row(Job)) as cursor,
+    ):
+        await cursor.execute(
+            "select id, job_type, payload, attempt_number, max_attempts, lease_token"
+            " from public.claim_suspect(%s, make_interval(secs => %s))",
+            (worker_id, LEASE_S),
+        )
+        return await cursor.fetchone()
+
+
+async def begin_alone(pool: Pool, job: Job) -> None:
+    """Nothing else is in hand: if we die from now on, it was this job's doing. Raises LeaseLost."""
+    async with fenced(), pool.connection() as connection:
+        await connection.execute(
+            "select public.begin_alone(%s, %s, make_interval(secs => %s))",
+            (job.id, job.lease_token, LEASE_S),
+        )
+
+
 async def try_claim(pool: Pool) -> int:
     """Claim a job and give it back at once, as if it had not been: how many could be had, 0 or 1."""
     async with pool.connection() as connection, connection.transaction(force_rollback=True):

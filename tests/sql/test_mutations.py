@@ -20,6 +20,7 @@ from tests.sql import (
     test_queue_model,
     test_schema,
     test_sharing,
+    test_suspects,
 )
 from tests.sql.test_generation_steps import start
 from tests.sql.test_generations import started
@@ -30,7 +31,7 @@ __all__ = ["as_role", "generation", "start", "started"]  # fixtures of the tests
 
 QUEUE, OPERATIONS, STEPS = test_queue, test_operations, test_generation_steps
 MODEL, SHARING, GENERATIONS = test_queue_model, test_sharing, test_generations
-SCHEMA, CATALOGUE = test_schema, test_catalogue
+SCHEMA, CATALOGUE, SUSPECTS = test_schema, test_catalogue, test_suspects
 
 MUTANTS = [
     # function, what is there, what the mutant has, the test that must fail, its parameters
@@ -107,13 +108,46 @@ MUTANTS = [
     ("release_job", "greatest(job_queue.attempt_number - 1, 0)", "job_queue.attempt_number",
      QUEUE.test_an_interrupted_job_goes_back_uncounted),
     ("release_job", "greatest(job_queue.attempt_number - 1, 0)", "job_queue.attempt_number", MODEL.walk_unshrunk),
-    ("requeue_expired", "job_queue.crash_count >= 2", "false",
-     OPERATIONS.test_a_job_that_kills_its_workers_ends_after_the_third_however_often_it_is_reset),
+    ("requeue_expired", "job_queue.share_rank = -2", "false",
+     SUSPECTS.test_it_is_poisonous_if_its_worker_dies_while_it_runs_alone),
+    ("requeue_expired", "job_queue.share_rank = -2", "job_queue.share_rank < 0",
+     SUSPECTS.test_a_death_while_it_waits_to_be_alone_proves_nothing),
+    ("requeue_expired", "job_queue.share_rank = -2", "job_queue.crash_count >= 2",
+     SUSPECTS.test_a_death_while_it_waits_to_be_alone_proves_nothing),
+    ("requeue_expired", "else greatest(job_queue.attempt_number - 1, 0) end", "else job_queue.attempt_number end",
+     SUSPECTS.test_a_death_costs_no_attempt, {"attempts": 1}),
+    ("requeue_expired", "when job_queue.crash_count >= 1 then -1", "when false then -1",
+     SUSPECTS.test_after_two_deaths_it_is_left_to_claim_suspect, {"user": None}),
+    ("requeue_expired", "job_queue.crash_count >= 1", "job_queue.crash_count >= 0", MODEL.walk_unshrunk),
+    ("claim_suspect", "share_rank = -1,", "",
+     SUSPECTS.test_a_parked_suspect_that_nobody_looked_after_returns_uncounted),
+    ("complete_jobs", "then least(job_queue.share_rank, 0)", "then 0",
+     SUSPECTS.test_one_that_is_tried_again_runs_alone_again,
+     {"end": "select complete_job(%s, p_error => 'x', p_lease_token => %s)"}),
+    ("claim_suspect", "and job_queue.scheduled_at <= v_now\n        and", "and",
+     SUSPECTS.test_a_suspect_waits_for_its_time_its_type_and_its_queue),
+    ("claim_suspect", "(job_queue.job_type, '*')", "(job_queue.job_type)",
+     SUSPECTS.test_a_suspect_waits_for_its_time_its_type_and_its_queue),
+    ("claim_suspect", "or job_queue.job_type = any (p_job_types)", "or true",
+     SUSPECTS.test_a_suspect_waits_for_its_time_its_type_and_its_queue),
+    ("claim_suspect", "for update skip locked", "for update",
+     SUSPECTS.test_two_open_transactions_never_share_a_suspect),
+    ("claim_suspect", "coalesce(v_allowed > 0, true)", "true",
+     SUSPECTS.test_what_the_provider_does_not_take_now_waits_and_others_go_on),
+    ("claim_suspect", "perform public.spend_provider_allowance(1);", "null;",
+     SUSPECTS.test_what_the_provider_does_not_take_now_waits_and_others_go_on),
+    ("claim_suspect", "job_queue.lease_token + 1", "job_queue.lease_token", MODEL.walk_unshrunk),
+    ("claim_suspect", "share_rank = -1", "share_rank = -2",
+     SUSPECTS.test_a_death_while_it_waits_to_be_alone_proves_nothing),
+    ("begin_alone", "perform public.held_job(p_job_id, p_lease_token, '{processing}');", "",
+     SUSPECTS.test_only_its_holder_begins_it),
+    ("claim_one", "perform public.begin_alone(id, lease_token, p_lease);", "",
+     SUSPECTS.test_by_hand_a_suspect_comes_last_and_is_alone),
+    ("redrive_job", "share_rank = greatest(job_queue.share_rank, 0),", "",
+     SUSPECTS.test_a_reset_gives_a_poisonous_job_one_attempt_alone_and_redrive_forgets),
     ("requeue_expired", "lease_expires_at < clock_timestamp()", "lease_expires_at is not null",
      OPERATIONS.test_a_requeue_takes_expired_leases_only_and_no_more_than_asked),
     ("redrive_job", "attempt_number = 0,", "", OPERATIONS.test_redrive_runs_a_job_again_with_all_its_attempts),
-    ("requeue_expired", "and job_queue.attempt_number < job_queue.max_attempts", "",
-     QUEUE.test_a_job_whose_workers_keep_dying_fails_in_the_end),
     ("cancel_job", "and job_queue.status in ('pending', 'processing')", "",
      OPERATIONS.test_cancel_ends_what_waits_or_runs_once),
     ("redrive_job", "crash_count = 0,", "",
@@ -160,7 +194,7 @@ MUTANTS = [
      SHARING.test_a_delayed_job_of_a_user_waits_for_its_time),
     ("enqueue_job", "order by job_queue.share_rank\n", "order by job_queue.share_rank desc\n",
      SHARING.test_users_take_turns),
-    ("complete_jobs", "share_rank = case when held.again then 0", "share_rank = case when false then 0",
+    ("complete_jobs", "share_rank = case when held.again then", "share_rank = case when false then",
      SHARING.test_a_retry_goes_by_its_time_and_a_job_without_a_user_by_its_age),
     ("provider_allowance", "if v_limit.not_before > v_now then", "if false then",
      SHARING.test_what_a_429_forbids_waits_in_the_queue),

@@ -311,3 +311,21 @@ def test_absurd_times_of_an_earlier_version_of_ours_are_forgotten(db, dsn):
         assert [row["seconds"] for row in kept] == [4, None, None, None, None]
     with pytest.raises(psycopg.errors.CheckViolation):
         db.execute("update predictions set seconds = 1e308")
+
+
+def test_jobs_that_two_workers_had_died_with_before_run_alone(db, dsn):
+    """As an earlier version of ours left them: in the lanes, like any other."""
+    db.execute("drop index job_queue_suspect_idx")
+    db.execute(
+        "insert into job_queue (job_type, status, crash_count, lease_expires_at)"
+        " select status || crashes, status, crashes, case status when 'processing' then now() + interval '1 h' end"
+        " from unnest('{pending, processing, failed}'::text[]) as status, generate_series(1, 3) as crashes"
+    )
+    for _ in range(2):
+        apply_schema(dsn)
+        found = db.execute(
+            "select job_type from job_queue where share_rank < 0 order by 1"
+        ).fetchall()
+        # One that runs now does not run alone: it is judged by what becomes of it.
+        assert [row["job_type"] for row in found] == ["failed2", "failed3", "pending2", "pending3"]
+    assert db.execute("select job_type from claim_jobs(9)").fetchall() == [{"job_type": "pending1"}]
