@@ -47,6 +47,17 @@ drop index if exists public.job_queue_lane_idx; -- an earlier one of ours, witho
 -- A user's newest rank in a lane.
 create index if not exists job_queue_user_share_idx
 on public.job_queue (created_by, job_type, priority, share_rank) where status = 'pending' and share_rank > 0;
+-- Those that two workers have died with, none as a rule. Jobs that came so far before this was kept are among them.
+do $$
+begin
+    if to_regclass('public.job_queue_suspect_idx') is null then
+        update public.job_queue set share_rank = -1
+        where job_queue.crash_count >= 2 and job_queue.status in ('pending', 'failed', 'cancelled');
+    end if;
+end;
+$$;
+create index if not exists job_queue_suspect_idx
+on public.job_queue (scheduled_at, id) where status = 'pending' and share_rank < 0;
 drop index if exists public.job_queue_claim_idx; -- an earlier one of ours, without lanes
 -- Expired leases are found among the running rows. The expiry itself is in no index, so that renewing it stays cheap.
 create index if not exists job_queue_running_idx on public.job_queue (id) where status = 'processing';
@@ -88,12 +99,14 @@ comment on column public.job_queue.lease_token is
 comment on column public.job_queue.lease_expires_at is
 'When a running job''s worker counts as dead, unless it renews the lease before.';
 comment on column public.job_queue.crash_count is
-'Workers that stopped answering while they had it. At three the job is failed as poisonous; only redrive_job forgets.';
+'Workers that stopped answering while they had it. After two it runs alone, and if a worker dies of it then it is failed
+as poisonous; only redrive_job forgets.';
 comment on column public.job_queue.errors is
 'The newest 100 failed attempts: [{"attempt", "at", "class", "text"}], with the lease_token they were ended under.';
 comment on column public.job_queue.share_rank is
 'How many jobs of the same user, type and priority were before it, counted from the least waiting one''s: the order in
-which users take turns. 0 for a job without a user, with a time of its own, or that is tried again: those go by age.';
+which users take turns. 0 for a job without a user, with a time of its own, or that is tried again: those go by age.
+Below 0 for one that two workers have died with, which runs alone: -2 once it has begun to.';
 comment on column public.job_queue.dedupe_key is
 'At most one pending or processing job of a type has it; enqueue_job returns that one''s id instead of a second.';
 

@@ -24,8 +24,24 @@ create table if not exists public.predictions (
     ended_at timestamptz,
     constraint predictions_status_check check (
         status in ('intended', 'void', 'running', 'succeeded', 'failed', 'canceled')
-    )
+    ),
+    constraint predictions_seconds_check check (seconds between 0 and 86400)
 );
+
+-- The provider once said 1e308, and the average of a model's pictures overflowed. What an earlier version of ours let
+-- in is unknown from now on; one that still runs beside us is not in the way of the change.
+do $$
+begin
+    if not exists (
+        select from pg_catalog.pg_constraint
+        where conrelid = 'public.predictions'::regclass and conname = 'predictions_seconds_check'
+    ) then
+        update public.predictions set seconds = null where seconds not between 0 and 86400;
+        alter table public.predictions
+        add constraint predictions_seconds_check check (seconds between 0 and 86400) not valid;
+    end if;
+end;
+$$;
 
 -- Renewed at each poll, so with room beside the row.
 alter table public.predictions set (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
@@ -59,7 +75,7 @@ comment on column public.predictions.prediction_id is 'The provider''s id; null 
 comment on column public.predictions.error_message is 'Why there is no picture.';
 comment on column public.predictions.error_class is 'Its class, as in job_queue.errors.';
 comment on column public.predictions.seconds is
-'From the request to the end, as the provider measures it.';
+'From the request to the end, as the provider measures it: a day at most; null where it says what cannot be.';
 comment on column public.predictions.polls is 'How often it has been asked for.';
 comment on column public.predictions.first_poll_seconds is
 'The distance to the first poll; each next one is twice as far.';

@@ -2,7 +2,8 @@
 -- Called by   functions/process_jobs as service_role; operators by hand
 -- Promises    one job, one worker at a time; each claim raises the fencing token; priority first, then the users'
 --             turns, then age, and no priority starves; what the provider would refuse stays in the queue; the cost
---             does not grow with what is finished, future, paused or of other types
+--             does not grow with what is finished, future, paused or of other types; a job that two workers have
+--             died with is left to claim_suspect: its share_rank is negative
 
 create or replace function public.claim_jobs(
     p_limit int,
@@ -235,7 +236,7 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-    v_id uuid := (select claimed.id from public.claim_jobs(1, p_worker_id, p_lease, p_job_types) as claimed);
+    v_id uuid := (select claimed.id from public.claim_one(p_worker_id, p_lease, p_job_types) as claimed);
 begin
     return query -- a statement of its own, as the one that claims does not see what it changes
     select

@@ -101,7 +101,8 @@ begin
                 else clock_timestamp()
                     + random() * least(2 ^ least(held.attempt_number, 20), 300) * interval '1 second'
             end,
-            share_rank = case when held.again then 0 else job_queue.share_rank end, -- it has had its turn
+            -- It has had its turn; a suspect (sql/20_suspects.sql) remains one.
+            share_rank = case when held.again then least(job_queue.share_rank, 0) else job_queue.share_rank end,
             completed_at = case when not held.again then clock_timestamp() end,
             lease_expires_at = null,
             updated_at = clock_timestamp()

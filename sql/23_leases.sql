@@ -1,7 +1,8 @@
 -- extend_lease, extend_leases, release_job: a worker and its lease. requeue_expired: what ends a dead worker's.
 -- Called by   functions/process_jobs as service_role; every claim calls requeue_expired
 -- Promises    a lease taken over is never extended or released by its former holder; a dead worker's job returns when
---             its lease ends while attempts remain; a job that kills its workers ends after the third
+--             its lease ends, and that costs no attempt; one that two have died with runs alone the next time
+--             (sql/20_suspects.sql), and is failed only if its worker dies then
 
 create or replace function public.extend_leases(
     p_job_ids uuid[],
@@ -127,8 +128,7 @@ begin
                 where predictions.job_id = job_queue.id and predictions.status = 'running'
                     and predictions.lease_token = job_queue.lease_token
             ) as parked,
-            job_queue.crash_count >= 2 as poisonous,
-            job_queue.crash_count < 2 and job_queue.attempt_number < job_queue.max_attempts as again
+            job_queue.share_rank = -2 as poisonous -- it ran alone: nothing else can have been the cause
         from public.job_queue
         -- An array, so that the page is read once and no plan can walk all that runs instead.
         where job_queue.id = any (array(select page.id from page where page.lease_expires_at < clock_timestamp()))
@@ -146,21 +146,26 @@ begin
         returning 1
     ),
     described as (
-        select expired.*, case when expired.poisonous then 'Poisonous: three of its workers stopped answering'
+        select expired.*, case when expired.poisonous
+            then 'Poisonous: three of its workers stopped answering, the last one while it ran alone'
             else 'The worker stopped answering' end as error
         from expired
         where not expired.parked
     ),
     crashed as (
         update public.job_queue
-        set status = case when described.again then 'pending' else 'failed' end,
+        set status = case when described.poisonous then 'failed' else 'pending' end,
             error_message = described.error,
             errors = job_queue.errors || jsonb_build_object(
                 'attempt', job_queue.attempt_number, 'at', clock_timestamp(), 'class', 'crash', 'text', described.error
             ),
             crash_count = job_queue.crash_count + 1,
-            scheduled_at = case when described.again then clock_timestamp() else job_queue.scheduled_at end,
-            completed_at = case when not described.again then clock_timestamp() end,
+            -- What is not proven its own doing costs no attempt: a job of one attempt survives its neighbours.
+            attempt_number = case when described.poisonous then job_queue.attempt_number
+                else greatest(job_queue.attempt_number - 1, 0) end,
+            share_rank = case when job_queue.crash_count >= 1 then -1 else job_queue.share_rank end,
+            scheduled_at = case when described.poisonous then job_queue.scheduled_at else clock_timestamp() end,
+            completed_at = case when described.poisonous then clock_timestamp() end,
             lease_expires_at = null,
             updated_at = clock_timestamp()
         from described
@@ -173,8 +178,9 @@ end;
 $$;
 
 comment on function public.requeue_expired(int, int) is
-'Return up to p_limit jobs whose lease has ended to the queue, or fail them after their last attempt or third crash;
-how many. A parked job whose prediction nobody looked at returns uncounted, and adopts that. p_examine bounds how many running jobs are looked at (null: all).';
+'Return up to p_limit jobs whose lease has ended to the queue, their attempt uncounted; how many. One that two workers
+have died with runs alone from then on, and is failed if its worker dies then. p_examine bounds how many running jobs
+are looked at (null: all).';
 
 revoke execute on function public.extend_leases(uuid[], bigint[], interval) from public, anon, authenticated;
 grant execute on function public.extend_leases(uuid[], bigint[], interval) to service_role;

@@ -40,8 +40,8 @@ begin
             errcode = 'PT409', message = format('Job %s is completed: there is nothing to redrive', p_job_id);
     end if;
     update public.job_queue
-    set status = 'pending', attempt_number = 0, crash_count = 0, error_message = null, completed_at = null,
-        scheduled_at = clock_timestamp(), updated_at = clock_timestamp()
+    set status = 'pending', attempt_number = 0, crash_count = 0, share_rank = greatest(job_queue.share_rank, 0),
+        error_message = null, completed_at = null, scheduled_at = clock_timestamp(), updated_at = clock_timestamp()
     where job_queue.id = p_job_id and job_queue.status in ('failed', 'cancelled');
     if not found then
         return false;

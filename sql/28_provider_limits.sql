@@ -83,7 +83,7 @@ begin
     v_rate := v_limit.per_minute / 60;
     v_burst := greatest(1, 2 * v_rate);
     if v_limit.spaced_until > v_now then
-        v_rate := least(v_rate, 1 / extract(epoch from v_limit.spacing));
+        v_rate := least(v_rate, 1 / nullif(extract(epoch from v_limit.spacing), 0)); -- 0: as often as one likes
         v_burst := 1;
     end if;
     if v_rate is not null then

@@ -60,7 +60,7 @@ language sql
 stable
 set search_path = ''
 as $$
-    select avg(recent.seconds)::float8
+    select avg(recent.seconds) filter (where recent.seconds between 0 and 86400)
     from (
         select predictions.seconds from public.predictions
         where predictions.model = p_model and predictions.status = 'succeeded'
@@ -232,7 +232,9 @@ begin
         return;
     end if;
     update public.predictions
-    set status = 'succeeded', seconds = p_seconds, ended_at = clock_timestamp()
+    set status = 'succeeded',
+        seconds = case when p_seconds between 0 and 86400 then p_seconds end,
+        ended_at = clock_timestamp()
     where predictions.id = p_intent_id and predictions.status = 'running'
     returning * into v_prediction;
     if not found then
@@ -291,7 +293,8 @@ $$;
 
 comment on function public.succeed_prediction(uuid, bigint, text[], float8, text, interval) is
 'Complete the generate-image job of a prediction, queue its download-image job and mark the generation downloading. With
-p_worker_id the download is claimed for that worker at once, and returned; a repetition returns nothing.';
+p_worker_id the download is claimed for that worker at once, and returned; a repetition returns nothing. p_seconds
+counts from 0 to a day.';
 
 create or replace function public.fail_prediction(
     p_intent_id uuid,

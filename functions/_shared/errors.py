@@ -23,18 +23,22 @@ from collections.abc import Iterable, Mapping
 
 from starlette.responses import JSONResponse
 
+from functions._shared import foreign
+
 RETRY_AFTER_S = 5
+LONGEST = 10_000
+"""Characters of an error's text."""
 
 
 class FunctionError(Exception):
-    """``str(error)`` is safe to show. ``code`` is for programs."""
+    """``str(error)`` is safe to show, and to store: it often quotes a stranger. ``code`` is for programs."""
 
     status = 500
     code = "INTERNAL_ERROR"
     headers: Mapping[str, str] = {}
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(foreign.text(message, LONGEST))
         self.code = code or self.code
 
 

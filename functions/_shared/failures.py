@@ -6,6 +6,17 @@ The texts are Replicate's, matched in any case; they are no stable contract, so 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+MAX_WAIT_S = 3600.0
+ABSURD_WAIT_S = 86_400.0
+"""Whoever asks for more does not mean it: one answer must not hold up every worker."""
+_NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+_WAIT = re.compile(
+    r"(?:resets|available) in ~?(\d{1,9}(?:\.\d{1,9})?) ?s(?:ec|\b)", re.ASCII | re.IGNORECASE
+)
+_RATE = re.compile(r"reduced to (\d{1,6}) requests per minute with a burst of 1\b", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +36,9 @@ CLASSES: Mapping[str, Consequence] = {
     "bad_input": Consequence(retry=False, status=400),
     "unknown_model": Consequence(retry=False, status=400),
     "unauthorised": Consequence(retry=False, text="the server's Replicate token is not accepted"),
+    "forbidden": Consequence(
+        retry=False, text="the server's Replicate account may not use this model"
+    ),
     "out_of_credit": Consequence(
         retry=False, text="the server's Replicate account is out of credit"
     ),
@@ -39,7 +53,8 @@ _ANSWERS: tuple[tuple[str, tuple[int, ...], tuple[str, ...]], ...] = (
     ("busy", (429,), ()),
     ("out_of_credit", (402,), ()),
     ("out_of_credit", (), ("insufficient credit", "spend limit")),
-    ("unauthorised", (401, 403), ()),
+    ("unauthorised", (401,), ()),
+    ("forbidden", (403,), ()),
     ("unknown_model", (404, 410), ()),
     ("unknown_model", (422,), ("version does not exist", "invalid version", "version is disabled")),
     ("bad_input", (400, 405, 406, 409, 411, 413, 414, 415, 422), ()),
@@ -83,16 +98,31 @@ def class_of_ending(text: str) -> str:
 
 
 def retry_after_s(header: str | None, body: object, text: str) -> float | None:
-    """The wait that a 429 asks for, in seconds: by its header, its body's field, its text."""
+    """The wait that a 429 asks for, in seconds, an hour at most: by its header, its body's field, its text."""
     in_body = body.get("retry_after") if isinstance(body, dict) else None
-    in_text = re.search(r"resets in ~(\d+)s", text)
+    in_text = _WAIT.search(text)
     for hint in (header, in_body, in_text and in_text[1]):
-        if hint is not None and re.fullmatch(r"\d+(\.\d+)?", str(hint)):
-            return min(float(str(hint)), 3600)
+        seconds = _seconds(hint)
+        if seconds is not None:
+            return min(seconds, MAX_WAIT_S)
     return None
+
+
+def _seconds(hint: object) -> float | None:
+    """A number of seconds, or the date that ``Retry-After`` may be; None for what is neither, past or absurd."""
+    if isinstance(hint, str) and not _NUMBER.fullmatch(hint.strip()):
+        try:
+            seconds = (parsedate_to_datetime(hint) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError, OverflowError):  # TypeError: without a zone
+            return None
+    elif isinstance(hint, str | int | float) and not isinstance(hint, bool):
+        seconds = float(hint)
+    else:
+        return None
+    return seconds if 0 < seconds <= ABSURD_WAIT_S else None
 
 
 def spacing_s(text: str) -> float | None:
     """Seconds from one prediction to the next, where a 429 says that the account is held to a rate without bursts."""
-    rate = re.search(r"reduced to (\d+) requests per minute with a burst of 1\b", text)
+    rate = _RATE.search(text)
     return 60 / int(rate[1]) if rate and int(rate[1]) else None

@@ -10,11 +10,10 @@ from typing import Any, TypeVar
 from functions._shared.database import Pool
 from functions._shared.errors import GenerationFailed
 from functions._shared.generation_request import GenerationRequest
+from functions._shared.prediction import TERMINAL, Prediction
 from functions._shared.replicate import (
-    TERMINAL,
     Failure,
     NotCreated,
-    Prediction,
     PredictionOver,
     Replicate,
     outputs_of,
@@ -69,7 +68,7 @@ async def process_generation(
 
     async def attempt(prepared: Prepared) -> tuple[Prepared, Prediction]:
         if adopt:
-            return prepared, {"id": adopt, "status": "starting"}
+            return prepared, Prediction(id=adopt, status="starting")
         deadline = started + timeout_s
         return prepared, await _create(resources.replicate, prepared, deadline, on_prediction)
 
@@ -78,7 +77,7 @@ async def process_generation(
     )
     try:
         prediction = await _wait(resources.replicate, prediction, started + timeout_s, timeout_s)
-        output_urls = outputs_of(prediction)
+        output_urls = tuple(outputs_of(prediction))
     except PredictionOver:
         if on_prediction:
             await on_prediction(None)
@@ -90,7 +89,7 @@ async def process_generation(
         width=request.width or request.height or 1024,
         height=request.height or request.width or 1024,
         generation_time_seconds=round(time.monotonic() - started),
-        prediction_id=prediction["id"],
+        prediction_id=prediction.id,
         adjustments=prepared.adjustments,
     )
 
@@ -135,7 +134,7 @@ async def _create(
             cancel_after_s=int(left_s) + GRACE_S,
         )
         if on_prediction:
-            await on_prediction(prediction["id"])
+            await on_prediction(prediction.id)
         return prediction
 
     while True:
@@ -153,18 +152,18 @@ async def _wait(
 ) -> Prediction:
     """Poll until the prediction has ended. Raises PredictionOver when the time is up."""
     pause = POLL_FIRST_S
-    while prediction["status"] not in TERMINAL:
+    while prediction.status not in TERMINAL:
         if time.monotonic() + pause > deadline:
-            await cancel(replicate, prediction["id"])
+            await cancel(replicate, prediction.id)
             raise timed_out(timeout_s)
         await asyncio.sleep(pause)
         pause = min(pause * POLL_GROWTH, POLL_LAST_S)
         try:
-            prediction = await replicate.get(prediction["id"])
+            prediction = await replicate.get(prediction.id)
         except Failure as error:
             if isinstance(error, PredictionOver) or not error.retry:
                 raise
             # The same id is asked for again: a poll costs nothing, a new prediction does.
             pause = max(pause, error.retry_after_s or POLL_LAST_S)
-            log.warning("prediction %s: poll failed, trying again: %s", prediction["id"], error)
+            log.warning("prediction %s: poll failed, trying again: %s", prediction.id, error)
     return prediction

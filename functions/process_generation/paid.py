@@ -15,7 +15,8 @@ from uuid import UUID
 
 from functions._shared.errors import LeaseLost
 from functions._shared.generation_request import GenerationRequest
-from functions._shared.replicate import MaybeCreated, NotCreated, Prediction
+from functions._shared.prediction import Prediction
+from functions._shared.replicate import MaybeCreated, NotCreated
 from functions._shared.resources import Resources
 from functions.process_generation import predictions
 from functions.process_generation.generation import GRACE_S, cancel, to_the_end
@@ -95,7 +96,7 @@ async def _create_and_park(
         if error.retry_after_s:
             await predictions.limit_provider(resources.pool, error)
         raise
-    await _park(intent, prediction["id"], resources)
+    await _park(intent, prediction.id, resources)
     return prediction
 
 
@@ -117,7 +118,7 @@ async def _adopt(found: Found, resources: Resources) -> bool:
         prediction = await _look_for(found, resources)
         if prediction:
             log.info("job %s: adopted the prediction of a lost answer", found.job_id)
-            await _park(found, prediction["id"], resources)
+            await _park(found, prediction.id, resources)
             await settle(resources, found, prediction)
             return True
         if age_s >= LISTED_AFTER_S:
@@ -133,14 +134,14 @@ async def _look_for(found: Found, resources: Resources) -> Prediction | None:
     async for page in resources.replicate.recent(found.created_at - CLOCKS_APART):
         alike = []
         for prediction in page:
-            caller = _called_back(prediction.get("webhook"))
+            caller = _called_back(prediction.webhook)
             if caller == str(found.id):
                 return prediction
             if caller is None and _same(prediction, found):
                 alike.append(prediction)
-        taken = await predictions.known_ids(resources.pool, [one["id"] for one in alike])
+        taken = await predictions.known_ids(resources.pool, [one.id for one in alike])
         for prediction in alike:
-            if prediction["id"] not in taken:
+            if prediction.id not in taken:
                 return prediction
         pages += 1
         if pages == LISTED_PAGES:
@@ -157,22 +158,26 @@ def _callback(resources: Resources, intent: Intent) -> str | None:
     return f"{base}{WEBHOOK_PATH}?{query}"
 
 
-def _called_back(webhook: Any) -> str | None:
+def _called_back(webhook: str | None) -> str | None:
     """The intent that a prediction's callback address names; None for one without, or of somebody else."""
-    parts = urlsplit(webhook) if isinstance(webhook, str) else None
-    if parts is None or not parts.path.endswith(WEBHOOK_PATH):
+    try:
+        parts = urlsplit(webhook or "")
+    except ValueError:  # brackets that hold no address
+        return None
+    if not parts.path.endswith(WEBHOOK_PATH):
         return None
     return next(iter(parse_qs(parts.query).get("prediction", ())), None)
 
 
 def _same(prediction: Prediction, found: Found) -> bool:
     """Whether it may be the intent's: its model, and its input as far as it is written down; pictures are not."""
-    theirs = prediction.get("input") or {}
-    right_model = prediction.get("model") == found.model or (
-        found.version is not None and prediction.get("version") == found.version
+    right_model = prediction.model == found.model or (
+        found.version is not None and prediction.version == found.version
     )
     return right_model and all(
-        theirs.get(key) == value for key, value in found.input.items() if not _is_address(value)
+        prediction.input.get(key) == value
+        for key, value in found.input.items()
+        if not _is_address(value)
     )
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from functions._shared.replicate import Prediction
+from functions._shared.prediction import Prediction
 
 MOST = 90
 """Drawn to the end; what is left is storing the picture."""
@@ -12,12 +12,10 @@ _STEPS = re.compile(r"(?<![\d.])(\d{1,4})\s*/\s*(\d{1,4})(?![\d.])")
 
 def how_far(prediction: Prediction) -> tuple[str, int]:
     """Stage (starting, drawing) and percent, 0 to MOST; 0 where the logs tell nothing."""
-    if prediction["status"] in {"starting", "queued"}:
+    if prediction.status in {"starting", "queued"}:
         return "starting", 0
-    last = next(
-        (line for line in reversed((prediction.get("logs") or "").split("\n")) if line.strip()), ""
-    )
-    last = last.rsplit("\r", 1)[-1]  # a bar is drawn over itself
+    last = prediction.logs.rstrip().rpartition("\n")[2]
+    last = last.rpartition("\r")[2]  # a bar is drawn over itself
     if percent := _PERCENT.search(last):
         share = int(percent[1]) / 100
     elif steps := _STEPS.search(last):

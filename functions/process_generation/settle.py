@@ -3,7 +3,8 @@
 import logging
 
 from functions._shared.errors import LeaseLost
-from functions._shared.replicate import TERMINAL, Prediction, PredictionOver, outputs_of
+from functions._shared.prediction import TERMINAL, Prediction
+from functions._shared.replicate import PredictionOver, outputs_of
 from functions._shared.resources import Resources
 from functions.process_generation import predictions
 from functions.process_generation.predictions import Intent
@@ -16,23 +17,21 @@ async def settle(resources: Resources, intent: Intent, prediction: Prediction) -
 
     An end that comes twice, or after the job went to somebody else, changes nothing either.
     """
-    if prediction["status"] not in TERMINAL:
+    if prediction.status not in TERMINAL:
         return False
-    metrics = prediction.get("metrics") or {}
-    seconds = metrics.get("total_time", metrics.get("predict_time"))
     try:
         output_urls = outputs_of(prediction)
     except PredictionOver as over:
-        status = "canceled" if prediction["status"] in {"canceled", "aborted"} else "failed"
+        status = "canceled" if prediction.status in {"canceled", "aborted"} else "failed"
         await settle_without(resources, intent, status, over)
         return True
     worker = resources.worker
     try:
         download = await predictions.succeed(
-            resources.pool, intent, output_urls, seconds, worker.with_room()
+            resources.pool, intent, output_urls, prediction.seconds, worker.with_room()
         )
     except LeaseLost as lost:
-        log.warning("prediction %s: %s", prediction["id"], lost)
+        log.warning("prediction %s: %s", prediction.id, lost)
     else:
         if download:
             worker.take(download)

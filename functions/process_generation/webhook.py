@@ -12,6 +12,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from functions._shared import foreign
 from functions._shared.bodies import read_raw
 from functions._shared.errors import (
     GenerationFailed,
@@ -20,7 +21,8 @@ from functions._shared.errors import (
     Unauthorized,
     Unavailable,
 )
-from functions._shared.replicate import Prediction, Replicate
+from functions._shared.prediction import Prediction, read_prediction
+from functions._shared.replicate import Replicate
 from functions._shared.resources import Resources, resources_of
 from functions.process_generation import predictions
 from functions.process_generation.predictions import Callback
@@ -37,13 +39,13 @@ async def handle(request: Request) -> JSONResponse:
     body = await read_raw(request)
     prediction = await _verified(body, request, resources.replicate)
     named = await _named(request, resources)
-    if named is None or named.prediction_id not in (None, prediction["id"]):
+    if named is None or named.prediction_id not in (None, prediction.id):
         raise NotFound("No such prediction")
     if named.status == "intended":  # it is here before the answer to the create
         try:
-            await predictions.park(resources.pool, named, prediction["id"])
+            await predictions.park(resources.pool, named, prediction.id)
         except LeaseLost as lost:
-            log.warning("prediction %s: %s", prediction["id"], lost)
+            log.warning("prediction %s: %s", prediction.id, lost)
             return JSONResponse({"success": True})
     if named.status in {"intended", "running"}:
         await settle(resources, named, prediction)
@@ -69,12 +71,13 @@ async def _verified(body: bytes, request: Request, replicate: Replicate) -> Pred
 
 def _read(secret: str, body: bytes, headers: dict[str, str]) -> Prediction:
     try:
-        prediction = Webhook(secret).verify(body, headers)
+        Webhook(secret).verify(body, headers, json_parse=False)
     except (WebhookVerificationError, ValueError):  # ValueError: what is no signature at all
         raise Unauthorized("The webhook's signature is not valid", code=BAD_SIGNATURE) from None
-    if not isinstance(prediction, dict) or not {"id", "status"} <= prediction.keys():
-        raise Unauthorized("The webhook's body is no prediction", code=BAD_SIGNATURE)
-    return prediction
+    try:
+        return read_prediction(foreign.read_json(body))
+    except ValueError:
+        raise Unauthorized("The webhook's body is no prediction", code=BAD_SIGNATURE) from None
 
 
 async def _named(request: Request, resources: Resources) -> Callback | None:

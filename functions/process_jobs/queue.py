@@ -9,6 +9,7 @@ from uuid import UUID
 from psycopg.rows import args_row
 from psycopg.types.json import Jsonb
 
+from functions._shared import foreign
 from functions._shared.database import Pool, fenced
 from functions._shared.jobs import Job
 
@@ -47,6 +48,29 @@ async def claim(pool: Pool, limit: int, worker_id: str) -> list[Job]:
         return await cursor.fetchall()
 
 
+async def claim_suspect(pool: Pool, worker_id: str) -> Job | None:
+    """A job that two workers have died with, ours under a lease of LEASE_S; to be run after begin_alone only."""
+    async with (
+        pool.connection() as connection,
+        connection.cursor(row_factory=args_row(Job)) as cursor,
+    ):
+        await cursor.execute(
+            "select id, job_type, payload, attempt_number, max_attempts, lease_token"
+            " from public.claim_suspect(%s, make_interval(secs => %s))",
+            (worker_id, LEASE_S),
+        )
+        return await cursor.fetchone()
+
+
+async def begin_alone(pool: Pool, job: Job) -> None:
+    """Nothing else is in hand: if we die from now on, it was this job's doing. Raises LeaseLost."""
+    async with fenced(), pool.connection() as connection:
+        await connection.execute(
+            "select public.begin_alone(%s, %s, make_interval(secs => %s))",
+            (job.id, job.lease_token, LEASE_S),
+        )
+
+
 async def try_claim(pool: Pool) -> int:
     """Claim a job and give it back at once, as if it had not been: how many could be had, 0 or 1."""
     async with pool.connection() as connection, connection.transaction(force_rollback=True):
@@ -65,10 +89,8 @@ async def end_all(pool: Pool, endings: Sequence[Ending]) -> set[UUID]:
             (
                 [ending.job.id for ending in endings],
                 [ending.job.lease_token for ending in endings],
-                _or_none(
-                    [None if ending.result is None else Jsonb(ending.result) for ending in endings]
-                ),
-                _or_none([ending.error for ending in endings]),
+                _or_none([_stored(ending.result) for ending in endings]),
+                _or_none([ending.error and foreign.text(ending.error) for ending in endings]),
                 _or_none([None if ending.retry else False for ending in endings]),
                 _or_none([_seconds(ending.retry_after_s) for ending in endings]),
                 _or_none([ending.error_class for ending in endings]),
@@ -76,6 +98,11 @@ async def end_all(pool: Pool, endings: Sequence[Ending]) -> set[UUID]:
             binary=True,
         )
         return {row["id"] for row in await cursor.fetchall()}
+
+
+def _stored(result: dict[str, Any] | None) -> Jsonb | None:
+    """A handler may return what a stranger has told it."""
+    return None if result is None else Jsonb(foreign.plain(result))
 
 
 def _or_none(values: Collection[Any]) -> Collection[Any] | None:

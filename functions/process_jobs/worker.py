@@ -16,12 +16,14 @@ from uuid import UUID
 import psycopg
 import psycopg_pool
 
-from functions._shared.errors import LeaseLost
+from functions._shared.errors import LeaseLost, NotFound
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources
 from functions.process_jobs import queue
 from functions.process_jobs.attempt import attempt
 from functions.process_jobs.outcomes import Outcomes
+from functions.process_jobs.quarantine import Quarantine
+from functions.process_jobs.queue import Ending
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ class Worker:
         self._lost: set[asyncio.Task[bool]] = set()
         """Those whose job is somebody else's by now, or cancelled: there is nothing to give back."""
         self._outcomes = Outcomes(resources.pool)
+        self._quarantine = Quarantine(resources.pool, self)
+        self._returns: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._more = False
@@ -67,10 +71,23 @@ class Worker:
         self._woken.set()
 
     def with_room(self) -> str | None:
-        return self.id if self._free > 0 and not self.draining else None
+        closed = self.draining or self._quarantine.closed
+        return self.id if self._free > 0 and not closed else None
 
     def take(self, job: Job) -> None:
-        self._start([job])
+        if not self._quarantine.closed:
+            self._start([job])
+            return
+        # It was claimed while a suspect was: somebody else may have it at once.
+        task = asyncio.create_task(self.give_back(job))
+        self._returns.add(task)
+        task.add_done_callback(self._returns.discard)
+
+    def in_hand(self) -> list[asyncio.Task[bool]]:
+        return list(self._running)
+
+    def run(self, job: Job) -> asyncio.Task[bool]:
+        return self._start([job])[0]
 
     def cancelled(self, job_id: str) -> None:
         """Somebody cancelled a job that may be ours."""
@@ -85,6 +102,7 @@ class Worker:
     def drain(self) -> None:
         """Claim nothing more; what runs goes on."""
         self.draining = True
+        self._quarantine.stop()
         self.wake()
 
     async def stop(self) -> None:
@@ -105,8 +123,17 @@ class Worker:
         """Claim up to ``limit`` jobs and see them to their end: how many, and how many of them with an error."""
         if self.draining:
             return 0, 0
-        jobs = await queue.claim(self._resources.pool, limit, self.id)
-        await asyncio.gather(*self._start(jobs), return_exceptions=True)
+        async with self._quarantine.claiming():
+            if self.draining:
+                return 0, 0
+            jobs = await queue.claim(self._resources.pool, limit, self.id)
+            attempts = self._start(jobs)
+        await asyncio.gather(*attempts, return_exceptions=True)
+        while len(jobs) < limit and not self.draining:
+            suspect = await self._quarantine.run_one()
+            if suspect is None:
+                break
+            jobs.append(suspect)
         # The parked ones are ended by whoever learns of their prediction's end, perhaps in another process.
         processing, unwell = len(jobs), 0
         until = asyncio.get_running_loop().time() + self._settings.job_timeout_ms / 1000
@@ -130,7 +157,8 @@ class Worker:
             asked = min(self._free, self._most)
             claimed = await self._try_claim(asked) if asked > 0 else 0
             self._more = claimed == asked
-            pause_s = LOOK_AGAIN_S if woken or claimed else pause_s * 2
+            alone = await self._try_suspect()
+            pause_s = LOOK_AGAIN_S if woken or claimed or alone else pause_s * 2
             most_s = POLL_S if self._hinted() else POLL_UNHINTED_S
             try:
                 async with asyncio.timeout(
@@ -143,7 +171,9 @@ class Worker:
     async def _try_claim(self, limit: int) -> int:
         """Claim and start jobs; how many."""
         try:
-            jobs = await queue.claim(self._resources.pool, limit, self.id)
+            async with self._quarantine.claiming():
+                jobs = await queue.claim(self._resources.pool, limit, self.id)
+                self._start(jobs)
         except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
             # Any error of the database, a missing table too: whatever it is, it may be mended while we look on.
             self._note_queue(up=False, detail=type(error).__name__)
@@ -154,8 +184,15 @@ class Worker:
             return 0
         self._note_queue(up=True)
         self._most = min(self._most * 2, self._settings.worker_concurrency)
-        self._start(jobs)
         return len(jobs)
+
+    async def _try_suspect(self) -> bool:
+        """Run a job alone that two workers have died with, if there is one and it is time to look."""
+        try:
+            return not self.draining and await self._quarantine.run_due()
+        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+            self._note_queue(up=False, detail=type(error).__name__)
+            return False
 
     def _start(self, jobs: Iterable[Job]) -> list[asyncio.Task[bool]]:
         jobs = list(jobs)
@@ -188,10 +225,10 @@ class Worker:
         try:
             ending = await attempt(job, self._resources)
             if ending:
-                await self._outcomes.end(ending)
+                ending = await self._end(ending)
         except asyncio.CancelledError:
             if ending is None and asyncio.current_task() not in self._lost:
-                await self._give_back(job)
+                await self.give_back(job)
             raise
         except LeaseLost as lost:
             log.warning("job %s: %s", job.id, lost)
@@ -202,17 +239,29 @@ class Worker:
             return False
         return ending is None or ending.error is None
 
-    async def _give_back(self, job: Job) -> None:
+    async def _end(self, ending: Ending) -> Ending:
+        """Write it; what cannot be written is written as an error of ours, so that the job ends all the same."""
+        try:
+            await self._outcomes.end(ending)
+        except (psycopg.DataError, TypeError, ValueError):
+            log.exception("job %s (%s): bug", ending.job.id, ending.job.job_type)
+            ending = Ending(job=ending.job, error="Its result cannot be stored", error_class="bug")
+            await self._outcomes.end(ending)
+        return ending
+
+    async def give_back(self, job: Job) -> None:
+        """Hand a job back that has not ended; its attempt does not count."""
         try:
             await queue.release(self._resources.pool, job)
-        except (LeaseLost, psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        except (LeaseLost, NotFound, psycopg.Error, psycopg_pool.PoolTimeout) as error:
             log.warning("job %s: not given back (%s)", job.id, type(error).__name__)
 
     async def _lease_loop(self) -> None:
         missed: set[UUID] = set()
         while True:
             await asyncio.sleep(queue.LEASE_S / 3)
-            jobs = list(self._running.values())
+            reserved = self._quarantine.reserved
+            jobs = [*self._running.values(), *([reserved] if reserved else [])]
             try:
                 gone = {job.id for job in jobs} - await queue.extend(self._resources.pool, jobs)
                 if await queue.requeue_expired(self._resources.pool):

@@ -1,6 +1,7 @@
 """``make chaos``: MINUTES of injuries (default 3), SEED to have an earlier run's order again.
 
-Exit code 0 if nothing was lost, stored twice, paid twice or went backwards, and every stop asked for ended well.
+Exit code 0 if nothing was lost, stored twice, paid twice, failed for a death of its worker or went backwards, and every
+stop asked for ended well.
 """
 
 import logging

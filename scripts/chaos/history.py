@@ -66,7 +66,7 @@ class Watcher(threading.Thread):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The table of a run. The last four are promised to be none."""
+    """The table of a run. The last five are promised to be none."""
 
     counts: Mapping[str, int]
     broken: Mapping[str, list[str]]
@@ -98,6 +98,12 @@ def judge(history: History, rows: list[dict[str, Any]], paid: Mapping[str, list[
             f"{prompt}: {ends}"
             for prompt, ends in paid.items()
             if ends.count("succeeded") > len(by_prompt[prompt])
+        ],
+        "failed for a death": [
+            f"{row['prompt']}: {row['error_message']}"
+            for row in rows
+            if row["status"] == "failed"
+            and "The worker stopped answering" in str(row["error_message"])
         ],
         "statuses going backwards": [
             f"{generation_id}: {' → '.join(seen)}"

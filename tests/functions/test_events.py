@@ -9,6 +9,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from functions._shared.prediction import read_prediction
+from functions.process_generation.progress import how_far
 from tests.conftest import Edge
 
 BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
@@ -131,6 +133,5 @@ def test_many_streams_share_one_look(idle_edge: Edge, db):
     ],
 )
 def test_how_far_the_logs_say_it_is(logs, percent):
-    from functions.process_generation.progress import how_far
-
-    assert how_far({"status": "processing", "logs": logs}) == ("drawing", percent)
+    told = read_prediction({"id": "p", "status": "processing", "logs": logs})
+    assert how_far(told) == ("drawing", percent)

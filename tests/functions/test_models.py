@@ -148,6 +148,84 @@ def test_a_model_that_can_make_no_picture_of_a_prompt_is_refused(
     )
 
 
+def shown_as(monkeypatch, sandbox, change):
+    """The sandbox tells of a model in a document that ``change`` has had its way with."""
+    sandbox.state.add_model(data())
+    model = sandbox.state.models["someone/new-model"]
+    shown = model.as_json()
+    replaced = change(shown)
+    shown = replaced if isinstance(replaced, list) else shown
+    monkeypatch.setattr(type(model), "as_json", lambda _: shown)
+
+
+def schemas(shown):
+    return shown["latest_version"]["openapi_schema"]["components"]["schemas"]
+
+
+# What somebody may publish, or a broken answer be: how it is refused, or None where the model is served all the same.
+ODD = {
+    "no object": (lambda _: [1], "Unknown model someone/new-model (Replicate's answer was not"),
+    "no version": (lambda s: s.update(latest_version=None), "someone/new-model has no version yet"),
+    "a list of versions": (
+        lambda s: s.update(latest_version=["x"]),
+        "someone/new-model has no version yet",
+    ),
+    "components are a list": (
+        lambda s: s["latest_version"]["openapi_schema"].update(components=[1]),
+        "someone/new-model: its input schema cannot be read",
+    ),
+    "an odd version": (
+        lambda s: (s.update(is_official=False), s["latest_version"].update(id="../\0")),
+        "someone/new-model: its version cannot be read",
+    ),
+    "a path for a name": (lambda s: s.update(owner="..", name=["x\0"]), None),
+    "NUL and half a pair": (
+        lambda s: schemas(s)["Input"]["properties"]["seed"].update(description="\0\ud83d"),
+        None,
+    ),
+    "numbers beyond any": (
+        lambda s: schemas(s)["Input"]["properties"].update(
+            width={"type": "integer", "default": 10**30, "maximum": 10**400},
+            height={"type": "integer", "default": [1], "maximum": 1e308},
+            steps={"type": "number", "default": "\0", "maximum": 1e308},
+            guidance={"type": "number", "default": float("nan")},
+        ),
+        None,
+    ),
+    "a pattern that backtracks": (
+        lambda s: schemas(s)["Input"]["properties"].update(
+            width={"type": "string", "pattern": "^(a+)+$"}
+        ),
+        None,
+    ),
+    "a well": (
+        lambda s: schemas(s)["Input"]["properties"].update(
+            other={"type": "array", "default": "[the depth of a well]"}
+        ),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_whatever_is_published_is_refused_in_words_or_served(
+    edge: Edge, db, sandbox, monkeypatch, odd
+):
+    change, text = ODD[odd]
+    shown_as(monkeypatch, sandbox, change)
+    if text:
+        assert refusal(edge, "someone/new-model", db).startswith(text)
+        return
+    id = started(edge, "someone/new-model", num_inference_steps=3)
+    generation = until_ended(edge, id)
+    assert (generation["status"], generation["error_message"]) == ("completed", None)
+    row = db.execute("select * from models where replicate_id = 'someone/new-model'").fetchone()
+    assert row["fetched_at"] is not None
+    assert row["default_steps"] is None
+    assert row["default_guidance_scale"] is None
+    assert row["name"] == "new-model"
+
+
 def test_a_model_that_wants_a_key_of_ones_own_is_refused_up_front(idle_edge: Edge, db):
     assert "openai_api_key" in refusal(idle_edge, "openai/gpt-image-1", db)
     row = db.execute(

@@ -1,6 +1,8 @@
 """process-generation: as a function and as a module."""
 
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import httpx
 import pytest
@@ -10,6 +12,7 @@ from functions._local.defaults import local_environment
 from functions._shared.errors import GenerationFailed, InvalidRequest
 from functions._shared.fetch import fetch_output, fetch_source
 from functions._shared.pictures import inspect
+from functions._shared.prediction import read_prediction
 from functions._shared.replicate import (
     MaybeCreated,
     NotCreated,
@@ -22,6 +25,7 @@ from functions._shared.settings import Settings
 from tests.conftest import Edge
 
 BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
+ENDED = {"id": "p", "status": "succeeded"}
 
 
 def test_it_answers_with_the_providers_address(idle_edge: Edge, sandbox):
@@ -174,7 +178,7 @@ async def test_an_output_is_fetched_from_the_provider_only(resources, url):
     ],
 )
 def test_outputs_come_in_many_shapes(output, urls):
-    assert outputs_of({"status": "succeeded", "output": output}) == urls
+    assert outputs_of(read_prediction({**ENDED, "output": output})) == urls
 
 
 @pytest.mark.parametrize(
@@ -202,20 +206,26 @@ def test_outputs_come_in_many_shapes(output, urls):
 @pytest.mark.parametrize("output", [[], None, "", {}, 7, {"text": "no"}])
 def test_predictions_that_end_without_a_picture(status, error, error_class, retry, output):
     with pytest.raises(PredictionOver) as over:
-        outputs_of({"status": status, "error": error, "output": output})
+        outputs_of(read_prediction({"id": "p", "status": status, "error": error, "output": output}))
     assert (over.value.error_class, over.value.retry) == (error_class, retry)
     assert str(over.value)
 
 
 def test_a_picture_that_was_removed_may_be_made_again():
     with pytest.raises(PredictionOver) as over:
-        outputs_of({"status": "succeeded", "output": None, "data_removed": True})
+        outputs_of(read_prediction({**ENDED, "output": None, "data_removed": True}))
     assert over.value.retry
+
+
+def unread(answer: httpx.Response) -> httpx.Response:
+    """As it comes from a socket."""
+    stream = httpx.ByteStream(answer.content)
+    return httpx.Response(answer.status_code, headers=answer.headers, stream=stream)
 
 
 def replicate_answering(status, **answer) -> Replicate:
     """A client whose every call gets this one answer."""
-    transport = httpx.MockTransport(lambda _: httpx.Response(status, **answer))
+    transport = httpx.MockTransport(lambda _: unread(httpx.Response(status, **answer)))
     return Replicate(httpx.AsyncClient(transport=transport), "http://x", SecretStr("t0ken"))
 
 
@@ -232,7 +242,18 @@ LITTLE_CREDIT = (
         ({"json": {"detail": "throttled", "retry_after": 8}}, 8, None),
         ({"json": {"detail": "Request was throttled. Your rate limit resets in ~30s."}}, 30, None),
         ({"json": {"detail": LITTLE_CREDIT, "retry_after": 8}}, 8, 10),
+        ({"json": {"detail": "Expected available in 1 second.", "retry_after": None}}, 1, None),
+        ({"json": {"detail": "Your rate limit resets in ~1.5s."}}, 1.5, None),
         ({"text": "busy"}, 10, None),
+        ({"headers": {"Retry-After": "1e400"}}, 10, None),
+        ({"headers": {"Retry-After": "9" * 400}}, 10, None),
+        ({"headers": {"Retry-After": "-5"}, "json": {"retry_after": 10**30}}, 10, None),
+        ({"headers": {"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}}, 10, None),
+        ({"headers": {"Retry-After": "Thu, 99 Jan 9999 00:00:00 GMT"}}, 10, None),
+        ({"headers": {"Retry-After": "7200"}}, 3600, None),
+        ({"json": {"detail": ["x"], "retry_after": True}}, 10, None),
+        ({"text": f"reduced to {'9' * 5000} requests per minute with a burst of 1"}, 10, None),
+        ({"text": "reduced to 0 requests per minute with a burst of 1"}, 10, None),
     ],
 )
 async def test_a_busy_provider_says_how_long_to_wait(options, wait, spacing):
@@ -242,9 +263,19 @@ async def test_a_busy_provider_says_how_long_to_wait(options, wait, spacing):
     assert (busy.value.retry_after_s, busy.value.spacing_s) == (wait, spacing)
 
 
+async def test_a_wait_may_be_a_date():
+    then = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    with pytest.raises(NotCreated) as busy:
+        await replicate_answering(429, headers={"Retry-After": then}).create(
+            "a/b", None, {}, cancel_after_s=60
+        )
+    assert 0 < busy.value.retry_after_s <= 90
+
+
 @pytest.mark.parametrize(
     ("status", "answer", "error_class", "text"),
     [
+        (403, "why", "forbidden", "the server's Replicate account may not use this model"),
         (400, "why", "bad_input", "why"),
         (401, "why", "unauthorised", "the server's Replicate token is not accepted"),
         (402, "why", "out_of_credit", "the server's Replicate account is out of credit"),
@@ -283,7 +314,7 @@ def answering_in_turn(*answers) -> tuple[Replicate, list[httpx.Request]]:
         answer = answers[len(sent) - 1]
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return unread(answer)
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(serve))
     return Replicate(http, "http://x", SecretStr("t0ken")), sent
@@ -301,7 +332,7 @@ def no_pauses(monkeypatch):
 @pytest.mark.parametrize("first", [httpx.Response(502), httpx.ReadTimeout("")])
 async def test_a_get_is_repeated(no_pauses, first):
     replicate, sent = answering_in_turn(first, first, good())
-    assert (await replicate.get("p"))["id"] == "p"
+    assert (await replicate.get("p")).id == "p"
     assert len(sent) == 3
 
 
@@ -314,7 +345,7 @@ async def test_a_get_that_is_refused_is_not(no_pauses):
 
 async def test_a_create_is_repeated_where_it_never_arrived(no_pauses):
     replicate, sent = answering_in_turn(httpx.ConnectError(""), httpx.ConnectTimeout(""), good())
-    assert (await replicate.create("a/b", None, {}, cancel_after_s=60))["id"] == "p"
+    assert (await replicate.create("a/b", None, {}, cancel_after_s=60)).id == "p"
     assert len(sent) == 3
 
 

@@ -73,10 +73,21 @@ def running(start_edge, db, sandbox, monkeypatch):
     return edge, row, sandbox
 
 
-def call(edge, row, sandbox, *, body=None, query=None, secret=None, headers=None, age=timedelta()):
+def call(
+    edge,
+    row,
+    sandbox,
+    *,
+    body=None,
+    query=None,
+    secret=None,
+    headers=None,
+    age=timedelta(),
+    text=None,
+):
     prediction = sandbox.state.predictions[row["prediction_id"]]
     base = sandbox.url.removesuffix("v1")
-    text = json.dumps({**prediction.as_json(base), **(body or {})})
+    text = text or json.dumps({**prediction.as_json(base), **(body or {})})
     now = datetime.now(UTC) - age
     signature = Webhook(secret or sandbox.state.webhooks.secret).sign("msg_1", now, text)
     return edge.post(
@@ -118,6 +129,38 @@ def test_what_is_forged_or_foreign_changes_nothing(running, db, change, status):
     assert answer.status_code == status, answer.text
     assert row["callback_secret"] not in answer.text
     assert db.execute("select status from predictions").fetchone() == {"status": "running"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 3000, "[" * 3000 + "]" * 3000, "[]", "{}", "7", '{"id": "../x", "status": "x"}', "{"],
+)
+def test_a_signed_body_that_is_no_prediction_changes_nothing(running, db, text):
+    edge, row, sandbox = running
+    answer = call(edge, row, sandbox, text=text)
+    assert (answer.status_code, answer.json()["error"]) == (
+        401,
+        "The webhook's body is no prediction",
+    )
+    assert db.execute("select status from predictions").fetchone() == {"status": "running"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"metrics": {"total_time": 1e308}}, "succeeded"),
+        ({"metrics": "long"}, "succeeded"),
+        ({"status": "failed", "error": "a\0b\ud83d"}, "failed"),
+        ({"status": "failed", "error": {"message": "odd"}}, "failed"),
+        ({"status": ["succeeded"]}, "running"),
+        ({"output": 7}, "failed"),
+    ],
+)
+def test_its_fields_may_be_of_any_type(running, db, body, status):
+    edge, row, sandbox = running
+    assert call(edge, row, sandbox, body=body).status_code == 200
+    found = db.execute("select status, seconds from predictions").fetchone()
+    assert found == {"status": status, "seconds": None}
 
 
 def test_what_still_runs_changes_nothing(running, db):

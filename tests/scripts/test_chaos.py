@@ -48,6 +48,12 @@ def told(*prompts, statuses=()):
         ("stored twice", told("a"), [row("a", images=0)], {}),
         ("paid twice", told("a"), [row("a")], {"a": ["succeeded", "succeeded"]}),
         (
+            "failed for a death",
+            told("a"),
+            [{**row("a", "failed", 0), "error_message": "The worker stopped answering"}],
+            {},
+        ),
+        (
             "statuses going backwards",
             told("a", statuses=["processing", "queued", "completed"]),
             [row("a")],

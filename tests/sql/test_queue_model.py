@@ -29,6 +29,8 @@ class Modelled:
     attempt: int = 0
     token: int = 0
     crashes: int = 0
+    alone: bool = False
+    """Whether its worker, if it has one, has nothing beside it."""
     ended: int = 0
     """The last token that an end was accepted under: to repeat that one, as it was, is no offence."""
     ended_well: bool = False
@@ -103,6 +105,7 @@ class Queue(RuleBasedStateMachine):
             (-job.priority, job.place, job_id)
             for job_id, job in self.model.items()
             if job.status == "pending"
+            and job.crashes < 2
             and (kinds is None or job.kind in kinds)
             and not {job.kind, "*"} & self.paused
         ]
@@ -111,6 +114,27 @@ class Queue(RuleBasedStateMachine):
             job = self.model[row["id"]]
             job.status, job.attempt, job.token = "processing", job.attempt + 1, job.token + 1
             assert (row["attempt_number"], row["lease_token"]) == (job.attempt, job.token)
+
+    @rule(kinds=st.sampled_from([None, ["a"], ["b", "c"]]), begin=st.booleans())
+    def claim_a_suspect(self, kinds, begin):
+        rows = self.call("select * from claim_suspect(p_job_types => %s)", kinds)
+        can = [
+            (job.place, job_id)
+            for job_id, job in self.model.items()
+            if job.status == "pending"
+            and job.crashes >= 2
+            and (kinds is None or job.kind in kinds)
+            and not {job.kind, "*"} & self.paused
+        ]
+        assert [row["id"] for row in rows] == [job_id for _, job_id in sorted(can)[:1]]
+        for row in rows:
+            job = self.model[row["id"]]
+            job.status, job.attempt, job.token = "processing", job.attempt + 1, job.token + 1
+            assert (row["attempt_number"], row["lease_token"]) == (job.attempt, job.token)
+            job.alone = begin
+            if begin:
+                self.call("select begin_alone(%s, %s)", row["id"], job.token)
+                assert self.refused("select begin_alone(%s, %s)", row["id"], job.token - 1)
 
     @precondition(lambda self: self.model)
     @rule(
@@ -129,6 +153,7 @@ class Queue(RuleBasedStateMachine):
         elif job.status == "processing":
             self.call(statement, job_id, job.token)
             self.accepted(job, how)
+            job.alone = False
             if job.status == "pending":
                 self.place(job_id)
             self.call(statement, job_id, job.token)  # its answer was lost
@@ -160,6 +185,7 @@ class Queue(RuleBasedStateMachine):
         assert sorted(row["id"] for row in rows) == sorted(i for i, _ in running)
         for job_id, job in running:
             self.accepted(job, "well" if well else "badly")
+            job.alone = False
             if job.status == "pending":
                 self.place(job_id)
 
@@ -180,7 +206,7 @@ class Queue(RuleBasedStateMachine):
         job = self.model[job_id]
         if job.status == "processing":
             self.call("select release_job(%s, %s)", job_id, job.token)
-            job.status, job.attempt = "pending", job.attempt - 1
+            job.status, job.attempt, job.alone = "pending", job.attempt - 1, False
             self.place(job_id)
         elif job.status != "pending":
             assert self.refused("select release_job(%s, %s)", job_id, job.token)
@@ -196,8 +222,10 @@ class Queue(RuleBasedStateMachine):
         )
         assert self.call("select requeue_expired() as n") == [{"n": 1}]
         job.crashes += 1
-        job.status = "pending" if job.crashes < 3 and job.attempt < job.max_attempts else "failed"
+        job.status = "failed" if job.alone else "pending"
+        job.alone = False
         if job.status == "pending":
+            job.attempt -= 1
             self.place(job_id)
 
     @precondition(lambda self: self.model)
@@ -206,7 +234,7 @@ class Queue(RuleBasedStateMachine):
         job_id = data.draw(st.sampled_from(list(self.model)))
         job = self.model[job_id]
         if job.status in ACTIVE:
-            job.status = "cancelled"
+            job.status, job.alone = "cancelled", False
         assert self.call("select cancel_job(%s) as it", job_id) == [
             {"it": job.status == "cancelled"}
         ]

@@ -45,7 +45,9 @@ def debian_server(folder: Path, *settings: str) -> Iterator[Postgres]:
     server = Postgres(DEBIAN, folder / "postgres", free_port(), user)
     server.start([*settings, "fsync=off"])
     with psycopg.connect(server.admin_url) as admin:
-        admin.execute("alter role postgres superuser")  # who makes extensions on a server of one's own
+        admin.execute(
+            "alter role postgres superuser"
+        )  # who makes extensions on a server of one's own
     # As pg_cron's own connections want it; without it every run ends in "connection failed".
     (server.data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 trust\n")
     server.run("pg_ctl", "-D", str(server.data), "reload")

@@ -117,6 +117,13 @@ def test_an_account_held_to_a_rate_is_asked_at_that_rate(db):
     assert claim(db, 3) == [third]
 
 
+def test_a_rate_without_a_distance_stops_no_claim(db):
+    """Six hundred thousand million a minute are none that an interval could tell from 0."""
+    jobs = enqueue(db, ANN, 2)
+    db.execute("select limit_provider('0 s', make_interval(secs => 1e-10))")
+    assert claim(db, 2) == jobs
+
+
 def pass_time(db, seconds):
     db.execute(
         "update provider_limits set refilled_at = refilled_at - %s", (timedelta(seconds=seconds),)

@@ -332,3 +332,36 @@ def test_traffic_goes_on_during_the_upgrade_and_no_job_is_lost_or_doubled(origin
     claimed = [row["id"] for row in db.execute("select id from claim_jobs(100000)")]
     assert len(set(enqueued)) == len(enqueued)
     assert sorted(worked + claimed) == sorted(enqueued)
+
+
+def test_absurd_times_of_an_earlier_version_of_ours_are_forgotten(db, dsn):
+    db.execute("alter table predictions drop constraint predictions_seconds_check")
+    db.execute(
+        "insert into predictions (job_id, lease_token, model, input, status, seconds, expires_at, ended_at)"
+        " select gen_random_uuid(), 1, 'a/b', '{}', 'succeeded', seconds, now(), now()"
+        " from unnest('{1e308, NaN, -5, 4, null}'::float8[]) as seconds"
+    )
+    for _ in range(2):
+        apply_schema(dsn)
+        kept = db.execute("select seconds from predictions order by seconds").fetchall()
+        assert [row["seconds"] for row in kept] == [4, None, None, None, None]
+    with pytest.raises(psycopg.errors.CheckViolation):
+        db.execute("update predictions set seconds = 1e308")
+
+
+def test_jobs_that_two_workers_had_died_with_before_run_alone(db, dsn):
+    """As an earlier version of ours left them: in the lanes, like any other."""
+    db.execute("drop index job_queue_suspect_idx")
+    db.execute(
+        "insert into job_queue (job_type, status, crash_count, lease_expires_at)"
+        " select status || crashes, status, crashes, case status when 'processing' then now() + interval '1 h' end"
+        " from unnest('{pending, processing, failed}'::text[]) as status, generate_series(1, 3) as crashes"
+    )
+    for _ in range(2):
+        apply_schema(dsn)
+        found = db.execute(
+            "select job_type from job_queue where share_rank < 0 order by 1"
+        ).fetchall()
+        # One that runs now does not run alone: it is judged by what becomes of it.
+        assert [row["job_type"] for row in found] == ["failed2", "failed3", "pending2", "pending3"]
+    assert db.execute("select job_type from claim_jobs(9)").fetchall() == [{"job_type": "pending1"}]

@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from functions._local.sandbox import creates, problems
+from functions._local.sandbox.absurd import Written, slow_answer
 from functions._local.sandbox.faults import Faults
 from functions._local.sandbox.models import (
     OFFICIAL_VERSION,
@@ -131,17 +132,23 @@ class Sandbox:
             return Cut(status_code=201)
         held = await creates.hold(request, prediction)
         answer = prediction.as_json(base_url, just_created=not held)
-        return JSONResponse(answer, status_code=201, headers={"location": answer["urls"]["get"]})
+        location = f"{base_url}v1/predictions/{prediction.id}"
+        return Written(answer, status_code=201, headers={"location": location})
 
     async def get(self, request: Request) -> Response:
         self.calls["get"] += 1
-        return JSONResponse(self._find(request).as_json(str(request.base_url)))
+        prediction = self._find(request)
+        slow = slow_answer(prediction.faults, self._count_odd_bytes)
+        return slow or Written(prediction.as_json(str(request.base_url)))
 
     async def cancel(self, request: Request) -> Response:
         self.calls["cancel"] += 1
         prediction = self._find(request)
         prediction.cancel()
-        return JSONResponse(prediction.as_json(str(request.base_url)))
+        return Written(prediction.as_json(str(request.base_url)))
+
+    def _count_odd_bytes(self, count: int) -> None:
+        self.calls["odd bytes"] += count
 
     async def newest(self, request: Request) -> Response:
         self.calls["list"] += 1
@@ -162,7 +169,7 @@ class Sandbox:
             return str(request.url.include_query_params(cursor=ids[place])) if inside else None
 
         previous = at(max(0, start - PAGE_LENGTH)) if start else None
-        return JSONResponse(
+        return Written(
             {
                 "previous": previous,
                 "next": at(start + PAGE_LENGTH),
@@ -172,7 +179,7 @@ class Sandbox:
 
     async def model(self, request: Request) -> Response:
         self.calls["model"] += 1
-        return JSONResponse(self._model(request).as_json())
+        return Written(self._model(request).as_json())
 
     async def versions(self, request: Request) -> Response:
         self.calls["version"] += 1

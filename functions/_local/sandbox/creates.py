@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from functions._local.sandbox.absurd import Written
 from functions._local.sandbox.faults import REFUSALS, Faults
 from functions._local.sandbox.models import Model, refusals
 from functions._local.sandbox.predictions import Prediction, read_duration
@@ -68,6 +69,13 @@ def refusal(faults: frozenset[str]) -> Response | None:
             return JSONResponse({"detail": detail, "status": 429}, 429)
         case "busy-bare":
             return Response("busy", 429)
+        case "busy-absurd":
+            detail = f"Request was throttled. Your rate limit resets in ~{'9' * 5000}s."
+            absurd = {"detail": detail, "status": 429, "retry_after": -1}
+            return JSONResponse(absurd, 429, headers={"Retry-After": "1e400"})
+        case "odd-refusal":
+            odd = [{"msg": "the\0 input\ud83d"}, {"message": "is odd", "code": 7}]
+            return Written({"title": ["x"], "detail": odd, "status": "422"}, 422)
         case "error-before":
             return HTMLResponse("<html>Internal Server Error</html>", 500)
         case "cut-before":

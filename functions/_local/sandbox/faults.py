@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
+from functions._local.sandbox.absurd import ABSURD, FAILING, SLOW
 from functions._local.sandbox.problems import Problem
 
 ENDINGS: Mapping[str, tuple[str, str | None]] = {
@@ -23,6 +24,7 @@ ENDINGS: Mapping[str, tuple[str, str | None]] = {
     "queue-full": ("failed", "Queue is full"),
     "canceled": ("canceled", None),
     "aborted": ("aborted", None),
+    **dict.fromkeys(FAILING, ("failed", "the model broke")),
 }
 """How a prediction ends instead of succeeding: its status and its error."""
 SUCCESSES = frozenset(
@@ -39,6 +41,8 @@ REFUSALS = frozenset(
         "unauthorised",
         "no-credit",
         "gone",
+        "busy-absurd",
+        "odd-refusal",
     }
 )
 """Answers to a create that makes nothing."""
@@ -60,8 +64,9 @@ FILES = frozenset(
 WEBHOOKS = frozenset(
     {"webhook-twice", "webhook-late", "webhook-never", "webhook-early", "webhook-forged"}
 )
+ODD = frozenset(ABSURD) | SLOW
 ONCE = REFUSALS | LOST | {"interrupted", "platform", "queue-full", "file-error"}
-NAMES = frozenset(ENDINGS) | SUCCESSES | REFUSALS | LOST | FILES | WEBHOOKS
+NAMES = frozenset(ENDINGS) | SUCCESSES | REFUSALS | LOST | FILES | WEBHOOKS | ODD
 
 _FAULT = re.compile(r"\[fault:([a-z-]+)(\*(\d*))?\]")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from functions._local.sandbox.absurd import distorted
 from functions._local.sandbox.faults import ENDINGS
 from functions._local.sandbox.models import Model
 from functions._local.sandbox.problems import Problem
@@ -87,7 +88,7 @@ class Prediction:
         count = self.model.output_count(self.input) - ("partial" in self.faults)
         return [f"out-{n}.{ending}" for n in range(count)]
 
-    def as_json(self, base_url: str, *, just_created: bool = False) -> dict[str, Any]:
+    def as_json(self, base_url: str, *, just_created: bool = False) -> Any:
         """Return Replicate's object. The times and metrics are absent until they are known.
 
         The answer to the create says ``starting`` however short the whole thing takes.
@@ -112,7 +113,7 @@ class Prediction:
             shown["deadline"] = rfc3339(self.created_at + timedelta(seconds=self.cancel_after))
         if self.webhook is not None:
             shown |= {"webhook": self.webhook, "webhook_events_filter": self.webhook_events}
-        return shown
+        return distorted(shown, self.faults) if status in TERMINAL else shown
 
     def _output(self, base_url: str) -> Any:
         if "removed" in self.faults:

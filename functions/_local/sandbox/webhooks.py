@@ -2,13 +2,13 @@
 
 import asyncio
 import base64
-import json
 import secrets
 from datetime import UTC, datetime
 
 import httpx
 from standardwebhooks.webhooks import Webhook
 
+from functions._local.sandbox.absurd import written
 from functions._local.sandbox.predictions import Prediction
 
 LOOK_S = 0.02
@@ -64,7 +64,7 @@ class Webhooks:
     async def _call(self, http: httpx.AsyncClient, prediction: Prediction, base_url: str) -> bool:
         """One call; whether it was taken."""
         assert prediction.webhook
-        body = json.dumps(prediction.as_json(base_url))
+        body = written(prediction.as_json(base_url))
         secret = new_secret() if "webhook-forged" in prediction.faults else self.secret
         id, now = f"msg_{secrets.token_hex(12)}", datetime.now(UTC)
         headers = {

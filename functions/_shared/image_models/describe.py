@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from functions._shared import foreign
 from functions._shared.image_models.catalog import STORED_FORMATS, ImageModel, stored_format
 from functions._shared.image_models.json_schema import Schema, bounds
 from functions._shared.image_models.keys import (
@@ -19,6 +20,7 @@ from functions._shared.image_models.keys import (
 )
 
 MOST_OUTPUTS = 16
+MOST_OF_A_DEFAULT = 1_000_000
 CARRIED = frozenset(
     {"prompt", "negative_prompt", "width", "height", "seed", "output_format", *SIZE_KEYS}
     | {
@@ -41,9 +43,9 @@ def describe(model: ImageModel) -> dict[str, Any]:
     def has(keys: Iterable[str]) -> bool:
         return any(key in fields for key in keys)
 
-    def default(keys: Iterable[str]) -> Any:
+    def default(keys: Iterable[str]) -> int | float | None:
         found = (model.defaults.get(k, fields[k].get("default")) for k in keys if k in fields)
-        return next(found, None)
+        return _number(next(found, None))
 
     sides = {"width", "height"} <= fields.keys()
     words = fields.get("aspect_ratio", {}).get("enum", ())
@@ -77,6 +79,11 @@ def beyond_a_request(model: ImageModel) -> str | None:
         if key not in CARRIED and not chosen:
             return f"{model.replicate_id} requires {key!r}: a request cannot carry it"
     return None
+
+
+def _number(value: Any) -> int | float | None:
+    """A default as its column takes it: whoever publishes a model may write anything there."""
+    return value if foreign.number(value, 0, MOST_OF_A_DEFAULT) is not None else None
 
 
 def _most_outputs(fields: dict[str, Schema]) -> int:

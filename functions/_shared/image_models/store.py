@@ -37,7 +37,7 @@ REMEMBERED_MODELS = 1000
 TABLE_WAIT_S = 1.0
 """The catalogue will do where the database does not answer: whoever needs that will notice soon enough."""
 VERSION = re.compile(r"[0-9a-f]{64}")
-OWNER_AND_NAME = re.compile(r"[a-z0-9][\w.-]*/[a-z0-9][\w.-]*", re.IGNORECASE | re.ASCII)
+OWNER_AND_NAME = re.compile(r"[a-z0-9][\w.-]{0,99}/[a-z0-9][\w.-]{0,199}", re.IGNORECASE | re.ASCII)
 
 ROW = """
 select replicate_id, name, input_schema, version, is_active, retired_reason from public.models
@@ -141,21 +141,29 @@ class ModelStore:
             try:
                 document = await self._replicate.model(word.casefold())
             except Failure as error:
+                if error.error_class == "forbidden":
+                    raise InvalidRequest(
+                        f"Model {word} is not open to this server's Replicate account"
+                    ) from None
                 why = "" if error.error_class == "unknown_model" else f" ({error})"
                 raise unknown_model(word, why) from None
         return await self._keep(word, document, pool)
 
     async def _keep(self, word: str, document: dict[str, Any], pool: Pool) -> ImageModel:
         """The model that ``document`` describes, in the table from now on."""
-        latest = document.get("latest_version") or {}
+        latest = _object(document.get("latest_version"))
         openapi_schema = latest.get("openapi_schema")
         named = f"{document.get('owner')}/{document.get('name')}"
         replicate_id = named if OWNER_AND_NAME.fullmatch(named) else word
+        if not latest:
+            raise InvalidRequest(f"{replicate_id} has no version yet")
         try:
             model = model_from_schema(replicate_id, openapi_schema)
         except InvalidRequest:
             raise InvalidRequest(f"{replicate_id}: its input schema cannot be read") from None
-        version = None if document.get("is_official") else latest.get("id")
+        version = None if document.get("is_official") is True else latest.get("id")
+        if version is not None and not (isinstance(version, str) and VERSION.fullmatch(version)):
+            raise InvalidRequest(f"{replicate_id}: its version cannot be read")
         model = _usable(replace(model, version=version))
         if not _delivers_files(openapi_schema):
             raise InvalidRequest(f"{replicate_id} makes no pictures")
@@ -213,7 +221,13 @@ def _usable(model: ImageModel) -> ImageModel:
     return model
 
 
+def _object(value: Any) -> dict[str, Any]:
+    """``value``, or an empty object in place of whatever is none."""
+    return value if isinstance(value, dict) else {}
+
+
 def _delivers_files(openapi_schema: Any) -> bool:
     """Whether the Output schema, where there is one, holds an address somewhere: text models have prompts too."""
-    output = openapi_schema.get("components", {}).get("schemas", {}).get("Output")
+    schemas = _object(_object(_object(openapi_schema).get("components")).get("schemas"))
+    output = schemas.get("Output")
     return output is None or "'format': 'uri'" in str(output)

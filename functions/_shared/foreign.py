@@ -1,0 +1,109 @@
+"""What a stranger sends, made plain where it comes in, so that nothing behind has to think of it.
+
+Text that PostgreSQL stores as text and as jsonb (it takes no NUL, and no half of a surrogate pair), numbers that are
+finite and have few digits, depth and size with a bound. The provider's every answer and webhook goes through here.
+"""
+
+import json
+import math
+import re
+from typing import Any
+
+MAX_DEPTH = 64
+"""What lies deeper is null: Python's own reader gives up at about a thousand."""
+MAX_VALUES = 500_000
+"""In one document. ``[[],[],…`` takes twenty times its length in memory."""
+MAX_DIGITS = 38
+REPLACED = "\N{REPLACEMENT CHARACTER}"
+
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+# Possessive (++, *+): a string is passed over once, without a way back, however it ends.
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[][{}]', re.DOTALL)
+_TOLD = ("message", "detail", "error", "title", "reason", "description", "msg", "text")
+
+
+def text(value: str, most: int | None = None) -> str:
+    """``value`` as it can be stored, ``most`` characters of it; what cannot be is U+FFFD."""
+    if most is not None and len(value) > most:
+        value = f"{value[: most - 1]}…"
+    if value.isascii() and "\0" not in value:
+        return value
+    return _UNSTORABLE.sub(REPLACED, value)
+
+
+def number(value: Any, least: float, most: float) -> float | None:
+    """``value`` where it is a number from ``least`` to ``most``, else None: also for NaN, text and booleans."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if least <= value <= most else None
+
+
+def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """A JSON value with its text storable, its numbers finite, and null for what is deeper than ``depth``."""
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, dict):
+        return {text(str(k)): plain(v, depth - 1) for k, v in value.items()} if depth else None
+    if isinstance(value, list | tuple):
+        return [plain(part, depth - 1) for part in value] if depth else None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def read_json(raw: bytes | bytearray) -> Any:
+    """A stranger's JSON document, plain. Raises ValueError for what is none, or has too many values."""
+    if sum(raw.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
+        raise ValueError("too many values")
+    written = raw.decode("utf-8-sig", "replace")
+    try:
+        return plain(_parsed(written))
+    except RecursionError:
+        return plain(_parsed(_shallow(written)))
+
+
+def in_words(value: Any) -> str:
+    """An error of any shape as text for people: an object by its message and code, not as a program prints it."""
+    if isinstance(value, str):
+        return value.strip()
+    if value is None or isinstance(value, bool):
+        return ""
+    if isinstance(value, list):
+        return "; ".join(filter(None, map(in_words, value[:10])))
+    if isinstance(value, dict):
+        told = next(filter(None, (in_words(value.get(key)) for key in _TOLD)), "")
+        code = value.get("code")
+        if told and isinstance(code, str | int) and str(code) not in told:
+            return f"{told} ({code})"
+        return told or json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def _parsed(written: str) -> Any:
+    return json.loads(written, parse_int=_whole, parse_float=_finite, parse_constant=lambda _: None)
+
+
+def _whole(digits: str) -> int | float | None:
+    return int(digits) if len(digits) <= MAX_DIGITS else _finite(digits)
+
+
+def _finite(digits: str) -> float | None:
+    value = float(digits)
+    return value if math.isfinite(value) else None
+
+
+def _shallow(written: str) -> str:
+    """The same document with ``null`` in place of every object and list that is too deep to be read."""
+    kept, depth, begin = [], 0, 0
+    for found in _STRING_OR_BRACKET.finditer(written):
+        if found[0] in ("[", "{"):
+            depth += 1
+            if depth == MAX_DEPTH + 1:
+                kept += [written[begin : found.start()], "null"]
+        elif found[0] in ("]", "}"):
+            if depth == MAX_DEPTH + 1:
+                begin = found.end()
+            depth -= 1
+    if depth:
+        raise ValueError("its brackets do not match")
+    return "".join([*kept, written[begin:]])
