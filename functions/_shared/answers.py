@@ -47,15 +47,20 @@ class Reader:
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def read(self, response: httpx.Response) -> Answer:
+        pieces: list[bytes] = []
         async with AsyncExitStack() as held:
-            raw = bytearray()
-            async for chunk in _unpacked(response):
-                raw += chunk
-                if not response.is_success and len(raw) > MAX_REFUSAL_BYTES:
+            held.callback(
+                pieces.clear
+            )  # the traceback of an error would keep them for as long as it is kept
+            size = 0
+            async for piece in _unpacked(response):
+                pieces.append(piece)
+                size += len(piece)
+                if not response.is_success and size > MAX_REFUSAL_BYTES:
                     break  # the rest is not waited for
-                if len(raw) > LARGE_BYTES >= len(raw) - len(chunk):
+                if size > LARGE_BYTES >= size - len(piece):
                     await held.enter_async_context(self._large)
-            return _answer(response, raw)
+            return _answer(response, b"".join(pieces))
 
 
 async def _unpacked(response: httpx.Response) -> AsyncIterator[bytes]:
@@ -80,7 +85,7 @@ async def _unpacked(response: httpx.Response) -> AsyncIterator[bytes]:
         raise httpx.DecodingError("not whole gzip")
 
 
-def _answer(response: httpx.Response, raw: bytearray) -> Answer:
+def _answer(response: httpx.Response, raw: bytes) -> Answer:
     try:
         document, is_json = foreign.read_json(raw), True
     except ValueError:

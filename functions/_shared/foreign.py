@@ -51,7 +51,7 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
     return value
 
 
-def read_json(raw: bytes | bytearray) -> Any:
+def read_json(raw: bytes) -> Any:
     """A stranger's JSON document, plain. Raises ValueError for what is none, or has too many values."""
     if sum(raw.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
         raise ValueError("too many values")

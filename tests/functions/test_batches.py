@@ -112,23 +112,26 @@ async def pool(environ):
 
 
 async def test_ends_written_together_each_have_their_own(db, pool):
-    good, bad, stale, odd = claimed(db, 4)
+    good, bad, stale, odd, half = claimed(db, 5)
     db.execute("update job_queue set lease_token = 9 where id = %s", (stale.id,))
     outcomes = Outcomes(pool)
     results = await asyncio.gather(
         outcomes.end(Ending(job=good, result={"a": 1})),
         outcomes.end(Ending(job=bad, error="no", retry=False, error_class="bad_input")),
         outcomes.end(Ending(job=stale, result={})),
-        outcomes.end(Ending(job=odd, error="half \ud800 a pair")),
+        outcomes.end(Ending(job=odd, result={"no": b"JSON"})),
+        outcomes.end(Ending(job=half, error="half \ud800 a pair", retry=False)),
         return_exceptions=True,
     )
     assert results[:2] == [None, None]
     assert isinstance(results[2], LeaseLost)
     assert isinstance(results[3], Exception), "it cannot be written, and nobody else suffers"
+    assert results[4] is None
     rows = db.execute("select id, status, result, error_message from job_queue").fetchall()
     rows = {row.pop("id"): tuple(row.values()) for row in rows}
     assert rows[good.id] == ("completed", {"a": 1}, None)
     assert rows[bad.id] == ("failed", None, "no")
+    assert rows[half.id] == ("failed", None, "half � a pair")
     assert rows[stale.id] == rows[odd.id] == ("processing", None, None)
 
 

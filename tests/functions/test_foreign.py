@@ -142,8 +142,8 @@ def test_a_blocking_caller_is_answered_when_its_time_is_up(idle_edge: Edge, monk
     assert answer.json()["error"] == "Generation timeout after 0.5 seconds"
 
 
-def running(edge: Edge, db, sandbox, faults: list[str]) -> list[str]:
-    """Generations whose predictions run, none of them due."""
+def running(edge: Edge, db, sandbox, faults: list[str]) -> list:
+    """Generations whose predictions run, none of them due: their ids, each with its prediction."""
     sandbox.state.seconds = 500
     try:
         ids = [start(edge, fault, SLOW) for fault in faults]
@@ -154,27 +154,30 @@ def running(edge: Edge, db, sandbox, faults: list[str]) -> list[str]:
     finally:
         sandbox.state.seconds = 0
     db.execute(FAR)
-    return ids
+    made = {
+        str(row["id"]): sandbox.state.predictions[row["replicate_prediction_id"]]
+        for row in db.execute("select id, replicate_prediction_id from image_generations")
+    }
+    return [(generation_id, made[generation_id]) for generation_id in ids]
 
 
 @pytest.mark.parametrize("count", [2, 12], ids=["asked one by one", "listed"])
 @pytest.mark.parametrize("fault", ["list-status", "text-metrics", "path-id", "dripping-answer"])
 def test_one_bad_prediction_stops_nobody_elses(edge: Edge, db, sandbox, monkeypatch, fault, count):
     """The others' progress is written in the same round, and they complete."""
-    monkeypatch.setattr(poller, "ASKED_S", 0.2)
-    ids = running(edge, db, sandbox, [fault] + ["object"] * count)
-    first, *others = sandbox.state.predictions.values()
+    monkeypatch.setattr(poller, "ASKED_S", 1.0)
+    (_, first), *others = running(edge, db, sandbox, [fault] + ["object"] * count)
     first.created -= 550
-    for prediction in others:
+    for _, prediction in others:
         prediction.created -= 300  # half of it drawn
     db.execute("update predictions set next_poll_at = now(), polls = 10")
     drawn = "select count(*) as n from image_generations where progress between 30 and 60"
     while db.execute(drawn).fetchone() != {"n": count}:
         pass
-    for prediction in others:
+    for _, prediction in others:
         prediction.created -= 250
     db.execute("update predictions set next_poll_at = now() where status = 'running'")
-    for generation_id in ids[1:]:
+    for generation_id, _ in others:
         assert until_ended(edge, generation_id)["status"] == "completed"
 
 
@@ -182,9 +185,8 @@ def test_a_bug_in_one_stops_nobody_elses_round_and_its_time_ends_it(
     start_edge, db, sandbox, monkeypatch
 ):
     """Whatever comes up that nobody has thought of."""
-    edge = start_edge(JOB_TIMEOUT_MS="3000")
-    ids = running(edge, db, sandbox, ["object", "object"])
-    bad, good = sandbox.state.predictions.values()
+    edge = start_edge()
+    (bad_id, bad), (good_id, good) = running(edge, db, sandbox, ["object", "object"])
     settle = poller.settle
 
     async def broken(resources, due, prediction):
@@ -196,8 +198,9 @@ def test_a_bug_in_one_stops_nobody_elses_round_and_its_time_ends_it(
     bad.created -= 550
     good.created -= 550
     db.execute("update predictions set next_poll_at = now()")
-    assert until_ended(edge, ids[1])["status"] == "completed"
-    assert until_ended(edge, ids[0])["error_message"] == "Generation timeout after 3 seconds"
+    assert until_ended(edge, good_id)["status"] == "completed"
+    db.execute("update predictions set next_poll_at = now(), expires_at = now()")
+    assert until_ended(edge, bad_id)["error_message"] == "Generation timeout after 10 minutes"
 
 
 def test_a_round_that_breaks_is_not_the_last(edge: Edge, db, monkeypatch):
@@ -219,16 +222,22 @@ def test_a_round_that_breaks_is_not_the_last(edge: Edge, db, monkeypatch):
 def test_a_provider_that_asks_to_wait_holds_up_no_job_whose_time_is_up(
     start_edge, db, sandbox, monkeypatch
 ):
-    edge = start_edge(JOB_TIMEOUT_MS="1500")
-    [generation_id] = running(edge, db, sandbox, ["hang"])
+    edge = start_edge()
+    [(generation_id, _)] = running(edge, db, sandbox, ["hang"])
+
+    asked = []
 
     async def busy(self, prediction_id):
+        asked.append(prediction_id)
         raise Failure("busy", retry_after_s=3600.0, error_class="busy")
 
     monkeypatch.setattr(Replicate, "get", busy)
     db.execute("update predictions set next_poll_at = now()")
+    while not asked:
+        pass
+    db.execute("update predictions set next_poll_at = now(), expires_at = now()")
     generation = until_ended(edge, generation_id)
-    assert generation["error_message"] == "Generation timeout after 1.5 seconds"
+    assert generation["error_message"] == "Generation timeout after 10 minutes"
 
 
 def test_an_absurd_wait_holds_up_nobody(edge: Edge, db):
