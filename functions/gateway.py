@@ -40,7 +40,7 @@ from functions.proxies import TrustedProxies
 from functions.start_generation.app import app as start_generation
 from functions.start_generation.starts import Starts
 from functions.start_generation.streams import Streams
-from functions.upstream import SERVICES, Upstream, make_upstream_client, upstream_of
+from functions.upstream import SERVICES, Upstream, open_upstream
 
 PREFIX = "/functions/v1"
 FUNCTIONS: Mapping[str, ASGIApp] = {
@@ -157,7 +157,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     async def lifespan(_: Starlette) -> AsyncIterator[Mapping[str, Any]]:
         chosen = settings or Settings.from_env()
         configure_logging(chosen)
-        async with open_resources(chosen) as resources, make_upstream_client() as to_upstream:
+        async with open_resources(chosen) as resources, open_upstream(chosen) as upstream:
             worker = Worker(resources, hinted=lambda: listener.up)
             poller = Poller(resources)
             streams = Streams(resources.pool, hinted=lambda: listener.up)
@@ -186,7 +186,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                         "listener": listener,
                         "streams": streams,
                         "starts": Starts(resources.pool),
-                        "upstream": upstream_of(chosen, to_upstream),
+                        "upstream": upstream,
                     }
             finally:
                 drain()

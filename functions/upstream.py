@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
@@ -30,6 +31,7 @@ CLOSE_S = 1.0
 """How long a websocket's other side may take to answer its end: one that floods never reads it."""
 SILENT_S = 300.0
 """How long the other side may send nothing; a websocket any time."""
+PATIENCE = httpx.Timeout(SILENT_S, connect=CONNECT_S)
 OF_ONE_CONNECTION = frozenset(
     {
         b"connection",
@@ -63,9 +65,9 @@ class Connect(connect):
 class Upstream:
     """An ASGI app for everything below ``/auth/v1``, ``/rest/v1`` and so on."""
 
-    def __init__(self, base: str, http: httpx.AsyncClient) -> None:
+    def __init__(self, base: str, transport: httpx.AsyncHTTPTransport) -> None:
         self._base = httpx.URL(base.rstrip("/"))
-        self._http = http
+        self._transport = transport
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         passing = self._websocket if scope["type"] == "websocket" else self._request
@@ -73,16 +75,17 @@ class Upstream:
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        outgoing = httpx.Request(  # not the client's build_request, which adds headers of its own
+        outgoing = httpx.Request(
             scope["method"],
             self._base,
             headers=_asked_with(scope),
             content=request.stream() if _has_body(scope["headers"]) else None,
-            extensions={"target": self._target(scope)},  # httpx's own URL would be spelled anew
+            # httpx's own URL would be spelled anew.
+            extensions={"target": self._target(scope), "timeout": PATIENCE.as_dict()},
         )
         began = False
         try:
-            response = await self._http.send(outgoing, stream=True)
+            response = await self._transport.handle_async_request(outgoing)
             try:
                 headers = _passed_on(response.headers.raw, {NEVER_BACK})
                 start = {"type": "http.response.start", "status": response.status_code}
@@ -166,18 +169,21 @@ class Upstream:
         return path + b"?" + query if query else path
 
 
-def make_upstream_client() -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        timeout=httpx.Timeout(SILENT_S, connect=CONNECT_S),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-        follow_redirects=False,
-    )
+@asynccontextmanager
+async def open_upstream(settings: Settings) -> AsyncIterator[Upstream | None]:
+    """None where SUPABASE_UPSTREAM_URL is not set.
 
-
-def upstream_of(settings: Settings, http: httpx.AsyncClient) -> Upstream | None:
-    """None where SUPABASE_UPSTREAM_URL is not set."""
+    Over a transport, not httpx's client: that keeps cookies, and reads each Location, so that one it cannot read would
+    end in an error, where it is the caller's to judge. The environment's proxies count all the same.
+    """
     base = settings.supabase_upstream_url
-    return Upstream(str(base), http) if base else None
+    if base is None:
+        yield None
+        return
+    proxy = None if proxy_bypass(str(base.host)) else getproxies().get(base.scheme)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+    async with httpx.AsyncHTTPTransport(limits=limits, proxy=proxy) as transport:
+        yield Upstream(str(base), transport)
 
 
 async def _both_ways(remote: ClientConnection, receive: Receive, send: Send) -> None:

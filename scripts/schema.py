@@ -66,8 +66,8 @@ def main(environ: Mapping[str, str]) -> int:
     try:
         notices = apply_schema(url)
     except psycopg.Error as error:
-        where = " ".join(getattr(error, "__notes__", []))
-        print(f"Not applied {where}: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        where = "".join(f" {note}" for note in getattr(error, "__notes__", []))
+        print(f"Not applied{where}: {str(error).strip().splitlines()[0]}", file=sys.stderr)
         return 1
     for notice in notices:
         print(f"notice: {notice}")

@@ -107,11 +107,12 @@ begin
     if found then
         raise exception using
             errcode = 'PT429',
-            message = case v_full.name
-                when 'running' then format('You may have %s generations at a time', v_full.quota)
-                when 'hourly' then format('You may have %s generations an hour', v_full.quota)
-                else format('You may have %s generations a day', v_full.quota)
-            end,
+            message = format(
+                'You may have %s %s %s',
+                v_full.quota,
+                case v_full.quota when 1 then 'generation' else 'generations' end,
+                case v_full.name when 'running' then 'at a time' when 'hourly' then 'an hour' else 'a day' end
+            ),
             detail = json_build_object(
                 'quota', v_full.quota,
                 'retry_after', case

@@ -1,6 +1,7 @@
 """Log lines for people (console) or programs (json). Prompts, tokens and keys are never in them."""
 
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ from pythonjsonlogger.json import JsonFormatter
 
 from functions._shared.envelope import request_id
 from functions._shared.settings import Settings
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def configure_logging(settings: Settings) -> None:
@@ -24,7 +27,7 @@ def configure_logging(settings: Settings) -> None:
         )
     else:
         handler.setFormatter(
-            DiscreetFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s%(request)s")
+            ConsoleFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s%(request)s")
         )
     handler.addFilter(_name_request)
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
@@ -44,6 +47,14 @@ class DiscreetFormatter(logging.Formatter):
             if isinstance(error, psycopg.Error) and error.diag.message_primary:
                 text = text.replace(str(error), error.diag.message_primary)
         return text
+
+
+class ConsoleFormatter(DiscreetFormatter):
+    """A message is one line: what a provider or a caller has put in forges no second one and steers no terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = CONTROL.sub(lambda it: f"\\x{ord(it[0]):02x}", record.message)
+        return super().formatMessage(record)
 
 
 class DiscreetJsonFormatter(DiscreetFormatter, JsonFormatter):

@@ -1,4 +1,4 @@
-"""Paid predictions from Python: one function per SQL function of sql/33_predictions.sql, and the two lookups."""
+"""Paid predictions from Python: one function per SQL function of sql/33 and sql/35, and the two lookups."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

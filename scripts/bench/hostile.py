@@ -150,6 +150,13 @@ def odd_tokens(edge: Gateway, scale: float) -> None:
             client.post(f"{edge.url}/functions/v1/start-generation")
 
 
+def endless_answers(edge: Gateway, scale: float) -> None:
+    """A provider, or who poses as one, that answers eight polls without end."""
+    for number in range(max(1, int(8 * scale))):
+        _start(edge, None, prompt=f"{number} [fault:endless-answer]")
+    time.sleep(5 * scale)
+
+
 ATTACKS: dict[str, Callable[[Gateway, float], None]] = {
     "floor: nothing": nothing,
     "an SVG behind 10,000 comments": comments,
@@ -161,6 +168,7 @@ ATTACKS: dict[str, Callable[[Gateway, float], None]] = {
     "30 MB of head behind an event stream": behind_a_stream,
     "1,000 refused bodies that never end": unfinished,
     "500 tokens with a list as algorithm": odd_tokens,
+    "8 endless answers of the provider": endless_answers,
 }
 
 

@@ -1,11 +1,13 @@
 """What goes wrong unexpectedly: said once, to those who run it, and without what users wrote."""
 
 import json
+import logging
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
 
+from functions._shared.logs import ConsoleFormatter
 from tests.conftest import Edge, until_ended
 
 SECRET = "a very private prompt"
@@ -46,3 +48,11 @@ def test_no_log_line_holds_a_prompt_token_or_key(start_edge, db, capsys, log_for
         assert errors[0]["request_id"]
     else:
         assert said.count(" ERROR ") == 1
+
+
+def test_a_message_is_one_line_whatever_a_provider_has_put_into_it():
+    text = "prediction x: poll failed: a\nERROR functions: forged\r\x1b[2J\u2028\x85end"
+    record = logging.LogRecord("functions", logging.WARNING, "", 0, "%s", (text,), None)
+    said = ConsoleFormatter("%(levelname)s %(message)s").format(record)
+    assert said.splitlines() == [said]
+    assert said.isprintable()

@@ -69,6 +69,9 @@ class Project:
         assert request.headers["range"] == "bytes=2-4"
         return Response(b"cde", 206, {"content-range": "bytes 2-4/26", "etag": '"e"'})
 
+    async def away(self, request: Request) -> Response:
+        return Response(status_code=302, headers={"location": "https://xn--/ a"})
+
     async def drip(self, request: Request) -> Response:
         async def words():
             yield b"first"
@@ -128,6 +131,7 @@ def project() -> Iterator[Project]:
         routes=[
             Route("/rest/v1/rows", project.rows),
             Route("/storage/v1/object/public/part", project.part),
+            Route("/auth/v1/away", project.away),
             Route("/storage/v1/object/public/drip", project.drip),
             Route("/storage/v1/object/public/flow", project.flow),
             Route("/storage/v1/object/slow", project.slow, methods=["POST"]),
@@ -245,6 +249,15 @@ def test_a_range_is_answered_with_its_part(edge: Edge):
     )
     assert (answer.status_code, answer.content) == (206, b"cde")
     assert answer.headers["content-range"] == "bytes 2-4/26"
+
+
+def test_a_redirect_is_the_callers_to_judge(edge: Edge):
+    """httpx cannot read this one; a mobile app's own scheme may be such as well."""
+    with dial(edge) as connection:
+        connection.sendall(head("GET", "/auth/v1/away", "connection: close"))
+        said = until_closed(connection)
+    assert said.startswith(b"HTTP/1.1 302 ")
+    assert b"location: https://xn--/ a\r\n" in said
 
 
 def test_an_answer_is_passed_on_while_it_is_made(edge: Edge):

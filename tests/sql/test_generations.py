@@ -92,5 +92,5 @@ def test_two_open_transactions_do_not_share_the_last_free_place(db, connect):
         start_all(db, "two", users=[USER])
     start_all(db, "three", users=[OTHER])
     other.commit()
-    with pytest.raises(psycopg.Error, match="You may have 1 generations an hour"):
+    with pytest.raises(psycopg.Error, match="You may have 1 generation an hour"):
         start_all(db, "two", users=[USER])

@@ -237,7 +237,7 @@ def test_the_quota_counts(db, existing):
     db.execute("select set_user_quota(null, p_hourly => 1, p_running => 1)")
     more = {"generation_id": str(inserted(db))} if existing else {}
     enqueue(db, payload=PROMPT | more)
-    refuse(db, "PT429", "You may have 1 generations")
+    refuse(db, "PT429", "You may have 1 generation")
     with pytest.raises(psycopg.Error) as refused:
         enqueue(db, payload=PROMPT | {"generation_id": str(inserted(db))})
     assert refused.value.sqlstate == "PT429"
