@@ -5,9 +5,9 @@ import os
 import select
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
@@ -28,10 +28,14 @@ from functions._shared.errors import (
 )
 from functions._shared.settings import Settings
 
+T = TypeVar("T")
+
 POOL_WAIT_S = 3
 """After this long without a connection the database counts as down."""
 ANSWER_S = 5.0
 """Longer than any statement of ours waits: a connection that is silent for so long is dead, whatever TCP says."""
+LAST_S = 5.0
+"""What steps that were begun get at a stop."""
 DATABASE_DOWN = (psycopg.OperationalError, PoolTimeout)
 GONE_SQLSTATES = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
 """The server, or this session of it, goes: shut down, crashed, starting, idle for too long. All others of
@@ -46,6 +50,8 @@ class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
     """
 
     _asked: asyncio.Task[bool] | None = None
+    _steps: frozenset[asyncio.Task[Any]] = frozenset()
+    """What is finished before the pool closes."""
 
     @asynccontextmanager
     async def connection(
@@ -72,6 +78,28 @@ class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
                     await self.putconn(connection)
             if stands:
                 return connection
+
+    async def to_the_end(self, step: Coroutine[Any, Any, T]) -> T:
+        """Finish ``step`` even when cancelled in its middle: what is paid for, or was begun, has to be written down.
+
+        At a stop uvicorn cancels what is open and does not wait for it; ``close`` does.
+        """
+        task = asyncio.create_task(step)
+        self._steps |= {task}
+        task.add_done_callback(self._done)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            raise
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._steps -= {task}
+
+    async def close(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - psycopg's own
+        if self._steps:
+            await asyncio.wait(self._steps, timeout=LAST_S)
+        await super().close(timeout)
 
     async def is_away(self) -> bool:
         """Whether nothing answers a connection of its own either; all who want to know at a time share one question."""

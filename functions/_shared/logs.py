@@ -53,7 +53,7 @@ class ConsoleFormatter(DiscreetFormatter):
     """A message is one line: what a provider or a caller has put in forges no second one and steers no terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = CONTROL.sub(lambda it: f"\\x{ord(it[0]):02x}", record.message)
+        record.message = CONTROL.sub(lambda it: f"\\x{ord(it[0]):02x}", record.message.rstrip())
         return super().formatMessage(record)
 
 

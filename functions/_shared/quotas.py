@@ -44,7 +44,7 @@ async def counted(pool: Pool, user_id: UUID) -> AsyncIterator[None]:
         yield
     finally:
         if use_id is not None:
-            await asyncio.shield(_end(pool, user_id, use_id))
+            await pool.to_the_end(_end(pool, user_id, use_id))
 
 
 async def _spend(pool: Pool, user_id: UUID) -> int | None:

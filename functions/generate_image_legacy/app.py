@@ -49,7 +49,7 @@ async def _make_recorded(
         return result, await rows.complete(pool, generation_id, stored, seconds)
     except asyncio.CancelledError:
         # A stop of the process. The row may be asked for again, and then adopts what was paid for.
-        await asyncio.shield(rows.fail(pool, generation_id, "The server was stopped"))
+        await pool.to_the_end(rows.fail(pool, generation_id, "The server was stopped"))
         raise
     except Exception as error:
         told = str(error) if isinstance(error, FunctionError) else "Internal error"

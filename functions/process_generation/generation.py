@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from functions._shared.database import Pool
 from functions._shared.errors import GenerationFailed
@@ -70,11 +70,11 @@ async def process_generation(
         if adopt:
             return prepared, Prediction(id=adopt, status="starting")
         deadline = started + timeout_s
-        return prepared, await _create(resources.replicate, prepared, deadline, on_prediction)
+        step = _create(resources.replicate, prepared, deadline, used, on_prediction)
+        return prepared, await step
 
-    prepared, prediction = await with_current_model(
-        request, resources, pool or resources.pool, attempt
-    )
+    used = pool or resources.pool
+    prepared, prediction = await with_current_model(request, resources, used, attempt)
     try:
         prediction = await _wait(resources.replicate, prediction, started + timeout_s, timeout_s)
         output_urls = tuple(outputs_of(prediction))
@@ -92,16 +92,6 @@ async def process_generation(
         prediction_id=prediction.id,
         adjustments=prepared.adjustments,
     )
-
-
-async def to_the_end(step: Coroutine[Any, Any, T]) -> T:
-    """Finish ``step`` even when cancelled in its middle: what is being paid for has to be written down first."""
-    task = asyncio.create_task(step)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
 
 
 def timed_out(timeout_s: float) -> PredictionOver:
@@ -122,7 +112,11 @@ async def cancel(replicate: Replicate, prediction_id: str) -> None:
 
 
 async def _create(
-    replicate: Replicate, prepared: Prepared, deadline: float, on_prediction: OnPrediction | None
+    replicate: Replicate,
+    prepared: Prepared,
+    deadline: float,
+    pool: Pool,
+    on_prediction: OnPrediction | None,
 ) -> Prediction:
     """Create it; while the provider is busy, wait as long as it asks for: a throttled create has made nothing."""
 
@@ -140,7 +134,7 @@ async def _create(
     while True:
         left_s = deadline - time.monotonic()
         try:
-            return await to_the_end(create_and_tell(left_s))
+            return await pool.to_the_end(create_and_tell(left_s))
         except NotCreated as busy:
             if not busy.retry_after_s or busy.retry_after_s > left_s:
                 raise

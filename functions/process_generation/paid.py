@@ -19,7 +19,7 @@ from functions._shared.prediction import Prediction
 from functions._shared.replicate import MaybeCreated, NotCreated
 from functions._shared.resources import Resources
 from functions.process_generation import predictions
-from functions.process_generation.generation import GRACE_S, cancel, to_the_end
+from functions.process_generation.generation import GRACE_S, cancel
 from functions.process_generation.predictions import Found, Intent, Lease
 from functions.process_generation.prepare import Prepared, with_current_model
 from functions.process_generation.settle import settle
@@ -61,7 +61,7 @@ async def generate(
         typical_s = typical_s or prepared.model.typical_seconds
         create = _create_and_park(intent, prepared, resources, typical_s, timeout_s, intended_at)
         try:
-            prediction = await to_the_end(create)
+            prediction = await resources.pool.to_the_end(create)
         except MaybeCreated:
             if not await _adopt(intent, resources):
                 raise

@@ -1,6 +1,7 @@
 """generate-image, the rollback target: both contracts, and no need of the queue."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -48,6 +49,41 @@ def test_a_stop_fails_the_row_and_the_next_request_adopts_what_was_paid_for(
             edge.user_id = user_id
             assert edge.post("generate-image", body).status_code == 200
         assert len(slow.state.sandbox.predictions) == 1
+
+
+WRITING = """
+select count(*) as n from pg_stat_activity
+where wait_event_type = 'Lock' and query like '%error_message%' and datname = current_database()
+"""
+
+
+def test_a_stop_waits_for_what_has_to_be_written(environ, db, connect, own_row, monkeypatch):
+    slow = create_sandbox(token=SANDBOX_TOKEN, seconds=500)
+    monkeypatch.setattr("scripts.stack.GRACE_S", 0.1)
+    with (
+        bound("127.0.0.1", free_port(), "sandbox") as listener,
+        serving(slow, listener),
+        ThreadPoolExecutor(2) as threads,
+        ExitStack() as running,
+    ):
+        environ["REPLICATE_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        edge = running.enter_context(running_edge(**environ))
+        waiting = threads.submit(
+            edge.post, "generate-image", {**BODY, "generation_id": own_row(edge.user_id)}
+        )
+        known = "select count(replicate_prediction_id) as n from image_generations"
+        while db.execute(known).fetchone() != {"n": 1}:
+            pass
+        holder = connect(autocommit=False)
+        holder.execute("select from image_generations for update")
+        stopping = threads.submit(running.close)
+        while db.execute(WRITING).fetchone() != {"n": 1}:
+            assert not stopping.done()
+        holder.rollback()
+        stopping.result()
+        assert waiting.exception() or waiting.result().status_code == 500
+    row = db.execute("select status, error_message from image_generations").fetchone()
+    assert row == {"status": "failed", "error_message": "The server was stopped"}
 
 
 WAITING = """
