@@ -66,8 +66,10 @@ def _shown(pattern: str) -> Any:
     return Field(json_schema_extra={"pattern": pattern})
 
 
+FILLED = r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$"
+"""As ``_not_blank``, in JSON Schema's regular expressions (ECMA 262), whose blanks are fewer than Python's."""
 Text = Annotated[str, AfterValidator(_storable), _shown(r"^[^\x00]*$")]
-Filled = Annotated[Text, AfterValidator(_not_blank), _shown(r"^[^\x00]*[^\s\x00][^\x00]*$")]
+Filled = Annotated[Text, AfterValidator(_not_blank), _shown(FILLED)]
 WHOLE = BeforeValidator(_whole)
 _HOST = r"https://([A-Za-z0-9_][A-Za-z0-9_-]{0,61}\.){1,8}[A-Za-z][A-Za-z0-9_-]{0,61}"
 _HTTPS = _HOST + r"(:[1-9][0-9]{0,3})?([/?#][!-~]*)?"
