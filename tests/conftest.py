@@ -110,6 +110,20 @@ def sandbox(fastest_sandbox: Provider) -> Provider:
     return fastest_sandbox
 
 
+@pytest.fixture
+def slow(sandbox: Provider) -> Iterator[Callable[[], None]]:
+    """Pictures that take until ``finish`` is called."""
+    sandbox.state.seconds = 200
+
+    def finish() -> None:
+        sandbox.state.seconds = 0
+        for prediction in sandbox.state.predictions.values():
+            prediction.created -= 300
+
+    yield finish
+    sandbox.state.seconds = 0
+
+
 @dataclass
 class Edge:
     """A running gateway and what a test needs to talk to it."""

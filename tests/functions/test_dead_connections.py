@@ -22,20 +22,6 @@ where application_name = 'picture-edge' and datname = current_database() and sta
 """
 
 
-@pytest.fixture
-def slow(sandbox):
-    """Pictures that take until ``finish`` is called."""
-    sandbox.state.seconds = 200
-
-    def finish() -> None:
-        sandbox.state.seconds = 0
-        for prediction in sandbox.state.predictions.values():
-            prediction.created -= 300
-
-    yield finish
-    sandbox.state.seconds = 0
-
-
 def idle(db, query="%") -> set[int]:
     return {row["pid"] for row in db.execute(f"select pid {IDLE}", (query,))}
 

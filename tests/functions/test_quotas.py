@@ -114,20 +114,6 @@ def uses(db, edge: Edge) -> tuple[int, int]:
     return told["hourly_used"], told["running_used"]
 
 
-@pytest.fixture
-def slow(sandbox):
-    """Pictures that take until ``finish`` is called."""
-    sandbox.state.seconds = 200
-
-    def finish() -> None:
-        sandbox.state.seconds = 0
-        for prediction in sandbox.state.predictions.values():
-            prediction.created -= 300
-
-    yield finish
-    sandbox.state.seconds = 0
-
-
 @pytest.mark.parametrize("recorded", [True, False])
 def test_generate_image_shares_the_quota(edge: Edge, db, recorded):
     limit(db, p_daily=2)
