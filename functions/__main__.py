@@ -4,11 +4,11 @@ import sys
 
 import uvicorn
 
-from functions._shared.loopback import is_loopback
 from functions._shared.settings import Settings, SettingsError
-from functions.drain import stop_quietly
-from functions.gateway import create_app
-from functions.server import UVICORN
+from functions.gateway.app import create_app
+from functions.gateway.drain import stop_quietly
+from functions.gateway.loopback import is_loopback
+from functions.gateway.server import UVICORN
 
 GRACE_S = 30
 """What open requests get at a stop; generate-image may take longer, and is then ended."""

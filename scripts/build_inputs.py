@@ -19,15 +19,15 @@ from typing import Any, NoReturn
 if __name__ == "__main__" and not __package__:  # run by its path: the project is not on sys.path
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from functions._shared.bodies import validate
 from functions._shared.errors import InvalidRequest
-from functions._shared.generation_request import GenerationRequest
+from functions._shared.generation import GenerationRequest
 from functions._shared.image_models.catalog import (
     ImageModel,
     find_model,
     model_from_schema,
     unknown_model,
 )
+from functions._shared.web.bodies import validate
 from functions.process_generation.inputs import build_input
 
 

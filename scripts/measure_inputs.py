@@ -21,7 +21,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from functions._shared.errors import InvalidRequest
-from functions._shared.generation_request import GenerationRequest
+from functions._shared.generation import GenerationRequest
 from functions._shared.image_models.catalog import CATALOG, ImageModel
 from functions.process_generation.inputs import build_input
 

@@ -21,14 +21,14 @@ import psycopg
 from jsonschema import Draft202012Validator
 
 from functions._local.defaults import local_environment
-from functions._shared.bodies import validate
 from functions._shared.errors import FunctionError
-from functions._shared.generation_request import GenerationRequest
+from functions._shared.generation import GenerationRequest
 from functions._shared.image_models.catalog import CATALOG
 from functions._shared.image_models.describe import beyond_a_request, describe
 from functions._shared.logs import configure_logging
 from functions._shared.resources import Resources, open_resources
 from functions._shared.settings import Settings, SettingsError, read_environment
+from functions._shared.web.bodies import validate
 from functions.process_generation.inputs import build_input
 
 LIST = """

@@ -16,10 +16,10 @@ from starlette.types import ASGIApp
 from functions._local.clock.clock import run_clock
 from functions._local.defaults import SANDBOX_TOKEN, local_environment, uses_sandbox
 from functions._local.sandbox.app import create_sandbox
-from functions._shared.loopback import is_loopback
 from functions._shared.settings import Settings, SettingsError
-from functions.gateway import create_app
-from functions.server import UVICORN
+from functions.gateway.app import create_app
+from functions.gateway.loopback import is_loopback
+from functions.gateway.server import UVICORN
 from scripts.postgres import StartError, cluster
 from scripts.schema import apply_schema
 

@@ -3,14 +3,17 @@
 import logging
 import re
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import psycopg
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-from functions._shared.envelope import request_id
 from functions._shared.settings import Settings
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""Of the request that is being answered; empty in the worker's own time."""
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 

@@ -8,13 +8,13 @@ import httpx
 from starlette.requests import Request
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
-from functions._shared.auth import Authenticator
-from functions._shared.database import Pool, make_pool
+from functions._shared.auth.authenticator import Authenticator
+from functions._shared.auth.signing_keys import SigningKeys
+from functions._shared.database.pool import Pool, make_pool
 from functions._shared.image_models.store import ModelStore
 from functions._shared.jobs import LocalWorker, NoWorker
-from functions._shared.replicate import Replicate
+from functions._shared.provider.replicate import Replicate
 from functions._shared.settings import Settings
-from functions._shared.signing_keys import SigningKeys
 
 
 @dataclass

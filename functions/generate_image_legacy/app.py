@@ -9,14 +9,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from functions._shared.bodies import read_body
 from functions._shared.errors import FunctionError
-from functions._shared.function_app import function_app
-from functions._shared.generation_request import LegacyRequest
-from functions._shared.pictures import fetch_and_store
-from functions._shared.quotas import counted
+from functions._shared.pictures.store import fetch_and_store
 from functions._shared.resources import Resources, resources_of
+from functions._shared.web.bodies import read_body
+from functions._shared.web.function_app import function_app
 from functions.generate_image_legacy import rows
+from functions.generate_image_legacy.quota import counted
+from functions.generate_image_legacy.request import LegacyRequest
 from functions.process_generation import GenerationResult, OnPrediction, process_generation
 
 

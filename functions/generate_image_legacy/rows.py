@@ -5,7 +5,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from functions._shared.database import Pool, refused
+from functions._shared.database.pool import Pool, refused
 from functions._shared.errors import Conflict, NotFound
 
 

@@ -1,29 +1,19 @@
 """Routes process-generation and process-generation/webhook."""
 
 from dataclasses import asdict
-from typing import Annotated
-from uuid import UUID
 
-from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from functions._shared.bodies import read_body
 from functions._shared.errors import NotFound
-from functions._shared.function_app import function_app
-from functions._shared.generation_request import GenerationRequest
-from functions._shared.generations import find_generation
+from functions._shared.generation import find_generation
 from functions._shared.resources import resources_of
+from functions._shared.web.bodies import read_body
+from functions._shared.web.function_app import function_app
 from functions.process_generation import webhook
 from functions.process_generation.generation import process_generation
-
-
-class ProcessGenerationRequest(GenerationRequest):
-    """process-generation's body: a generation, and perhaps the row that it is for."""
-
-    generation_id: Annotated[UUID, Field(strict=False)] | None = None
-    """A row there must be: nothing is paid for one that is deleted or misspelt. Nothing is written to it."""
+from functions.process_generation.request import ProcessGenerationRequest
 
 
 async def handle(request: Request) -> JSONResponse:

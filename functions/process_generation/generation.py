@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from functions._shared.database import Pool
+from functions._shared.database.pool import Pool
 from functions._shared.errors import GenerationFailed
-from functions._shared.generation_request import GenerationRequest
-from functions._shared.prediction import TERMINAL, Prediction
-from functions._shared.replicate import (
+from functions._shared.generation import GenerationRequest
+from functions._shared.provider.prediction import TERMINAL, Prediction
+from functions._shared.provider.replicate import (
     Failure,
     NotCreated,
     PredictionOver,

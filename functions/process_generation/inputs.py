@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from functions._shared.errors import InvalidRequest
-from functions._shared.generation_request import GenerationRequest
+from functions._shared.generation import GenerationRequest
 from functions._shared.image_models.catalog import ImageModel, stored_format
 from functions._shared.image_models.json_schema import (
     SEED_SPAN,

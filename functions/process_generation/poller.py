@@ -12,10 +12,10 @@ from uuid import UUID
 
 import psycopg
 
-from functions._shared.database import DATABASE_DOWN
+from functions._shared.database.pool import DATABASE_DOWN
 from functions._shared.errors import GenerationFailed
-from functions._shared.prediction import TERMINAL, Prediction
-from functions._shared.replicate import Failure, PredictionOver, Unreadable
+from functions._shared.provider.prediction import TERMINAL, Prediction
+from functions._shared.provider.replicate import Failure, PredictionOver, Unreadable
 from functions._shared.resources import Resources
 from functions.process_generation import predictions
 from functions.process_generation.generation import cancel, timed_out

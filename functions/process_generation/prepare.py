@@ -5,17 +5,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from functions._shared.database import Pool
+from functions._shared.database.pool import Pool
 from functions._shared.errors import GenerationFailed, InvalidRequest
-from functions._shared.fetch import fetch_source
-from functions._shared.generation_request import GenerationRequest
+from functions._shared.generation import GenerationRequest
 from functions._shared.image_models.catalog import ImageModel
-from functions._shared.picture_formats import CONTENT_TYPES
-from functions._shared.picture_headers import Broken
-from functions._shared.replicate import NotCreated
+from functions._shared.pictures.fetch import fetch_source
+from functions._shared.pictures.formats import CONTENT_TYPES
+from functions._shared.pictures.headers import Broken
+from functions._shared.provider.replicate import NotCreated
 from functions._shared.resources import Resources
-from functions._shared.sources import is_reference, kept_source, reference_to
 from functions.process_generation.inputs import build_input, output_format_of
+from functions.process_generation.source_images import is_reference, kept_source, reference_to
 from functions.process_generation.source_picture import made_right
 
 T = TypeVar("T")

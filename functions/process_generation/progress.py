@@ -2,7 +2,7 @@
 
 import re
 
-from functions._shared.prediction import Prediction
+from functions._shared.provider.prediction import Prediction
 
 MOST = 90
 """Drawn to the end; what is left is storing the picture."""

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from functions._shared.errors import InvalidRequest
-from functions._shared.picture_formats import CONTENT_TYPES, format_of
-from functions._shared.picture_headers import MOST_SCANS, Broken, Header, read_header
+from functions._shared.pictures.formats import CONTENT_TYPES, format_of
+from functions._shared.pictures.headers import MOST_SCANS, Broken, Header, read_header
 
 TAKEN = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP"}
 SEND = "send JPEG, PNG or WebP"

@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from functions._shared import foreign
-from functions._shared.bodies import read_raw
 from functions._shared.errors import (
     GenerationFailed,
     LeaseLost,
@@ -21,9 +20,10 @@ from functions._shared.errors import (
     Unauthorized,
     Unavailable,
 )
-from functions._shared.prediction import Prediction, read_prediction
-from functions._shared.replicate import Replicate
+from functions._shared.provider.prediction import Prediction, read_prediction
+from functions._shared.provider.replicate import Replicate
 from functions._shared.resources import Resources, resources_of
+from functions._shared.web.bodies import read_raw
 from functions.process_generation import predictions
 from functions.process_generation.predictions import Callback
 from functions.process_generation.settle import settle

@@ -1,23 +1,15 @@
 """Route process-jobs."""
 
-from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from functions._shared.bodies import read_body
-from functions._shared.function_app import function_app
 from functions._shared.resources import resources_of
+from functions._shared.web.bodies import read_body
+from functions._shared.web.function_app import function_app
 from functions.process_jobs import queue
+from functions.process_jobs.request import ProcessJobsRequest
 from functions.process_jobs.worker import Worker
-
-
-class ProcessJobsRequest(BaseModel):
-    """``wait`` false: wake the worker and answer at once, as a cron call's five seconds want it."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    wait: bool = True
 
 
 async def handle(request: Request) -> JSONResponse:

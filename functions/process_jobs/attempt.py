@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 
-from functions._shared.database import DATABASE_DOWN
+from functions._shared.database.pool import DATABASE_DOWN
 from functions._shared.errors import FunctionError, GenerationFailed, InvalidRequest, LeaseLost
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources

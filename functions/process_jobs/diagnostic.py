@@ -14,8 +14,8 @@ from starlette.routing import Route
 from storage3.exceptions import StorageApiError
 
 from functions._shared.errors import FunctionError
-from functions._shared.function_app import function_app
 from functions._shared.resources import Resources, resources_of
+from functions._shared.web.function_app import function_app
 from functions.process_jobs import queue
 
 ASKED_S = 5.0

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from functions._shared.batching import Batcher
-from functions._shared.database import DATABASE_DOWN, Pool
+from functions._shared.database.batching import Batcher
+from functions._shared.database.pool import DATABASE_DOWN, Pool
 from functions._shared.errors import LeaseLost
 from functions.process_jobs import queue
 from functions.process_jobs.queue import Ending

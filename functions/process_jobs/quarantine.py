@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import psycopg_pool
 
-from functions._shared.database import Pool
+from functions._shared.database.pool import Pool
 from functions._shared.errors import LeaseLost, NotFound
 from functions._shared.jobs import Job
 from functions.process_jobs import queue

@@ -10,17 +10,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from functions._shared.addresses import webhook_address
-from functions._shared.bodies import read_object, validate
-from functions._shared.database import refused
+from functions._shared.database.pool import refused
 from functions._shared.errors import InvalidRequest, NotFound
-from functions._shared.fetch import check_source_address
-from functions._shared.function_app import function_app
-from functions._shared.generation_request import StartRequest
-from functions._shared.generations import find_generation
+from functions._shared.generation import find_generation
+from functions._shared.pictures.fetch import check_source_address
 from functions._shared.resources import resources_of
 from functions._shared.settings import Settings
+from functions._shared.web.addresses import webhook_address
+from functions._shared.web.bodies import read_object, validate
+from functions._shared.web.function_app import function_app
 from functions.start_generation.events import events
+from functions.start_generation.request import StartRequest
 from functions.start_generation.starts import Starts
 
 MAX_PROMPTS = 50

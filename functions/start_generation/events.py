@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from functions._shared.errors import NotFound
-from functions._shared.generations import find_generation
+from functions._shared.generation import find_generation
 from functions._shared.resources import resources_of
 from functions.start_generation.streams import ENDED, Streams, Watch
 

@@ -9,8 +9,8 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from functions._shared.batching import Batcher
-from functions._shared.database import Pool, refused
+from functions._shared.database.batching import Batcher
+from functions._shared.database.pool import Pool, refused
 
 BATCH = 100
 

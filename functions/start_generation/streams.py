@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from functions._shared.database import DATABASE_DOWN, Pool
+from functions._shared.database.pool import DATABASE_DOWN, Pool
 
 log = logging.getLogger(__name__)
 

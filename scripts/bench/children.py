@@ -17,9 +17,9 @@ import uvloop
 
 from functions._local.defaults import SANDBOX_TOKEN, local_environment
 from functions._local.sandbox.app import create_sandbox
-from functions._shared.listener import Listener
 from functions._shared.resources import Resources, open_resources
 from functions._shared.settings import Settings
+from functions.gateway.listener import Listener
 from functions.process_jobs import jobs
 from functions.process_jobs.worker import Worker
 from scripts.bucket import Bucket

@@ -17,7 +17,7 @@ from functions._local.defaults import local_environment
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources
 from functions._shared.settings import Settings
-from functions.gateway import create_app
+from functions.gateway.app import create_app
 from functions.process_jobs import jobs
 from scripts.bench.children import child, percentiles, ready_for_ever, run_worker
 from scripts.bench.http import BODY

@@ -14,7 +14,7 @@ from scripts.postgres import Postgres, free_port, unprivileged_user
 from scripts.schema import apply_schema
 from scripts.stack import ticking
 from tests.conftest import Database, Edge, running_edge
-from tests.local.test_clock_cron import ACCEPTED, ENDED, REFUSED, RUNS
+from tests.functions._local.test_clock_cron import ACCEPTED, ENDED, REFUSED, RUNS
 
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 KEY = "the-service-role-key"
@@ -204,7 +204,7 @@ def deaf_edge(environ, monkeypatch):
     monkeypatch.setattr("functions.process_jobs.worker.LOOK_AGAIN_S", 3600)
     monkeypatch.setattr("functions.process_jobs.worker.POLL_S", 3600)
     monkeypatch.setattr("functions.process_jobs.worker.POLL_UNHINTED_S", 3600)
-    monkeypatch.setattr("functions._shared.listener.Listener.run", _never)
+    monkeypatch.setattr("functions.gateway.listener.Listener.run", _never)
 
     @contextmanager
     def run(db: Database, **overrides: str) -> Iterator[Edge]:

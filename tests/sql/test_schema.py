@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from functions._shared.generation_request import MAX_PROMPT_CHARACTERS, MAX_SIDE_PX
+from functions._shared.generation import MAX_PROMPT_CHARACTERS, MAX_SIDE_PX
 from functions._shared.image_models.catalog import CATALOG
 from scripts.postgres import Postgres
 from scripts.schema import SQL_FOLDER, apply_schema, main

@@ -17,7 +17,7 @@ import psycopg_pool
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from functions._shared.database import Pool
+from functions._shared.database.pool import Pool
 from functions._shared.errors import InvalidRequest
 from functions._shared.image_models.catalog import (
     ImageModel,
@@ -27,7 +27,7 @@ from functions._shared.image_models.catalog import (
 )
 from functions._shared.image_models.describe import beyond_a_request, describe
 from functions._shared.image_models.json_schema import read_schema
-from functions._shared.replicate import Failure, Replicate
+from functions._shared.provider.replicate import Failure, Replicate
 
 log = logging.getLogger(__name__)
 

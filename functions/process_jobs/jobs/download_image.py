@@ -9,12 +9,12 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel
 
-from functions._shared.bodies import validate
-from functions._shared.database import fenced
+from functions._shared.database.pool import fenced
 from functions._shared.errors import InvalidRequest
 from functions._shared.jobs import Job
-from functions._shared.pictures import fetch_and_store
+from functions._shared.pictures.store import fetch_and_store
 from functions._shared.resources import Resources
+from functions._shared.web.bodies import validate
 
 
 class Payload(BaseModel):

@@ -7,21 +7,32 @@ Result   output_url, format, download_job_id
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from functions._shared.bodies import validate
-from functions._shared.generation_request import QueuedRequest
+from functions._shared.generation import GenerationRequest
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources
+from functions._shared.web.bodies import validate
+from functions._shared.web.fields import Text, askable
 from functions.process_generation.paid import generate
 from functions.process_generation.predictions import Lease
+from functions.process_generation.source_images import REFERENCE
 
 
-class Payload(QueuedRequest):
+class Payload(GenerationRequest):
     """All that the download will need as well, so that nothing is paid for in vain."""
 
     generation_id: Annotated[UUID, Field(strict=False)]
     user_id: Annotated[UUID, Field(strict=False)]
+    source_image_url: (
+        Annotated[
+            Text,
+            Field(pattern=rf"^(https?://|data:image/|{REFERENCE}[0-9a-f]{{64}}$)"),
+            AfterValidator(askable),
+        ]
+        | None
+    ) = None
+    """Also a reference to a picture that is kept (``source_images.py``)."""
 
 
 async def run(job: Job, resources: Resources) -> None:

@@ -14,12 +14,12 @@ import httpx
 from pydantic import BaseModel
 from standardwebhooks.webhooks import Webhook
 
-from functions._shared.addresses import Target, as_is, pinned, webhook_address
-from functions._shared.bodies import validate
 from functions._shared.errors import GenerationFailed, NotFound
-from functions._shared.generations import find_generation
+from functions._shared.generation import find_generation
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources
+from functions._shared.web.addresses import Target, as_is, pinned, webhook_address
+from functions._shared.web.bodies import validate
 
 TIMEOUT_S = 15.0
 

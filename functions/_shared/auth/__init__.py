@@ -1,0 +1,1 @@
+"""Who is calling: tokens, the project's keys, and the throttle on refused credentials."""

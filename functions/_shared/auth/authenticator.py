@@ -1,0 +1,126 @@
+"""Who is calling: a token or key → Caller, and what each function asks of them."""
+
+import hmac
+import logging
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+from jose import jwt
+from jose.exceptions import JOSEError
+from starlette.requests import Request
+
+from functions._shared.auth.signing_keys import SigningKeys
+from functions._shared.auth.throttle import FailedAttempts
+from functions._shared.auth.tokens import Caller, NotNow, Rules, Tokens
+from functions._shared.errors import Forbidden, Unauthorized
+from functions._shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+DEMO_USER = UUID("00000000-0000-4000-8000-000000000000")
+"""Who the anon key is where ALLOW_ANON is set."""
+
+
+MIN_KEY = 32
+"""Characters of an opaque SUPABASE_SERVICE_ROLE_KEY or SUPABASE_ANON_KEY that callers may send: a stopgap such as
+``unused``, which Storage alone would see, opens nothing."""
+
+
+@dataclass(frozen=True)
+class _Key:
+    """``expires_at`` is that of a JWT, which may be compared as well as verified."""
+
+    text: bytes
+    role: str
+    expires_at: float
+
+
+class Authenticator:
+    """Checks tokens, and the project's own keys."""
+
+    def __init__(self, settings: Settings, signing_keys: SigningKeys) -> None:
+        if settings.supabase_jwt_secret is None:
+            log.info(
+                "SUPABASE_JWT_SECRET is not set: tokens signed with a secret (HS256) are refused"
+            )
+        rules = Rules(settings.jwt_audiences, settings.jwt_roles, settings.jwt_text_subjects)
+        self._tokens = Tokens(settings.supabase_jwt_secret, signing_keys, rules)
+        self._failed = FailedAttempts(settings.auth_failures_per_minute)
+        self._allow_anon = settings.allow_anon
+        self._no_verify = settings.no_verify_jwt
+        self._keys = [
+            _Key(key.encode(), role, _expiry(key))
+            for role in ("anon", "service_role")
+            for key in settings.keys_of(role)
+            if key.startswith("sb_") or len(key) >= MIN_KEY
+        ]
+
+    async def user(self, request: Request) -> UUID:
+        """The signed-in user's id, or DEMO_USER for the anon key where allowed. Raises Unauthorized."""
+        caller = await self.caller(request)
+        if caller.user_id is not None:
+            return caller.user_id
+        if caller.role == "anon" and self._allow_anon:
+            return DEMO_USER
+        raise Unauthorized("Unauthorized", code="UNAUTHORIZED_NO_USER")
+
+    async def service(self, request: Request, function: str) -> None:
+        """Let the service role pass, and anybody where NO_VERIFY_JWT names ``function``. Raises otherwise."""
+        if function in self._no_verify:
+            return
+        caller = await self.caller(request)
+        if caller.role == "service_role" or (caller.role == "anon" and self._allow_anon):
+            return
+        raise Forbidden(f"{function} is for the service role only")
+
+    async def caller(self, request: Request) -> Caller:
+        """Who holds the request's credentials, wherever clients put them.
+
+        Raises Unauthorized, TooManyRequests instead after many of those from an address, Unavailable while a signing
+        key cannot be had. What is right is let through whatever its address did: cron, servers and this process's own
+        uploads have theirs in common with whoever is beside them.
+        """
+        token = _credentials(request)
+        known = await self._tokens.known(token) or self._by_key(token)
+        if known:
+            return known
+        try:
+            if token.startswith("sb_"):
+                raise Unauthorized("Invalid API key", code="UNAUTHORIZED_INVALID_API_KEY")
+            return await self._tokens.verify(token)
+        except NotNow:
+            raise
+        except Unauthorized:
+            self._failed.note(request.client.host if request.client else "")
+            raise
+
+    def _by_key(self, token: str) -> Caller | None:
+        # Every key is compared, so that the time taken tells nothing about which one came near.
+        sent, now = token.encode(), time.time()
+        equal = [key for key in self._keys if hmac.compare_digest(key.text, sent)]
+        return next((Caller(key.role) for key in equal if now < key.expires_at), None)
+
+
+def _credentials(request: Request) -> str:
+    """Authorization unless it is a bare new-style key, else apikey: as Supabase's own gateway picks them."""
+    authorization = request.headers.get("authorization", "")
+    apikey = request.headers.get("apikey", "")
+    scheme, _, token = authorization.partition(" ")
+    token = token.strip()
+    if authorization and (scheme.lower() != "bearer" or not token):
+        raise Unauthorized("Invalid JWT format")
+    if token and not (token.startswith("sb_") and apikey):
+        return token
+    if apikey:
+        return apikey
+    raise Unauthorized("No authorization header", code="UNAUTHORIZED_NO_AUTH_HEADER")
+
+
+def _expiry(key: str) -> float:
+    """When a key of the settings, which are believed, stops being one."""
+    try:
+        expires_at = jwt.get_unverified_claims(key).get("exp")
+    except JOSEError:
+        return float("inf")
+    return expires_at if isinstance(expires_at, int | float) else float("inf")

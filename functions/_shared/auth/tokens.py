@@ -1,0 +1,232 @@
+"""A JWT → who holds it. Which algorithm a key is for is fixed here, never by the token.
+
+HS256         the project's secret, also where the header names a key id; refused where there is no secret
+ES256, RS256  a public key of the project (``signing_keys.py``), EC or RSA as the algorithm wants it
+"""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from jose import jwk, jws
+from jose.backends.base import Key
+from jose.exceptions import JOSEError
+from pydantic import SecretStr
+
+from functions._shared.auth.signing_keys import SigningKey, SigningKeys
+from functions._shared.errors import Unauthorized
+
+MAX_CHARACTERS = 8192
+LEEWAY_S = 30
+MAX_KNOWN = MAX_REFUSED = 10_000
+REFUSED_S = 600.0
+"""How long a refused token is remembered: a key that was put right under its old id counts after that."""
+UNEXPIRING_S = 3600
+"""How long a token without an expiry is believed before it is looked at again."""
+LATEST = 2.0**53
+"""Beyond it seconds are no whole numbers any more, and no date."""
+MAX_SUBJECT = 255
+"""Characters, as OpenID Connect has it."""
+ALGORITHM = re.compile(r"[A-Za-z0-9+-]{1,20}")
+FORBIDDEN_HEADERS = frozenset({"jwk", "jku", "x5c", "x5u", "crit"})
+"""They bring a key along, or change what the signature means."""
+LEGACY, ASYMMETRIC = "UNAUTHORIZED_LEGACY_JWT", "UNAUTHORIZED_ASYMMETRIC_JWT"
+
+V = TypeVar("V")
+
+
+class NotNow(Unauthorized):
+    """A token that was signed well, and has expired or is not valid yet: it is nobody's guess."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """``role`` is anon, service_role, or a user's: authenticated or one of JWT_ROLES, with a ``user_id``."""
+
+    role: str
+    user_id: UUID | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which users' tokens are taken. ``text_subjects``: also those of users whose ids are no uuids."""
+
+    audiences: frozenset[str]
+    roles: frozenset[str]
+    text_subjects: bool
+
+
+@dataclass(frozen=True)
+class _Known:
+    """``key`` None: the secret, which stays as long as the process."""
+
+    caller: Caller
+    expires_at: float
+    key: SigningKey | None
+
+
+@dataclass(frozen=True)
+class _Refused:
+    kind: type[Unauthorized]
+    message: str
+    code: str
+    until: float
+
+
+class Tokens:
+    """Verifies them, and remembers those that were, until they expire, and those that were not."""
+
+    def __init__(self, secret: SecretStr | None, keys: SigningKeys, rules: Rules) -> None:
+        self._secret = jwk.construct(secret.get_secret_value(), "HS256") if secret else None
+        self._keys = keys
+        self._rules = rules
+        # By digest: a client sends its own again and again, good or bad.
+        self._known: dict[bytes, _Known] = {}
+        self._refused: dict[bytes, _Refused] = {}
+
+    async def known(self, token: str) -> Caller | None:
+        """Whose token it is, if it was verified before, has not expired, and its key is still the project's."""
+        digest = _digest(token)
+        known = self._known.get(digest)
+        if known is None or time.time() > known.expires_at + LEEWAY_S:
+            return None
+        if known.key and not await self._keys.stands(known.key):
+            self._known.pop(digest, None)
+            return None
+        return known.caller
+
+    async def verify(self, token: str) -> Caller:
+        """Whose token it is. Raises Unauthorized (NotNow), Unavailable. One that was refused costs nothing again."""
+        digest = _digest(token)
+        before = self._refused.get(digest)
+        if before and time.monotonic() < before.until:
+            raise before.kind(before.message, code=before.code)
+        algorithm, key_id = _header(token)
+        key, verifier, code = await self._key(algorithm, key_id)
+        try:
+            claims = _claims(token, verifier, algorithm, code)
+            _expired(claims)
+            caller = _caller(claims, self._rules)
+        except Unauthorized as refusal:
+            until = time.monotonic() + REFUSED_S
+            refused = _Refused(type(refusal), str(refusal), refusal.code, until)
+            _remember(self._refused, digest, refused, MAX_REFUSED)
+            raise
+        _begun(claims)
+        expires_at = claims.get("exp", time.time() + UNEXPIRING_S)
+        _remember(self._known, digest, _Known(caller, expires_at, key), MAX_KNOWN)
+        return caller
+
+    async def _key(self, algorithm: str, key_id: object) -> tuple[SigningKey | None, Key, str]:
+        """What to verify with, and the code of a bad signature."""
+        if algorithm == "HS256" and self._secret:
+            return None, self._secret, LEGACY
+        if algorithm not in {"ES256", "RS256"}:
+            raise Unauthorized(
+                f"Unsupported JWT algorithm {algorithm}",
+                code="UNAUTHORIZED_UNSUPPORTED_TOKEN_ALGORITHM",
+            )
+        key = await self._keys.find(key_id) if isinstance(key_id, str) else None
+        if key is None or key.algorithm != algorithm:
+            raise Unauthorized("Invalid JWT", code=ASYMMETRIC)
+        return key, key.verifier, ASYMMETRIC
+
+
+def _header(token: str) -> tuple[str, object]:
+    """``alg`` and ``kid``, unverified. What a token holds is its sender's choice, down to the types."""
+    if len(token) > MAX_CHARACTERS:
+        raise Unauthorized("Invalid JWT format")
+    try:
+        header = jws.get_unverified_header(token)
+    except (JOSEError, ValueError, RecursionError):
+        raise Unauthorized("Invalid JWT format") from None
+    algorithm = header.get("alg")
+    # Refusals name it, and half of a surrogate pair could not be sent.
+    named = isinstance(algorithm, str) and ALGORITHM.fullmatch(algorithm)
+    if not named or FORBIDDEN_HEADERS & header.keys():
+        raise Unauthorized("Invalid JWT format")
+    return str(algorithm), header.get("kid")
+
+
+def _claims(token: str, verifier: Key, algorithm: str, code: str) -> Mapping[str, Any]:
+    """What was signed, if it was: an object whose times are numbers."""
+    try:
+        payload = jws.verify(token, verifier, [algorithm])
+    except JOSEError:
+        raise Unauthorized("Invalid JWT", code=code) from None
+    try:
+        claims = json.loads(payload, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        claims = None
+    if not isinstance(claims, Mapping):
+        raise _refusal("its claims are no JSON object", "CLAIMS")
+    for name in ("exp", "nbf", "iat"):
+        if name in claims and not _is_time(claims[name]):
+            raise _refusal(f"{name} is no time", "CLAIMS")
+    return claims
+
+
+def _is_time(value: object) -> bool:
+    # 1e400 is read as infinity, and a whole number may have any number of digits.
+    return type(value) in {int, float} and 0 <= value < LATEST  # type: ignore[operator]
+
+
+def _expired(claims: Mapping[str, Any]) -> None:
+    if claims.get("exp", LATEST) < time.time() - LEEWAY_S:
+        raise NotNow("JWT expired", code="UNAUTHORIZED_JWT_EXPIRED")
+
+
+def _begun(claims: Mapping[str, Any]) -> None:
+    if claims.get("nbf", 0) > time.time() + LEEWAY_S:
+        raise NotNow("JWT not yet valid", code="UNAUTHORIZED_JWT_NOT_YET_VALID")
+
+
+def _caller(claims: Mapping[str, Any], rules: Rules) -> Caller:
+    role = claims.get("role")
+    if role in ("anon", "service_role"):
+        return Caller(role)
+    if not isinstance(role, str) or role not in {"authenticated", *rules.roles}:
+        raise _refusal("its role is none of those allowed here", "ROLE")
+    audience = claims.get("aud", None if "aud" in claims else [*rules.audiences])
+    audiences = [audience] if isinstance(audience, str) else audience
+    if not isinstance(audiences, list) or not any(
+        isinstance(one, str) and one in rules.audiences for one in audiences
+    ):
+        raise _refusal("its audience is none of those allowed here", "AUDIENCE")
+    return Caller(role, _user_id(claims, rules))
+
+
+def _user_id(claims: Mapping[str, Any], rules: Rules) -> UUID:
+    """The uuid in ``sub``; for another text one that is always the same for this issuer's user."""
+    subject, issuer = claims.get("sub"), claims.get("iss", "")
+    if isinstance(subject, str) and isinstance(issuer, str) and 0 < len(subject) <= MAX_SUBJECT:
+        try:
+            return UUID(subject)
+        except ValueError:
+            if rules.text_subjects and (issuer + subject).isprintable():
+                return uuid5(uuid5(NAMESPACE_URL, issuer), subject)
+    raise _refusal("its subject is no user's id", "SUBJECT")
+
+
+def _refusal(why: str, code: str) -> Unauthorized:
+    return Unauthorized(f"Invalid JWT: {why}", code=f"UNAUTHORIZED_JWT_{code}")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _remember(store: dict[bytes, V], digest: bytes, value: V, most: int) -> None:
+    store.pop(digest, None)
+    while len(store) >= most:
+        del store[next(iter(store))]
+    store[digest] = value

@@ -1,0 +1,69 @@
+"""A generation: the fields of a request for one, the same for every function, and its row as clients read it."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from functions._shared.database.pool import Pool
+from functions._shared.web.fields import WHOLE, Filled, PictureAddress, Ratio, Text
+
+MAX_PROMPT_CHARACTERS = 10_000
+MAX_OUTPUTS = 16
+MAX_SIDE_PX = 4096
+"""The longest side any model in the catalogue draws (seedream-4)."""
+
+Side = Annotated[int, Field(ge=64, le=MAX_SIDE_PX), WHOLE]
+
+
+class GenerationRequest(BaseModel):
+    """One picture to make. Absent means "the model's own default"; 0 is a value like any other."""
+
+    model_config = ConfigDict(
+        strict=True,
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
+    )
+
+    prompt: Annotated[Filled, Field(max_length=MAX_PROMPT_CHARACTERS)]
+    model_id: Annotated[Filled, Field(max_length=200)]
+    """``owner/name`` as Replicate spells it, or an alias of the catalogue."""
+    model_version: Annotated[Text, Field(max_length=200)] | None = None
+    width: Side | None = None
+    """Pixels."""
+    height: Side | None = None
+    """Pixels."""
+    num_inference_steps: Annotated[int, Field(ge=1, le=1000), WHOLE] | None = None
+    guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1), WHOLE] | None = None
+    negative_prompt: Annotated[Text, Field(max_length=MAX_PROMPT_CHARACTERS)] | None = None
+    source_image_url: PictureAddress | None = None
+    strength: Annotated[float, Field(ge=0, le=1)] | None = None
+    """How far the result may leave the source image: 0 keeps it, 1 ignores it."""
+    style: Annotated[Text, Field(max_length=200)] | None = None
+    aspect_ratio: Ratio | None = None
+    """``16:9``; with one side given it gives the other, and beside two it counts for nothing."""
+    num_outputs: Annotated[int, Field(ge=1, le=MAX_OUTPUTS), WHOLE] | None = None
+    output_format: Literal["webp", "png", "jpg", "jpeg", "svg"] | None = None
+
+
+GENERATION = """
+select to_jsonb(generation) || jsonb_build_object('images', coalesce(
+    (select jsonb_agg(image order by image.created_at) from public.images as image
+     where image.generation_id = generation.id), '[]'::jsonb)) as generation
+from public.image_generations as generation
+where generation.id = %s and (%s::uuid is null or generation.user_id = %s)
+"""
+
+
+async def find_generation(
+    pool: Pool, generation_id: UUID, user_id: UUID | None = None
+) -> dict[str, Any] | None:
+    """The row with its images; None where there is none, or it is not ``user_id``'s."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(GENERATION, (generation_id, user_id, user_id))
+        row = await cursor.fetchone()
+    return row["generation"] if row else None

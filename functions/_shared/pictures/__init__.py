@@ -1,0 +1,1 @@
+"""Pictures: fetched, told from their bytes, stored."""

@@ -1,0 +1,1 @@
+"""Replicate: its API, its predictions, and what its failures mean."""

@@ -1,0 +1,84 @@
+"""Field types of request bodies: storable text, addresses that can be asked, numbers as JavaScript sends them.
+
+Each says the same twice: a validator for what comes in, and a pattern for readers of the JSON Schema.
+"""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from functions._shared.errors import InvalidRequest
+from functions._shared.web.addresses import parse
+
+
+def _storable(text: str) -> str:
+    # PostgreSQL stores neither in text or jsonb; JSON can spell both. No loop of ours: a picture inside a request has a
+    # million characters, and each of its prompts comes with it.
+    try:
+        storable = "\x00" not in text and text.encode()
+    except UnicodeEncodeError:
+        storable = False
+    if storable is False:
+        raise PydanticCustomError("unstorable", "must not contain NUL or unpaired surrogates")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "must not be blank")
+    return text
+
+
+def _whole(value: Any) -> Any:
+    """Accept 1024.0 for 1024: to JavaScript they are the same number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_SIDE = r"(?!0+(\.0+)?(:|$))[0-9]{1,4}(\.[0-9]{1,4})?"
+_RATIO = re.compile(f"^{_SIDE}:{_SIDE}$")
+
+
+def _ratio(text: str) -> str:
+    if not _RATIO.fullmatch(text):
+        raise PydanticCustomError("ratio", "must be a ratio such as 16:9")
+    return text
+
+
+def askable(text: str) -> str:
+    """Refuse an address that cannot be asked, whoever asks: https://xn--/, a port or a host that there cannot be."""
+    if not text.startswith("data:"):
+        try:
+            parse(text)
+        except InvalidRequest as refused:
+            why = str(refused).removeprefix("The address").strip()
+            raise PydanticCustomError("address", "{why}", {"why": why}) from None
+    return text
+
+
+def _shown(pattern: str) -> Any:
+    """What a validator of ours asks for, for readers of the JSON Schema."""
+    return Field(json_schema_extra={"pattern": pattern})
+
+
+FILLED = r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$"
+"""As ``_not_blank``, in JSON Schema's regular expressions (ECMA 262), whose blanks are fewer than Python's."""
+Text = Annotated[str, AfterValidator(_storable), _shown(r"^[^\x00]*$")]
+Filled = Annotated[Text, AfterValidator(_not_blank), _shown(FILLED)]
+WHOLE = BeforeValidator(_whole)
+_HOST = r"https://([A-Za-z0-9_][A-Za-z0-9_-]{0,61}\.){1,8}[A-Za-z][A-Za-z0-9_-]{0,61}"
+_HTTPS = _HOST + r"(:[1-9][0-9]{0,3})?([/?#][!-~]*)?"
+
+Ratio = Annotated[Text, AfterValidator(_ratio), _shown(_RATIO.pattern)]
+"""``16:9``."""
+HttpAddress = Annotated[
+    Text, Field(pattern=r"^https?://"), AfterValidator(askable), _shown(rf"^{_HTTPS}$")
+]
+PictureAddress = Annotated[
+    Text,
+    Field(pattern=r"^(https?://|data:image/)"),
+    AfterValidator(askable),
+    _shown(rf"^({_HTTPS}|data:image/[^\x00]*)$"),
+]
+"""An address, or the picture itself as a data: URI."""

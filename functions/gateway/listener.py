@@ -1,0 +1,87 @@
+"""One LISTEN connection to a process, which knows when it is dead. Notifications are hints: each may be lost.
+
+A connection whose other end is silent looks alive for hours; so it is asked something every few seconds, and cut
+when it does not answer. Whoever subscribed is called at each (re)connect as well, since hints may have been missed.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+
+import psycopg
+from psycopg import AsyncConnection, sql
+
+from functions._shared.database.pool import cut_after
+from functions._shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 3.0
+ANSWER_S = 2.0
+RETRY_S = 0.5
+RETRY_MOST_S = 5.0
+
+Hint = Callable[[str], None]
+"""Called with the payload; with "" after a (re)connect."""
+
+
+class Pooled(Exception):
+    """A pooler is between us and the server: it hands the session that listens to others."""
+
+
+class Listener:
+    """``run`` it until cancelled. ``up``: whether hints come at present."""
+
+    def __init__(self, settings: Settings, channels: Mapping[str, Hint]) -> None:
+        self._address = settings.supabase_db_direct_url or settings.supabase_db_url
+        self._channels = channels
+        self.up = False
+
+    async def run(self) -> None:
+        pause_s = RETRY_S
+        while True:
+            try:
+                await self._listen()
+            except Pooled:
+                log.warning(
+                    "the database is reached through a pooler, which passes no notifications on: new jobs are looked "
+                    "for several times a second. SUPABASE_DB_DIRECT_URL would have them start at once"
+                )
+                return
+            except (psycopg.Error, OSError) as error:
+                if self.up:
+                    log.warning("the listening connection is lost: %s", type(error).__name__)
+                    pause_s = RETRY_S
+            finally:
+                self.up = False
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - jitter
+            pause_s = min(pause_s * 2, RETRY_MOST_S)
+
+    async def _listen(self) -> None:
+        connection = await AsyncConnection.connect(
+            self._address.get_secret_value(),
+            autocommit=True,
+            prepare_threshold=None,
+            connect_timeout=int(ANSWER_S),
+            application_name="picture-edge listener",
+        )
+        async with connection:
+            with cut_after(connection, ANSWER_S):
+                await self._begin(connection)
+            self.up = True
+            for hint in self._channels.values():
+                hint("")
+            while True:
+                async for notify in connection.notifies(timeout=BEAT_S):
+                    self._channels[notify.channel](notify.payload)
+                with cut_after(connection, ANSWER_S):
+                    await connection.execute("select 1")
+
+    async def _begin(self, connection: AsyncConnection) -> None:
+        cursor = await connection.execute("select pg_backend_pid()")
+        row = await cursor.fetchone()
+        if row != (connection.info.backend_pid,):  # a pooler tells its clients numbers of its own
+            raise Pooled
+        for channel in self._channels:
+            await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))

@@ -1,0 +1,27 @@
+"""QUOTA_*: the default quota of users, written down where SQL counts."""
+
+import asyncio
+import logging
+
+import psycopg
+import psycopg_pool
+
+from functions._shared.database.pool import Pool
+from functions._shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+AGAIN_S = 5.0
+
+
+async def keep_quotas(settings: Settings, pool: Pool) -> None:
+    """Write QUOTA_* down for all processes, once the database answers. Without any of them what is there stays."""
+    quotas = (settings.quota_running, settings.quota_hourly, settings.quota_daily)
+    while quotas != (None, None, None):
+        try:
+            async with pool.connection() as connection:
+                await connection.execute("select public.set_user_quota(null, %s, %s, %s)", quotas)
+            return
+        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+            log.warning("quotas not written down yet: %s", type(error).__name__)
+            await asyncio.sleep(AGAIN_S)

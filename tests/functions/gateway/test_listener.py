@@ -1,0 +1,162 @@
+"""Hints over LISTEN: a job starts at once, a dead connection is noticed however silent, and no job is lost by it."""
+
+import socket
+import struct
+import threading
+
+import psycopg
+import pytest
+
+from scripts.chaos.proxy import Proxy, proxied
+from tests.conftest import Database, Edge
+
+
+@pytest.fixture
+def rare(monkeypatch):
+    """Nobody looks without a hint."""
+    for name in ("LOOK_AGAIN_S", "POLL_S", "POLL_UNHINTED_S"):
+        monkeypatch.setattr(f"functions.process_jobs.worker.{name}", 3600)
+
+
+@pytest.fixture
+def proxy(dsn):
+    with proxied(int(psycopg.conninfo.conninfo_to_dict(dsn)["port"])) as proxy:
+        yield proxy
+
+
+def through(dsn: str, port: int) -> str:
+    return psycopg.conninfo.make_conninfo(dsn, port=port)
+
+
+def hears(edge: Edge) -> bool:
+    answer = edge.client.get(f"{edge.url}/ready")
+    return answer.json()["notifications"]
+
+
+def until_hearing(edge: Edge, hearing: bool = True) -> None:
+    while hears(edge) != hearing:
+        pass
+
+
+def enqueue(db: Database) -> None:
+    db.execute("select enqueue_job('no-such-type', '{}', p_max_attempts => 1)")
+
+
+def until_done(db: Database) -> None:
+    while db.execute("select 1 from job_queue where status <> 'failed'").fetchone():
+        pass
+
+
+def test_a_job_of_plain_sql_starts_without_anybody_looking(rare, edge: Edge, db):
+    until_hearing(edge)
+    enqueue(db)
+    until_done(db)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select resume_queue()",
+        "select redrive_job(id) from job_queue",
+        "select release_job(id, lease_token) from job_queue",
+    ],
+)
+def test_what_makes_a_job_runnable_again_gives_a_hint_too(rare, edge: Edge, db, statement):
+    until_hearing(edge)
+    if "resume" in statement:
+        db.execute("select pause_queue()")
+    future = "now() + interval '1 day'"
+    db.execute(f"select enqueue_job('no-such-type', '{{}}', 0, 1, {future})")
+    if "redrive" in statement:
+        db.execute("update job_queue set status = 'cancelled'")
+    elif "release" in statement:
+        db.execute("update job_queue set status = 'processing', attempt_number = 1")
+    else:
+        db.execute("update job_queue set scheduled_at = now()")
+    db.execute(statement)
+    until_done(db)
+
+
+def test_a_silent_connection_is_given_up_and_what_was_missed_is_claimed(
+    rare, start_edge, dsn, db, proxy: Proxy, monkeypatch
+):
+    monkeypatch.setattr("functions.gateway.listener.BEAT_S", 0.2)
+    monkeypatch.setattr("functions.gateway.listener.ANSWER_S", 0.3)
+    edge = start_edge(SUPABASE_DB_DIRECT_URL=through(dsn, proxy.port))
+    until_hearing(edge)
+    proxy.silent(True)
+    until_hearing(edge, False)
+    enqueue(db)
+    proxy.silent(False)
+    until_done(db)
+    until_hearing(edge)
+
+
+def test_a_cut_connection_is_made_again(rare, start_edge, dsn, db, proxy: Proxy):
+    edge = start_edge(SUPABASE_DB_DIRECT_URL=through(dsn, proxy.port))
+    until_hearing(edge)
+    proxy.cut()
+    until_hearing(edge, False)
+    until_hearing(edge)
+    enqueue(db)
+    until_done(db)
+
+
+def test_statements_too_end_on_a_silent_connection(start_edge, dsn, db, proxy: Proxy, monkeypatch):
+    monkeypatch.setattr("functions._shared.database.pool.ANSWER_S", 0.3)
+    edge = start_edge(SUPABASE_DB_URL=through(dsn, proxy.port), SUPABASE_DB_DIRECT_URL=dsn)
+    path = "start-generation/00000000-0000-4000-8000-000000000000"
+    assert edge.get(path).status_code == 404
+    proxy.silent(True)
+    assert edge.get(path).status_code == 503
+    proxy.silent(False)
+    while edge.get(path).status_code != 404:
+        pass
+
+
+def test_without_a_direct_connection_it_says_so_and_looks_often(start_edge, dsn, db, capsys):
+    """A pooler tells its clients other backend numbers than the server has."""
+    with renumbering(int(psycopg.conninfo.conninfo_to_dict(dsn)["port"])) as port:
+        edge = start_edge(SUPABASE_DB_DIRECT_URL=through(dsn, port), LOG_LEVEL="INFO")
+        said = ""
+        while "through a pooler" not in said:
+            said += capsys.readouterr().err
+        assert not hears(edge)
+        enqueue(db)
+        until_done(db)
+
+
+class renumbering:
+    """A proxy that changes the BackendKeyData message of each connection, as a pooler does."""
+
+    def __init__(self, upstream: int) -> None:
+        self._upstream = upstream
+        self._server = socket.create_server(("127.0.0.1", 0))
+
+    def __enter__(self) -> int:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return int(self._server.getsockname()[1])
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._upstream))
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with source, sink:
+            try:
+                while data := source.recv(65536):
+                    key = data.find(b"K\x00\x00\x00")
+                    if key >= 0 and data.endswith(b"Z\x00\x00\x00\x05I"):
+                        data = data[: key + 5] + struct.pack("!I", 1) + data[key + 9 :]
+                    sink.sendall(data)
+            except OSError:
+                pass

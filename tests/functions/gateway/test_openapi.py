@@ -1,0 +1,70 @@
+"""The document that the gateway serves says what its functions are; schemathesis asks them whatever follows from it."""
+
+from uuid import uuid4
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.config import SchemathesisConfig
+from schemathesis.generation import GenerationMode
+
+from functions.gateway.app import FUNCTIONS
+from functions.gateway.openapi import PATHS
+from tests.conftest import Edge
+
+MODEL = "black-forest-labs/flux-schnell"
+OPERATIONS = [(path, method) for path, methods in PATHS.items() for method in methods]
+ASKED = [operation for operation in OPERATIONS if operation != ("/openapi.json", "get")]
+"""That one takes nothing."""
+
+
+@pytest.fixture
+def edge(start_edge, monkeypatch) -> Edge:
+    async def never(self: object) -> None:
+        return None
+
+    monkeypatch.setattr("functions.process_jobs.worker.Worker._claim_loop", never)
+    return start_edge(AUTH_FAILURES_PER_MINUTE="0", ALLOW_ANON="false")
+
+
+def test_it_names_every_route_and_no_other():
+    routes = {
+        (route.path, method.lower())
+        for app in FUNCTIONS.values()
+        for route in app.routes
+        for method in route.methods - {"HEAD"}
+    }
+    assert routes | {("/openapi.json", "get")} == set(OPERATIONS)
+
+
+def test_anybody_may_read_it(idle_edge: Edge):
+    answer = idle_edge.get("openapi.json", None)
+    assert answer.status_code == 200
+    document = answer.json()
+    assert document["openapi"] == "3.1.0"
+    assert document["servers"] == [{"url": f"{idle_edge.url}/functions/v1"}]
+    prompt = document["components"]["schemas"]["StartRequest"]["properties"]["prompt"]
+    assert [one["type"] for one in prompt["anyOf"]] == ["string", "array"]
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize(("path", "method"), ASKED)
+def test_answers_are_what_it_says(edge: Edge, path: str, method: str, mode: GenerationMode):
+    document = httpx.get(f"{edge.url}/functions/v1/openapi.json").json()
+    operation = schemathesis.openapi.from_dict(document, config=SchemathesisConfig())[path][method]
+    token = edge.service_role_key if "service" in PATHS[path][method]["tags"] else edge.user_token()
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(mode))
+    def ask(case: schemathesis.Case) -> None:
+        if mode.is_positive and isinstance(case.body, dict) and "model_id" in case.body:
+            # What no schema says: which models there are, and that a key is for one body.
+            case.body["model_id"] = MODEL
+            case.headers["Idempotency-Key"] = str(uuid4())
+        case.call_and_validate(
+            base_url=f"{edge.url}/functions/v1",
+            headers={"Authorization": f"Bearer {token}"},
+        )
+
+    ask()

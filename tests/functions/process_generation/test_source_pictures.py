@@ -1,0 +1,305 @@
+"""Source pictures come out upright and right, or are refused by name; none drains the process."""
+
+import asyncio
+import base64
+import io
+import threading
+import zlib
+
+import pytest
+from PIL import Image, ImageCms
+
+from functions._shared.errors import InvalidRequest
+from functions._shared.pictures.headers import Broken
+from functions.process_generation import source_picture
+from functions.process_generation.source_picture import made_right
+from tests.conftest import Edge
+from tests.functions._shared.pictures.test_picture_files import RED, TEXTS, chunk, encoded, png
+
+BODY = {"prompt": "a cat", "model_id": "google/nano-banana"}
+MOST = 64_000_000
+QUARTERS = Image.new("RGB", (64, 48), "black")
+QUARTERS.paste("red", (0, 0, 32, 24))
+QUARTERS.paste("lime", (32, 0, 64, 24))
+QUARTERS.paste("blue", (0, 24, 32, 48))
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def corners(image: Image.Image) -> list[str]:
+    """The colours of the four quarters, by name."""
+    width, height = image.size
+    plain = image.convert("RGB")
+    spots = [(x, y) for y in (height // 4, 3 * height // 4) for x in (width // 4, 3 * width // 4)]
+    names = {(1, 0, 0): "red", (0, 1, 0): "lime", (0, 0, 1): "blue", (0, 0, 0): "black"}
+    return [names[tuple(round(c / 255) for c in plain.getpixel(spot))] for spot in spots]
+
+
+def uri(data: bytes) -> str:
+    return f"data:image/x;base64,{base64.b64encode(data).decode()}"
+
+
+def ask(edge: Edge, data: bytes):
+    body = {**BODY, "source_image_url": uri(data)}
+    return edge.post("process-generation", body, edge.service_role_key)
+
+
+def sent(sandbox) -> Image.Image:
+    [prediction] = sandbox.state.predictions.values()
+    head, _, data = prediction.input["image_input"][0].partition(",")
+    image = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert head == f"data:image/{image.format.lower()};base64"
+    return image
+
+
+# How a camera that was held so stores what is QUARTERS upright: EXIF's own words for it.
+STORED = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "WEBP"])
+async def test_a_turned_picture_goes_out_upright(picture_format, orientation):
+    turn = STORED[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = QUARTERS.transpose(turn) if turn is not None else QUARTERS
+    data = encoded(stored, picture_format, exif=exif, icc_profile=SRGB)
+    right, told = await made_right(data, MOST)
+    image = Image.open(io.BytesIO(right))
+    assert (image.size, corners(image)) == ((64, 48), ["red", "lime", "blue", "black"])
+    assert image.getexif().get(0x0112, 1) == 1
+    assert image.info["icc_profile"] == SRGB, "its colours are still meant so"
+    assert told == image.format.lower()
+    assert (right == data) == (orientation == 1)
+
+
+ORDINARY = {
+    "jpeg": encoded(QUARTERS, "JPEG", quality=90, icc_profile=SRGB),
+    "progressive": encoded(QUARTERS, "JPEG", progressive=True),
+    "grey": encoded(QUARTERS.convert("L"), "JPEG"),
+    "two in one": encoded(QUARTERS, "MPO", save_all=True, append_images=[RED]),
+    "png": encoded(QUARTERS, "PNG"),
+    "with alpha": encoded(QUARTERS.convert("RGBA"), "PNG"),
+    "with a palette": encoded(QUARTERS.convert("P"), "PNG"),
+    "webp": encoded(QUARTERS, "WEBP"),
+    **{f"png with {name}": png(text) for name, text in TEXTS.items()},
+}
+
+
+@pytest.mark.parametrize("data", ORDINARY.values(), ids=ORDINARY)
+def test_an_ordinary_picture_goes_on_byte_for_byte(idle_edge: Edge, sandbox, data):
+    answer = ask(idle_edge, data)
+    assert answer.status_code == 200, answer.text
+    [prediction] = sandbox.state.predictions.values()
+    [address] = prediction.input["image_input"]
+    assert address.startswith(("data:image/jpeg;", "data:image/png;", "data:image/webp;"))
+    assert base64.b64decode(address.partition(",")[2]) == data
+
+
+def cmyk(profile: bytes | None = None) -> bytes:
+    return encoded(QUARTERS.convert("CMYK"), "JPEG", quality=95, icc_profile=profile)
+
+
+RIGHT = {
+    "cmyk": (cmyk(), "RGB"),
+    "cmyk with a profile of something else": (cmyk(SRGB), "RGB"),
+    "cmyk with no profile at all": (cmyk(b"no profile"), "RGB"),
+    "16 bits": (png(width=64, height=48, deep=True), "L"),
+    "16 bits and a long text": (png(TEXTS["zTXt"], width=64, height=48, deep=True), "L"),
+    "16 bits and a long profile": (png(TEXTS["iCCP"], width=64, height=48, deep=True), "L"),
+}
+
+
+@pytest.mark.parametrize(("data", "mode"), RIGHT.values(), ids=RIGHT)
+def test_what_models_do_not_read_goes_out_in_8_bits_of_rgb_or_grey(idle_edge, sandbox, data, mode):
+    answer = ask(idle_edge, data)
+    assert answer.status_code == 200, answer.text
+    image = sent(sandbox)
+    assert (image.mode, image.size) == (mode, (64, 48))
+    assert "icc_profile" not in image.info
+    if mode == "RGB":
+        assert corners(image) == ["red", "lime", "blue", "black"]
+
+
+async def test_16_bits_of_grey_become_8_without_clipping():
+    image = Image.new("I;16", (3, 1))
+    image.putdata([0, 0x8000, 0xFFFF])
+    right, _ = await made_right(encoded(image, "PNG"), MOST)
+    assert list(Image.open(io.BytesIO(right)).tobytes()) == [0, 128, 255]
+
+
+async def test_alpha_stays():
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for picture_format in ("PNG", "WEBP"):
+        clear = encoded(Image.new("RGBA", (4, 4), (255, 0, 0, 51)), picture_format, exif=exif)
+        right, told = await made_right(clear, MOST)
+        assert told == "png"
+        assert Image.open(io.BytesIO(right)).convert("RGBA").getpixel((0, 0))[3] == 51
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 255, 0, 0])
+    right, _ = await made_right(encoded(palette, "PNG", transparency=1, exif=exif), MOST)
+    assert Image.open(io.BytesIO(right)).convert("RGBA").getpixel((0, 0)) == (255, 0, 0, 0)
+
+
+FRAMES = {"save_all": True, "append_images": [QUARTERS.transpose(Image.Transpose.ROTATE_180)]}
+SCANS = encoded(QUARTERS, "JPEG", progressive=True)
+REFUSED = {
+    "AVIF": (encoded(RED, "AVIF"), "AVIF is not supported: send JPEG, PNG or WebP"),
+    "GIF": (encoded(RED, "GIF"), "GIF is not supported: send JPEG, PNG or WebP"),
+    "BMP": (encoded(RED, "BMP"), "BMP is not supported: send JPEG, PNG or WebP"),
+    "TIFF": (encoded(RED, "TIFF"), "TIFF is not supported: send JPEG, PNG or WebP"),
+    "JPEG 2000": (encoded(RED, "JPEG2000"), "JPEG 2000 is not supported: send JPEG, PNG or WebP"),
+    "PDF": (encoded(RED, "PDF"), "PDF is not supported: send JPEG, PNG or WebP"),
+    "HEIC": (
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        "HEIC is not supported: send JPEG, PNG or WebP",
+    ),
+    "SVG": (b"<svg xmlns='a'/>", "SVG is not supported: send JPEG, PNG or WebP"),
+    "animated WebP": (
+        encoded(QUARTERS, "WEBP", **FRAMES),
+        "an animated WebP is not supported: send a single picture",
+    ),
+    "animated PNG": (
+        encoded(QUARTERS, "PNG", **FRAMES),
+        "an animated PNG is not supported: send a single picture",
+    ),
+    "a bomb": (
+        png(width=13_300, height=13_300),
+        "the picture has 176.9 megapixels, at most 64 are taken",
+    ),
+    "12 bits": (
+        encoded(QUARTERS, "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"),
+        "a JPEG of 12 bits is not supported: send JPEG, PNG or WebP",
+    ),
+    "many scans": (
+        SCANS[:-2] + SCANS[SCANS.rindex(b"\xff\xda") : -2] * 100 + b"\xff\xd9",
+        "a JPEG of 110 scans is not supported: send JPEG, PNG or WebP",
+    ),
+    "no picture": (
+        b"<!doctype html>",
+        "the file is not a whole JPEG, PNG or WebP picture: it is no picture",
+    ),
+    "cut": (
+        png()[:-9],
+        "the file is not a whole JPEG, PNG or WebP picture: it ends early",
+    ),
+    "nonsense inside": (
+        png(chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0"), width=999),
+        "the file is not a whole JPEG, PNG or WebP picture: it cannot be decoded",
+    ),
+}
+REFUSED["nonsense inside"] = (
+    REFUSED["nonsense inside"][0].replace(
+        chunk(b"IDAT", zlib.compress((b"\0" + bytes(999)) * 8)), chunk(b"IDAT", b"nonsense")
+    ),
+    REFUSED["nonsense inside"][1],
+)
+
+
+@pytest.mark.parametrize(("data", "text"), REFUSED.values(), ids=REFUSED)
+def test_anything_else_is_refused_by_name(idle_edge: Edge, sandbox, data, text):
+    answer = ask(idle_edge, data)
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
+    assert answer.json()["error"] == f"source_image_url: {text}"
+    assert not sandbox.state.predictions
+
+
+@pytest.mark.parametrize("name", ["AVIF", "a bomb", "animated WebP", "cut"])
+def test_in_the_queue_it_is_not_tried_again(edge: Edge, db, sandbox, name):
+    data, text = REFUSED[name]
+    started = edge.post("start-generation", {**BODY, "source_image_url": uri(data)})
+    query = "select status, errors from job_queue where id = %s"
+    job_id = started.json()["job_id"]
+    while (job := db.execute(query, (job_id,)).fetchone())["status"] != "failed":
+        pass
+    [error] = job["errors"]
+    assert (error["class"], error["text"]) == ("bad_input", f"source_image_url: {text}")
+    assert not sandbox.state.predictions
+
+
+def test_how_large_is_a_setting(start_edge, sandbox):
+    data = encoded(QUARTERS, "PNG")
+    small = start_edge(MAX_SOURCE_PIXELS="3000")
+    assert "at most 0.003 are taken" in ask(small, data).json()["error"]
+    assert ask(start_edge(MAX_SOURCE_PIXELS="3072"), data).status_code == 200
+
+
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
+
+
+async def test_two_are_made_right_at_a_time_and_one_that_is_cancelled_keeps_its_place(monkeypatch):
+    """A caller that has gone leaves its thread behind: its raster is there until that ends."""
+    running, most, go_on = [0], [0], threading.Event()
+    began = threading.Semaphore(0)
+    lock = threading.Lock()
+
+    def decode(data, header):
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        began.release()
+        go_on.wait(30)
+        with lock:
+            running[0] -= 1
+        raise Broken("told")
+
+    monkeypatch.setattr(source_picture, "_decoded", decode)
+    data = encoded(QUARTERS, "JPEG", exif=TURNED)
+    tasks = [asyncio.create_task(made_right(data, MOST)) for _ in range(6)]
+    await asyncio.to_thread(lambda: (began.acquire(timeout=30), began.acquire(timeout=30)))
+    tasks[0].cancel()
+    await asyncio.gather(asyncio.to_thread(zlib.crc32, b""))  # other threads are free
+    go_on.set()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert most[0] == 2
+    assert sum(isinstance(end, Broken) for end in ends) >= 5
+    right, _ = await made_right(encoded(QUARTERS, "PNG"), MOST)
+    assert right, "an error frees its place"
+
+
+async def test_a_large_one_is_made_right_alone(monkeypatch):
+    running, most = [0], [0]
+    lock = threading.Lock()
+
+    def decode(data, header):
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        Image.effect_noise((300, 300), 50)
+        with lock:
+            running[0] -= 1
+        raise Broken("told")
+
+    monkeypatch.setattr(source_picture, "_decoded", decode)
+    monkeypatch.setattr(source_picture, "LARGE_PIXELS", 100)
+    data = encoded(QUARTERS, "JPEG", exif=TURNED)
+    await asyncio.gather(*(made_right(data, MOST) for _ in range(8)), return_exceptions=True)
+    assert most[0] == 1
+
+
+def test_what_a_raster_took_is_given_back():
+    """glibc maps what is larger than 32 MiB for itself, and gives that back at once."""
+    assert Image.core.get_block_size() > 32 << 20
+
+
+async def test_another_event_loop_may_use_it_too():
+    data = encoded(QUARTERS, "JPEG", exif=TURNED)
+    here = await made_right(data, MOST)
+    there = await asyncio.to_thread(asyncio.run, made_right(data, MOST))
+    assert here == there
+
+
+async def test_a_large_turned_webp_is_refused_by_name(monkeypatch):
+    monkeypatch.setattr(source_picture, "LARGE_PIXELS", 100)
+    with pytest.raises(InvalidRequest, match="a turned WebP of more than 16 megapixels"):
+        await made_right(encoded(QUARTERS, "WEBP", exif=TURNED), MOST)
