@@ -91,14 +91,10 @@ def codes() -> dict[str, set[int]]:
     for kind in subclasses(FunctionError):
         found.setdefault(kind.code, set()).add(kind.status)
     found[GenerationFailed.code] |= {each.status for each in provider_classes().values()}
+    kinds = {kind.__name__: kind for kind in subclasses(FunctionError)}
     for module, tree in MODULES:
-        errors = {
-            name: kind
-            for name, kind in vars(module).items()
-            if isinstance(kind, type) and issubclass(kind, FunctionError)
-        }
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-            kind = errors.get(getattr(call.func, "id", ""))
+            kind = kinds.get(ast.unparse(call.func).rpartition(".")[2])
             for keyword in call.keywords:
                 if kind and keyword.arg == "code":
                     for code in override(keyword.value, module, tree):
