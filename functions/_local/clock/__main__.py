@@ -1,4 +1,4 @@
-"""``python -m functions._local.clock``: serve the stand-ins for pg_cron and pg_net on SUPABASE_DB_URL until SIGTERM."""
+"""``python -m functions._local.clock``: serve the stand-ins on SUPABASE_DB_URL until SIGTERM."""
 
 import asyncio
 import signal
