@@ -1,6 +1,7 @@
-"""``make bench``: every page, or those named in PAGES (queue claims wakeup sharing jobs http parked pictures hostile).
+"""``make bench``: every page, or those named in PAGES.
 
-SECONDS is the length of a timed cell (default 3), ROWS the size of the history, COUNT how many samples, in percent.
+Pages: queue claims wakeup sharing jobs http parked pictures hostile. SECONDS is the duration of a timed cell
+(default 3), ROWS the number of finished jobs in the table (1,000,000), COUNT the number of samples in percent (100).
 """
 
 import os
