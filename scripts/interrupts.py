@@ -26,6 +26,6 @@ def interruptible(main: Callable[[], int]) -> int:
 
 def _stop_once(number: int, frame: FrameType | None) -> None:
     # Ignore further signals: a second Ctrl-C during the shutdown would leave child processes running.
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -57,12 +57,12 @@ class Tally:
 def raw_schemas() -> dict[str, Any]:
     """owner/name → the Input schema, unmodified."""
     folder = resources.files("functions._shared.image_models").joinpath("schemas")
-    found = [
+    documents = [
         json.loads(file.read_text("utf-8"))
         for file in folder.iterdir()
         if file.name.endswith(".json")
     ]
-    return {data["model"]: data["input"] for data in found}
+    return {data["model"]: data["input"] for data in documents}
 
 
 def grid(step: int, combinations: int) -> Iterator[dict[str, Any]]:
@@ -77,11 +77,11 @@ def grid(step: int, combinations: int) -> Iterator[dict[str, Any]]:
         for value in values:
             yield {name: value}
             yield {name: value, "source_image_url": PICTURE}
-    chance = random.Random(0)  # noqa: S311 - reproducible
+    rng = random.Random(0)  # noqa: S311 - reproducible
     for _ in range(combinations):
-        drawn = {name: chance.choice(values) for name, values in EXTREMES.items()}
-        size = {side: chance.choice([None, *sides]) for side in ("width", "height")}
-        yield {**drawn, **size, "prompt": chance.choice(["a fox", "x" * 10_000])}
+        drawn = {name: rng.choice(values) for name, values in EXTREMES.items()}
+        size = {side: rng.choice([None, *sides]) for side in ("width", "height")}
+        yield {**drawn, **size, "prompt": rng.choice(["a fox", "x" * 10_000])}
 
 
 def measure(
@@ -110,7 +110,7 @@ def measure(
 
 
 def main() -> int:
-    whole, refused, began = Tally(), 0, time.monotonic()
+    total, refused, began = Tally(), 0, time.monotonic()
     for model_id, schema in sorted(raw_schemas().items()):
         tally = measure(CATALOG[model_id], schema)
         share, adjusted = tally.accepted / tally.requests, tally.adjusted / tally.requests
@@ -121,14 +121,14 @@ def main() -> int:
         if tally.refused == tally.requests:
             refused += 1
             continue
-        whole.requests += tally.requests
-        whole.accepted += tally.accepted
+        total.requests += tally.requests
+        total.accepted += tally.accepted
     seconds = time.monotonic() - began
     print(
-        f"{len(CATALOG) - refused} models, {whole.requests:,} requests: {whole.accepted / whole.requests:.2%}"
+        f"{len(CATALOG) - refused} models, {total.requests:,} requests: {total.accepted / total.requests:.2%}"
         f" accepted; {refused} model refused by name; {seconds:.0f} s"
     )
-    return 0 if whole.accepted == whole.requests else 1
+    return 0 if total.accepted == total.requests else 1
 
 
 if __name__ == "__main__":

@@ -151,16 +151,16 @@ def seed() -> str:
     )
 
 
-def _row(words: list[str]) -> str:
+def _row(literals: list[str]) -> str:
     """One row of VALUES, wrapped at 100 columns between literals."""
     lines: list[str] = []
     line = ""
-    for word in words:
-        if line and len(line) + len(word) > 100:
+    for literal in literals:
+        if line and len(line) + len(literal) > 100:
             lines, line = [*lines, line.rstrip()], ""
-        line += f"{word}, "
+        line += f"{literal}, "
     lines.append(line.removesuffix(", "))
-    inner = "\n".join(f"            {one}" for one in lines)
+    inner = "\n".join(f"            {wrapped}" for wrapped in lines)
     return f"        (\n{inner}\n        )"
 
 

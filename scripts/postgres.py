@@ -195,7 +195,7 @@ def admin_url(data: Path, port: int) -> str:
 
 
 def socket_folder(data: Path) -> Path:
-    """The folder of the cluster's UNIX socket: ``data``, or one in /tmp if that path is too long."""
+    """The folder of the cluster's UNIX socket: ``data``, or a temporary one where that path is too long."""
     if len(str(data)) + len("/.s.PGSQL.65535") < SOCKET_BYTES:
         return data
     return Path(tempfile.gettempdir()) / f"picture-edge-{_digest(data)}"
@@ -203,9 +203,9 @@ def socket_folder(data: Path) -> Path:
 
 def unprivileged_user() -> str:
     """An existing account to run PostgreSQL as; initdb requires an entry in the user database."""
-    known = {account.pw_name for account in pwd.getpwall()}
+    accounts = {account.pw_name for account in pwd.getpwall()}
     for name in ("postgres", "nobody"):
-        if name in known:
+        if name in accounts:
             return name
     raise StartError(
         "PostgreSQL cannot run as root and there is no user 'nobody': run this as an ordinary user"

@@ -120,8 +120,8 @@ def _hand_over(admin: Connection, address: str) -> None:
     for (name,) in [*databases, ("postgres",)]:
         if name.startswith("template"):
             continue
-        with _connect(address, ADMIN, dbname=name) as there:
-            there.execute(OWNERS)
+        with _connect(address, ADMIN, dbname=name) as connection:
+            connection.execute(OWNERS)
         admin.execute(sql.SQL("alter database {} owner to postgres").format(sql.Identifier(name)))
 
 
@@ -129,5 +129,5 @@ def _has(connection: Connection, role: str) -> bool:
     return connection.execute("select to_regrole(%s)", (role,)).fetchone() != (None,)
 
 
-def _connect(address: str, user: str, **others: str) -> Connection:
-    return psycopg.connect(make_conninfo(address, user=user, **others), autocommit=True)
+def _connect(address: str, user: str, **options: str) -> Connection:
+    return psycopg.connect(make_conninfo(address, user=user, **options), autocommit=True)

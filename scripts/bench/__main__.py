@@ -30,7 +30,7 @@ COUNT = int(os.environ.get("COUNT", "100"))
 
 def main() -> int:
     began = time.monotonic()
-    chosen = os.environ.get("PAGES", "").split() or list(PAGES)
+    names = os.environ.get("PAGES", "").split() or list(PAGES)
     with tempfile.TemporaryDirectory(prefix="picture-edge-", ignore_cleanup_errors=True) as folder:
         postgres = cluster(Path(folder), free_port())
         postgres.start(["max_connections=200"])
@@ -39,7 +39,7 @@ def main() -> int:
             print(
                 f"{os.cpu_count()} cores, {postgres.version()}, defaults (every commit is on disk)"
             )
-            for name in chosen:
+            for name in names:
                 PAGES[name](postgres)
         finally:
             postgres.stop("immediate")

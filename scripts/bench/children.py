@@ -33,11 +33,11 @@ PROJECT = Path(__file__).parent.parent.parent
 @contextmanager
 def child_process(target: Callable[..., None], *arguments: Any) -> Iterator[Any]:
     """Run ``target(pipe, *arguments)`` in a new process; yields the other end of its pipe."""
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=target, args=(theirs, *arguments), daemon=True)
+    parent_end, child_end = SPAWN.Pipe()
+    process = SPAWN.Process(target=target, args=(child_end, *arguments), daemon=True)
     process.start()
     try:
-        yield ours
+        yield parent_end
     finally:
         process.terminate()
         process.join()
@@ -52,10 +52,10 @@ def run_worker(
 
     async def main() -> None:
         jobs.JOBS = {"bench": handler}
-        chosen = Settings.from_env(local_environment(settings))
-        async with open_resources(chosen) as resources:
+        parsed = Settings.from_env(local_environment(settings))
+        async with open_resources(parsed) as resources:
             worker = Worker(resources, hinted=lambda: listener.up)
-            listener = Listener(chosen, {"picture_edge_jobs": lambda _: worker.wake()})
+            listener = Listener(parsed, {"picture_edge_jobs": lambda _: worker.wake()})
             listening = asyncio.create_task(listener.run())
             while not listener.up:  # noqa: ASYNC110 - once, before the measurement
                 await asyncio.sleep(0.01)

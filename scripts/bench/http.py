@@ -58,8 +58,8 @@ def loads(postgres: Postgres, seconds: int) -> Iterator[Load]:
                     bare = _load("(b) a bare Starlette route", bare_url, "", connections, seconds)
                     yield bare
                     if connections == 1:  # without concurrency the times of (a) and (b) add up
-                        both = 1 / (1 / rate + 1 / bare.per_second)
-                        yield Load("floor: (b), and (a) within it", connections, both)
+                        combined = 1 / (1 / rate + 1 / bare.per_second)
+                        yield Load("floor: (b), and (a) within it", connections, combined)
                         yield _load("GET /ready", f"{edge.url}/ready", "", 1, seconds, "GET")
                     connection.execute(
                         "truncate public.job_queue, public.image_generations cascade"
@@ -75,9 +75,9 @@ def _load(
     name: str, url: str, key: str, connections: int, seconds: int, method: str = "POST"
 ) -> Load:
     with child_process(_generate, url, key, connections, seconds, method) as pipe:
-        taken = pipe.recv()
-    p50, p99 = percentiles(taken)
-    return Load(name, connections, len(taken) / seconds, p50 * 1000, p99 * 1000)
+        latencies = pipe.recv()
+    p50, p99 = percentiles(latencies)
+    return Load(name, connections, len(latencies) / seconds, p50 * 1000, p99 * 1000)
 
 
 def _generate(
@@ -94,7 +94,7 @@ def _generate(
         f"{method} {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
         f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
-    taken: list[float] = []
+    latencies: list[float] = []
 
     class Client(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -109,7 +109,7 @@ def _generate(
             if data.startswith(b"HTTP/") and not data.startswith(b"HTTP/1.1 200"):
                 raise RuntimeError(data.decode(errors="replace"))
             if data.endswith(b"}"):  # head and body may arrive in separate segments
-                taken.append(time.monotonic() - self.began)
+                latencies.append(time.monotonic() - self.began)
                 self.send()
 
     async def main() -> None:
@@ -119,9 +119,9 @@ def _generate(
             for _ in range(connections)
         ]
         await asyncio.sleep(0.5)  # warm-up: connection pools are opened by the first requests
-        taken.clear()
+        latencies.clear()
         await asyncio.sleep(seconds)
-        pipe.send(list(taken))
+        pipe.send(list(latencies))
         for transport, _ in clients:
             transport.close()
 

@@ -47,8 +47,8 @@ def _until(pipe: Connection, user: str, wanted: int) -> float:
     """ms from now until ``wanted`` jobs of ``user`` have begun since the worker's start."""
     began = time.monotonic()
     while True:
-        who, number, at = pipe.recv()
-        if who == user and number >= wanted:
+        owner, started, at = pipe.recv()
+        if owner == user and started >= wanted:
             return float(max(0.0, at - began) * 1000)
 
 

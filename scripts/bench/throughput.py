@@ -50,12 +50,12 @@ def throughput(postgres: Postgres, seconds: int) -> Iterator[tuple[str, Sequence
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         for statement in FLOOR.split(";\n"):
             connection.execute(statement.encode())
-        for name, script, jobs, taken in CELLS:
+        for name, script, jobs, claimed in CELLS:
             rates = []
             for clients in CLIENTS:
                 connection.execute("truncate public.job_queue")
-                if taken:  # more than can be claimed in the time
-                    waiting = seconds * (60_000 if taken > 1 else 15_000)
+                if claimed:  # more than can be claimed in the time
+                    waiting = seconds * (60_000 if claimed > 1 else 15_000)
                     connection.execute(
                         "insert into public.job_queue (job_type) select 'bench' from generate_series(1, %s)",
                         (waiting,),

@@ -60,14 +60,14 @@ def wakeups(url: str, samples: int) -> Iterator[Row]:
             headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
             def post() -> tuple[float, float]:
-                asked = time.monotonic()
+                sent = time.monotonic()
                 client.request("POST", PATH, json.dumps(BODY), headers)
                 answer = client.getresponse()
                 answered = time.monotonic()
                 if answer.status != 200:
                     raise RuntimeError(answer.read().decode())
                 answer.read()
-                return asked, answered
+                return sent, answered
 
             post()  # warm-up
             pipe.recv()
@@ -83,12 +83,12 @@ def wakeups(url: str, samples: int) -> Iterator[Row]:
 
 def _measure(pipe: Connection, samples: int, trigger: Callable[[], float]) -> tuple[float, float]:
     """p50 and p99 in ms from the moment that ``trigger`` returns to the one received from ``pipe``."""
-    taken = []
+    latencies = []
     for _ in range(samples):
         time.sleep(random.uniform(0.02, 0.06))  # noqa: S311 - jitter; the worker must be idle
         began = trigger()
-        taken.append(max(0.0, pipe.recv() - began) * 1000)
-    return percentiles(taken)
+        latencies.append(max(0.0, pipe.recv() - began) * 1000)
+    return percentiles(latencies)
 
 
 def _listen(pipe: Connection, url: str) -> None:

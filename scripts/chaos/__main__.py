@@ -122,10 +122,10 @@ def show(verdict: Verdict, system: System, seed: int) -> None:
     print(f"\nseed {seed}")
     for name, count in verdict.counts.items():
         print(f"{name:36}{count:>8}")
-    taken = system.takeover_s
-    print(f"{'jobs of killed workers':36}{len(taken):>8}")
-    if taken:
-        print(f"{'begun again after, at most':36}{max(taken):>6.1f} s")
+    takeovers = system.takeover_s
+    print(f"{'jobs of killed workers':36}{len(takeovers):>8}")
+    if takeovers:
+        print(f"{'begun again after, at most':36}{max(takeovers):>6.1f} s")
     print(f"{'answers lost after COMMIT':36}{system.proxy.lost:>8}")
     for text, count in sorted(verdict.failures.items(), key=lambda item: -item[1]):
         print(f"    failed {count:>4}  {text}")

@@ -80,11 +80,15 @@ def judge(history: History, rows: list[dict[str, Any]], paid: Mapping[str, list[
     by_prompt = defaultdict(list)
     for row in rows:
         by_prompt[row["prompt"]].append(row)
-    told = history.accepted_ids
+    accepted = history.accepted_ids
     ids = {str(row["id"]) for row in rows}
     broken = {
         "lost": [
-            *(f"{prompt}: no row" for prompt, given in told.items() if given not in ids),
+            *(
+                f"{prompt}: no row"
+                for prompt, generation_id in accepted.items()
+                if generation_id not in ids
+            ),
             *(
                 f"{row['prompt']}: still {row['status']}"
                 for row in rows
@@ -118,7 +122,7 @@ def judge(history: History, rows: list[dict[str, Any]], paid: Mapping[str, list[
     counts = {
         "sent": len(history.sent),
         "accepted": len(rows),
-        "of which the client heard": len(told),
+        "of which the client heard": len(accepted),
         "completed": statuses["completed"],
         "failed": statuses["failed"],
         "predictions made": sum(len(ends) for ends in paid.values()),

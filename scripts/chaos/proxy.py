@@ -81,7 +81,7 @@ class Proxy:
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        both: list[asyncio.StreamWriter],
+        ends: list[asyncio.StreamWriter],
         *,
         is_answer: bool,
     ) -> None:
@@ -97,7 +97,7 @@ class Proxy:
         except OSError:
             pass  # a side closed its connection
         finally:
-            for end in both:
+            for end in ends:
                 end.transport.abort()
 
     def run(self) -> None:

@@ -162,8 +162,8 @@ class Sandbox:
         return JSONResponse(version)
 
     async def account(self, _: Request) -> Response:
-        who = {"type": "user", "username": "sandbox", "name": "Sandbox", "github_url": ""}
-        return JSONResponse(who)
+        owner = {"type": "user", "username": "sandbox", "name": "Sandbox", "github_url": ""}
+        return JSONResponse(owner)
 
     async def webhook_secret(self, _: Request) -> Response:
         self.calls["webhook-secret"] += 1

@@ -21,8 +21,8 @@ class TokenCheck(AuthenticationBackend):
         self.token = token.encode()
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser]:
-        scheme, _, given = conn.headers.get("authorization", "").partition(" ")
-        right = hmac.compare_digest(given.strip().encode(), self.token)
+        scheme, _, presented = conn.headers.get("authorization", "").partition(" ")
+        right = hmac.compare_digest(presented.strip().encode(), self.token)
         if scheme.lower() not in ("bearer", "token") or not right:
             raise AuthenticationError
         return AuthCredentials(), SimpleUser("sandbox")

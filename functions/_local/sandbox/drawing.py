@@ -73,8 +73,8 @@ def draw(
 
 def _compose(prompt: str, model: str, seed: int, width: int, height: int) -> Scene:
     # The palette depends on model and seed only, so that a series of prompts with one seed shares its colours.
-    chance = random.Random(f"{model} {seed}")  # noqa: S311 - a picture, not a secret
-    hue = chance.random()
+    rng = random.Random(f"{model} {seed}")  # noqa: S311 - a picture, not a secret
+    hue = rng.random()
     side = min(width, height)
     lines, text_size = _fit_text(prompt, width * 0.84, height * 0.44, side)
     footer, footer_size = f"sandbox · {model}", max(8, round(side * 0.024))
@@ -89,12 +89,12 @@ def _compose(prompt: str, model: str, seed: int, width: int, height: int) -> Sce
             _colour(hue + 0.13, 0.42, 0.97),
         ),
         sun=(
-            width * chance.uniform(0.18, 0.82),
-            height * chance.uniform(0.66, 0.71),
-            side * chance.uniform(0.09, 0.14),
+            width * rng.uniform(0.18, 0.82),
+            height * rng.uniform(0.66, 0.71),
+            side * rng.uniform(0.09, 0.14),
         ),
         sun_colour=_colour(hue + 0.16, 0.16, 1.0),
-        hills=[_hill(chance, hue, depth, width, height) for depth in (0.0, 0.33, 0.66, 1.0)],
+        hills=[_hill(rng, hue, depth, width, height) for depth in (0.0, 0.33, 0.66, 1.0)],
         lines=lines,
         text_size=text_size,
         footer=footer,
@@ -103,13 +103,12 @@ def _compose(prompt: str, model: str, seed: int, width: int, height: int) -> Sce
 
 
 def _hill(
-    chance: random.Random, hue: float, depth: float, width: int, height: int
+    rng: random.Random, hue: float, depth: float, width: int, height: int
 ) -> tuple[Colour, list[Point]]:
     """The polygon of one ridge, a sum of sine waves; ``depth`` 0 is far and pale, 1 near and dark."""
     base = height * (0.71 + 0.17 * depth)
     waves = [
-        (height * 0.05 / n, n * chance.uniform(0.7, 1.3), chance.uniform(0, math.tau))
-        for n in (1, 2, 4)
+        (height * 0.05 / n, n * rng.uniform(0.7, 1.3), rng.uniform(0, math.tau)) for n in (1, 2, 4)
     ]
 
     def ridge(x: float) -> float:
@@ -174,8 +173,8 @@ def _to_image(scene: Scene) -> Image.Image:
     pen = ImageDraw.Draw(picture, "RGBA")
     x, y, radius = (measure * scale for measure in scene.sun)
     for share, alpha in ((2.6, 22), (1.8, 34), (1.0, 255)):
-        reach = radius * share
-        pen.ellipse((x - reach, y - reach, x + reach, y + reach), (*scene.sun_colour, alpha))
+        extent = radius * share
+        pen.ellipse((x - extent, y - extent, x + extent, y + extent), (*scene.sun_colour, alpha))
     for colour, shape in scene.hills:
         pen.polygon([(x * scale, y * scale) for x, y in shape], colour)
     picture = picture.reduce(scale)

@@ -89,13 +89,13 @@ class Faults:
 
     def of(self, header: str, prompt: str) -> frozenset[str]:
         """The faults that apply to this create; counts them. Raises Problem for an unknown name."""
-        asked = [(name, star, times) for name, star, times in _FAULT.findall(prompt)]
-        asked += [(name.strip(), "", "") for name in header.split(",") if name.strip()]
-        if unknown := {name for name, _, _ in asked} - NAMES:
+        requested = [(name, star, times) for name, star, times in _FAULT.findall(prompt)]
+        requested += [(name.strip(), "", "") for name in header.split(",") if name.strip()]
+        if unknown := {name for name, _, _ in requested} - NAMES:
             known = ", ".join(sorted(NAMES))
             raise Problem(400, f"Unknown fault {', '.join(sorted(unknown))}; there are {known}")
         return frozenset(
-            name for name, star, times in asked if self._happens(prompt, name, star, times)
+            name for name, star, times in requested if self._happens(prompt, name, star, times)
         )
 
     def happens_again(self, key: str, name: str) -> bool:

@@ -97,8 +97,10 @@ class Model:
 def load_models() -> dict[str, Model]:
     """Read every schema file, by ``owner/name``. Our aliases are left out: Replicate knows none."""
     folder = files("functions._shared.image_models") / "schemas"
-    found = [json.loads(f.read_text("utf-8")) for f in folder.iterdir() if f.name.endswith(".json")]
-    return {data["model"]: read_model(data) for data in found}
+    documents = [
+        json.loads(f.read_text("utf-8")) for f in folder.iterdir() if f.name.endswith(".json")
+    ]
+    return {data["model"]: read_model(data) for data in documents}
 
 
 def read_model(data: Mapping[str, Any]) -> Model:

@@ -43,26 +43,26 @@ class Pictures:
         name = request.path_params["filename"]
         if name not in names or "missing" in prediction.faults:
             raise HTTPException(404)
-        given = prediction.faults
-        if "redirect-private" in given:
+        active = prediction.faults
+        if "redirect-private" in active:
             return RedirectResponse(PRIVATE)
-        if "redirect-good" in given and "moved" not in request.query_params:
+        if "redirect-good" in active and "moved" not in request.query_params:
             return RedirectResponse(request.url.include_query_params(moved=1))
-        if "not-a-picture" in given:
+        if "not-a-picture" in active:
             return HTMLResponse("<!doctype html><title>Not a picture</title>")
-        if "endless" in given:
+        if "endless" in active:
             return StreamingResponse(_endless_bytes(), media_type="image/png")
-        if "file-error" in given and faults.happens_again(str(request.url), "file-error"):
+        if "file-error" in active and faults.happens_again(str(request.url), "file-error"):
             return Response("Internal Server Error", 500)
-        if "slow-file" in given:
+        if "slow-file" in active:
             await asyncio.sleep(slow_seconds)
         image_format = prediction.model.output_format(prediction.input)
         data = await self._draw(prediction, names.index(name), image_format)
-        if "truncated" in given:
+        if "truncated" in active:
             return TruncatedResponse(
                 data[: len(data) // 2], promised=len(data), media_type="image/png"
             )
-        content_type = "text/html" if "wrong-type" in given else CONTENT_TYPES[image_format]
+        content_type = "text/html" if "wrong-type" in active else CONTENT_TYPES[image_format]
         return Response(data, media_type=content_type)
 
     async def _draw(self, prediction: Prediction, place: int, image_format: str) -> bytes:

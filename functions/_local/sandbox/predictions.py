@@ -135,12 +135,12 @@ class Prediction:
             total = self.canceled - self.created
         elif self.cancel_after is not None and status in ("canceled", "aborted"):
             total = self.cancel_after
-        over = status in TERMINAL
-        ran = status not in ("starting", "aborted") and (not over or total >= waited)
+        ended = status in TERMINAL
+        ran = status not in ("starting", "aborted") and (not ended or total >= waited)
         progress: dict[str, Any] = {"logs": self._logs(total - waited) if ran else ""}
         if ran:
             progress["started_at"] = rfc3339(self.created_at + timedelta(seconds=waited))
-        if over:
+        if ended:
             progress["completed_at"] = rfc3339(self.created_at + timedelta(seconds=total))
             run_time = {"predict_time": round(total - waited, 6)} if ran else {}
             progress["metrics"] = {**run_time, "total_time": round(total, 6)}
@@ -173,10 +173,10 @@ def read_duration(text: str) -> float:
     """
     found = _DURATION.fullmatch(text.strip())
     hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
-    whole = hours * 3600 + minutes * 60 + seconds
-    if not 5 <= whole <= 24 * 3600:
+    total = hours * 3600 + minutes * 60 + seconds
+    if not 5 <= total <= 24 * 3600:
         raise Problem(422, f"Cancel-After must be between 5 seconds and 24 hours, got {text!r}")
-    return whole
+    return total
 
 
 def read_timestamp(text: str) -> datetime:

@@ -78,8 +78,8 @@ class Files:
 
     def has(self, address: str, base_url: str) -> bool:
         """Whether ``address`` is not one of the files API, or names a file that exists."""
-        ours = f"{base_url}v1/files/"
-        return not address.startswith(ours) or address.removeprefix(ours) in self.files
+        prefix = f"{base_url}v1/files/"
+        return not address.startswith(prefix) or address.removeprefix(prefix) in self.files
 
     def _find(self, request: Request) -> InputFile:
         file = self.files.get(request.path_params["id"])

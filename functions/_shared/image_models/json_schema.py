@@ -63,27 +63,29 @@ def types_of(field: Mapping[str, Any]) -> set[str]:
     return {named} if isinstance(named, str) else set(named)
 
 
-def _common_types(one: Any, other: Any) -> list[str]:
+def _common_types(left: Any, right: Any) -> list[str]:
     first, second = (
         types | {"integer"} if "number" in types else types
-        for types in (types_of({"type": one}), types_of({"type": other}))
+        for types in (types_of({"type": left}), types_of({"type": right}))
     )
     return sorted(first & second)
 
 
 _MERGE: Mapping[str, Callable[[Any, Any], Any]] = {
     "type": _common_types,
-    "enum": lambda one, other: [word for word in one if word in other],
+    "enum": lambda left, right: [word for word in left if word in right],
     "minimum": max,
     "exclusiveMinimum": max,
     "maximum": min,
     "exclusiveMaximum": min,
     "maxLength": min,
-    "multipleOf": lambda one, other: (
-        math.lcm(one, other) if isinstance(one, int) and isinstance(other, int) else max(one, other)
+    "multipleOf": lambda left, right: (
+        math.lcm(left, right)
+        if isinstance(left, int) and isinstance(right, int)
+        else max(left, right)
     ),
-    "properties": lambda one, other: {**other, **one},
-    "required": lambda one, other: [*dict.fromkeys([*one, *other])],
+    "properties": lambda left, right: {**right, **left},
+    "required": lambda left, right: [*dict.fromkeys([*left, *right])],
 }
 
 
