@@ -87,7 +87,7 @@ class Sandbox:
                 "Invalid version or not permitted",
             )
         version = OFFICIAL_VERSION if reference == model.id else reference.rpartition(":")[2]
-        return await self._created(request, body, model, version)
+        return await self._create_prediction(request, body, model, version)
 
     async def create_by_name(self, request: Request) -> Response:
         self.calls["create"] += 1
@@ -96,14 +96,15 @@ class Sandbox:
             raise HTTPException(404)
         body = await problems.read_json(request)
         creation.validate_body(body, model, by_name=True)
-        return await self._created(request, body, model, OFFICIAL_VERSION)
+        return await self._create_prediction(request, body, model, OFFICIAL_VERSION)
 
-    async def _created(
+    async def _create_prediction(
         self, request: Request, body: dict[str, Any], model: Model, version: str
     ) -> Response:
+        """Create from a valid body. The fault decides whether the prediction is made, and what is answered."""
         faults = creation.requested_faults(request, body["input"], self.faults)
-        if (refused := creation.error_response(faults)) is not None:
-            return refused
+        if (error := creation.error_response(faults)) is not None:
+            return error
         self.rate.take()
         base_url = str(request.base_url)
         prediction = creation.new_prediction(request, body, model, version, self.seconds, faults)
@@ -113,19 +114,19 @@ class Sandbox:
         if "webhook-early" in faults:
             prediction.created -= self.seconds
         self.predictions[prediction.id] = prediction
-        self._drop_oldest_finished()
+        self._evict_finished()
         if prediction.webhook:
-            calling = self.webhooks.follow(prediction, base_url)
+            delivery = self.webhooks.follow(prediction, base_url)
             if "webhook-early" in faults:
-                await asyncio.wait([calling])
+                await asyncio.wait([delivery])
         if "slow-answer" in faults:
             await asyncio.sleep(self.slow_seconds)
         if "error-after" in faults:
             return Response(status_code=502)
         if "cut-after" in faults:
             return TruncatedResponse(status_code=201)
-        held = await creation.wait_as_preferred(request, prediction)
-        answer = prediction.as_json(base_url, just_created=not held)
+        waited = await creation.wait_as_preferred(request, prediction)
+        answer = prediction.as_json(base_url, just_created=not waited)
         location = f"{base_url}v1/predictions/{prediction.id}"
         return AsciiJSONResponse(answer, status_code=201, headers={"location": location})
 
@@ -174,7 +175,7 @@ class Sandbox:
         prediction = self._find(request)
         return await self.pictures.answer(request, prediction, self.faults, self.slow_seconds)
 
-    def _drop_oldest_finished(self) -> None:
+    def _evict_finished(self) -> None:
         excess = max(0, len(self.predictions) - KEPT_PREDICTIONS)
         finished = (id for id, prediction in self.predictions.items() if prediction.is_finished)
         for id in [*islice(finished, excess)]:
