@@ -1,4 +1,4 @@
-"""A Storage that fails at times: takes uploads as Supabase Storage does, keeps none, and counts them by path."""
+"""A fake Supabase Storage for chaos and bench: counts uploads by path, discards them, fails on demand."""
 
 import random
 from collections import Counter
@@ -10,11 +10,13 @@ from starlette.routing import Route
 
 
 class Bucket:
+    """The fake; ``app`` serves its upload route, ``seed`` makes its failures reproducible."""
+
     def __init__(self, seed: int) -> None:
         self.stored: Counter[str] = Counter()
         self.failing = False
-        """Whether two of three uploads fail, half of those after they were taken."""
-        self._random = random.Random(seed)  # noqa: S311 - replayable
+        """Whether a third of the uploads fail before they are stored, and another third after (lost response)."""
+        self._random = random.Random(seed)  # noqa: S311 - reproducible
         self.app = Starlette(
             routes=[
                 Route(

@@ -1,11 +1,11 @@
-"""Show what would be sent to the provider, without sending it: JSON lines in, JSON lines out.
+"""Build provider inputs without sending them (dry run): JSON lines in, JSON lines out.
 
     python -m scripts.build_inputs [FILE]
 
-Each line in is ``{"model_id": ..., "request": {...}, "schema": {...}}``: ``request`` is the body
-of a generation, in which model_id may be left out; ``schema`` is optional and stands in for the
-catalogue's. Each line out is ``{"input": ..., "adjustments": [...]}`` or ``{"error": ...}``. The
-exit code is 0 if every line gave an input, else 1.
+Each line in is ``{"model_id": ..., "request": {...}, "schema": {...}}``: ``request`` is the body of a
+generation (``model_id`` optional), ``schema`` optionally replaces the catalogue's. Each line out is
+``{"input": ..., "adjustments": [...]}`` or ``{"error": ...}``. Exit code: 0 if every line gave an
+input, else 1.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def print_answers(lines: Iterable[bytes]) -> int:
-    """Print a line for each that is not blank; 0 if every one gave an input, else 1."""
+    """Print one answer for each line that is not blank; returns the exit code."""
     failures = 0
     for line in lines:
         if line.strip():
@@ -56,7 +56,7 @@ def print_answers(lines: Iterable[bytes]) -> int:
 
 
 def answer_to(line: bytes) -> dict[str, Any]:
-    """The line out for one line in; whatever is wrong with it is an answer too."""
+    """The answer to one line of input; an invalid line gives ``{"error": ...}``, nothing is raised."""
     try:
         task = json.loads(line, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):

@@ -1,6 +1,7 @@
-"""``make demo``: a picture through the public API, with the real supabase client, on a stack made for it.
+"""``make demo``: a picture end to end, through the public API with the real supabase client.
 
-PROMPT and MODEL choose what to draw. The first line says whether the sandbox or Replicate draws it.
+Starts the local stack, makes the picture, prints its path and the time of each step, stops the stack.
+Environment: PROMPT, MODEL. The first line says whether the sandbox or Replicate draws the picture.
 """
 
 import itertools
@@ -19,12 +20,12 @@ from scripts.interrupts import interruptible
 from scripts.postgres import StartError
 from scripts.stack import local_stack
 
-ENDED = ("completed", "failed", "cancelled")
+TERMINAL = ("completed", "failed", "cancelled")
 POLL_S = 0.01
 
 
 class DemoError(Exception):
-    """No picture came of it; the text says why."""
+    """The demo failed to make a picture; the text is the reason."""
 
 
 def demo() -> int:
@@ -47,7 +48,7 @@ def demo() -> int:
 
 
 def make_picture(settings: Settings, prompt: str, model: str) -> None:
-    """Ask for a picture, show how it comes along, save it and say where. Raises DemoError."""
+    """Request a picture, print its progress, save the file and print its path. Raises DemoError."""
     anon_key = settings.supabase_anon_key
     assert anon_key is not None
     client = create_client(f"http://127.0.0.1:{settings.edge_port}", anon_key.get_secret_value())
@@ -79,7 +80,7 @@ def make_picture(settings: Settings, prompt: str, model: str) -> None:
 
 
 class Progress:
-    """The statuses a client has seen, on a line that grows, and when it saw each first (monotonic seconds)."""
+    """The statuses seen so far, each with the monotonic time of its first sight; prints them live."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()
@@ -91,11 +92,11 @@ class Progress:
             self.seen[status] = time.monotonic()
             line = " → ".join(self.seen)
             print(f"\r{line}" if self._live else line, end="" if self._live else "\n", flush=True)
-        if self._live and status in ENDED:
+        if self._live and status in TERMINAL:
             print()
 
     def print_times(self) -> None:
-        """One line a step, until the next was seen; a step too short to be seen has none."""
+        """Print the duration of each step; a status that no poll saw has no line."""
         steps = list(self.seen.items())
         print(
             f"{'answer':>12}  {_ms(self.began, steps[0][1])}   start-generation has returned the id"
@@ -114,11 +115,11 @@ def _ms(since: float, until: float) -> str:
 def follow(
     client: Client, generation_id: str, progress: Progress, timeout_s: float
 ) -> dict[str, Any]:
-    """Read the generation until it has ended; returns it as it is then. Raises DemoError."""
+    """Poll the generation until it has a terminal status, and return it. Raises DemoError."""
     while True:
         generation = invoke(client, f"start-generation/{generation_id}", {"method": "GET"})
         progress.note(generation["status"])
-        if generation["status"] in ENDED:
+        if generation["status"] in TERMINAL:
             return generation
         if time.monotonic() - progress.began > timeout_s:
             raise DemoError(f"still {generation['status']} after {timeout_s:.0f} s")
@@ -126,6 +127,7 @@ def follow(
 
 
 def invoke(client: Client, function: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Call an Edge Function; returns its JSON body. Raises DemoError with the error's message."""
     try:
         answer: Any = client.functions.invoke(function, {**options, "responseType": "json"})
     except FunctionsError as error:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as one KeyboardInterrupt, so that whatever a command has started is stopped with it."""
+"""SIGINT and SIGTERM raise one KeyboardInterrupt, so that ``finally`` blocks stop child processes."""
 
 import signal
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import FrameType
 
 INTERRUPTED = 130
-"""The exit code of shells for it."""
+"""The conventional exit code after SIGINT: 128 + 2."""
 
 
 def catch_signals() -> None:
@@ -15,7 +15,7 @@ def catch_signals() -> None:
 
 
 def interruptible(main: Callable[[], int]) -> int:
-    """``main``'s exit code, or INTERRUPTED."""
+    """Run ``main`` with the signal handlers; returns its exit code, or INTERRUPTED."""
     catch_signals()
     try:
         return main()
@@ -25,7 +25,7 @@ def interruptible(main: Callable[[], int]) -> int:
 
 
 def _stop_once(number: int, frame: FrameType | None) -> None:
-    # What comes while everything is being stopped must not leave half of it running.
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
+    # Ignore further signals: a second Ctrl-C during the shutdown would leave child processes running.
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, signal.SIG_IGN)
     raise KeyboardInterrupt

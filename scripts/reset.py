@@ -1,4 +1,4 @@
-"""``make reset``: wipe the local stack's data, and only that. Refuses while the stack runs."""
+"""``make reset``: delete the local stack's data. Refuses while the stack runs (file lock)."""
 
 import shutil
 import sys

@@ -1,8 +1,8 @@
-"""The roles of the local cluster, as on Supabase: a superuser without a password, and ``postgres``, who is none.
+"""The roles of the local cluster, as on Supabase: superuser ``supabase_admin``, and ``postgres``.
 
-Everybody knows the password of ``postgres``; as a superuser it could run programs as whoever runs the server (COPY …
-TO PROGRAM; before PostgreSQL 16 createrole still leads there). ``supabase_admin`` is let in through the socket in the
-data folder only, which nobody else may enter.
+Least privilege: the password of ``postgres`` is well-known, and a superuser can run programs as the server's user
+(COPY … TO PROGRAM; before PostgreSQL 16 createrole can escalate to that). ``supabase_admin`` has no password and
+connects through the UNIX socket in the data folder only, whose mode is 0700.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 ADMIN = "supabase_admin"
 
-# Read from the top, the first line that fits decides.
+# pg_hba.conf: the first matching line decides.
 HBA = f"""\
 local all         all                     trust
 host  all         {ADMIN} 0.0.0.0/0       reject
@@ -35,7 +35,7 @@ begin
         select wanted.*
         from (values ('anon', ''), ('authenticated', ''), ('service_role', 'bypassrls')) as wanted (name, options)
     loop
-        if to_regrole(v_role.name) is null then -- before PostgreSQL 16 only a superuser makes one with bypassrls
+        if to_regrole(v_role.name) is null then -- made here, as before PostgreSQL 16 bypassrls takes a superuser
             execute format('create role %I nologin noinherit %s', v_role.name, v_role.options);
         end if;
         execute format('grant %I to postgres with admin option', v_role.name);
@@ -43,7 +43,7 @@ begin
 end;
 $$;
 """
-# REASSIGN OWNED refuses a cluster's first superuser, who owns the catalogue as well: what people made, one by one.
+# REASSIGN OWNED refuses the bootstrap superuser (oid 10), owner of the system catalogue: change owners one by one.
 OWNERS = """
 do $$
 declare
@@ -81,10 +81,10 @@ HELPER = "picture_edge_renames"
 
 
 def settle_roles(address: str) -> None:
-    """Make the roles where they are not there yet; ``address`` is the socket's. Errors: psycopg.Error.
+    """Create the roles if absent; idempotent. ``address`` is the socket's. Raises psycopg.Error.
 
-    In a cluster of an earlier version, whose superuser is ``postgres``, that one becomes supabase_admin, and all that
-    people made belongs to the new postgres. Begun twice it is ended once.
+    Migrates a cluster of an earlier version, whose superuser is ``postgres``: that role is renamed to supabase_admin,
+    and the objects of users are given to the new ``postgres``. An interrupted migration is resumed by the next call.
     """
     try:
         admin = _connect(address, ADMIN)
@@ -104,7 +104,7 @@ def settle_roles(address: str) -> None:
 
 
 def _rename(address: str) -> None:
-    """A role cannot rename itself: another superuser does, for the moment."""
+    """Rename ``postgres`` through a temporary superuser: a session cannot rename its own role."""
     with _connect(address, "postgres") as old:
         if not _has(old, HELPER):
             old.execute(f"create role {HELPER} superuser login")
@@ -120,8 +120,8 @@ def _hand_over(admin: Connection, address: str) -> None:
     for (name,) in [*databases, ("postgres",)]:
         if name.startswith("template"):
             continue
-        with _connect(address, ADMIN, dbname=name) as there:
-            there.execute(OWNERS)
+        with _connect(address, ADMIN, dbname=name) as connection:
+            connection.execute(OWNERS)
         admin.execute(sql.SQL("alter database {} owner to postgres").format(sql.Identifier(name)))
 
 
@@ -129,5 +129,5 @@ def _has(connection: Connection, role: str) -> bool:
     return connection.execute("select to_regrole(%s)", (role,)).fetchone() != (None,)
 
 
-def _connect(address: str, user: str, **others: str) -> Connection:
-    return psycopg.connect(make_conninfo(address, user=user, **others), autocommit=True)
+def _connect(address: str, user: str, **options: str) -> Connection:
+    return psycopg.connect(make_conninfo(address, user=user, **options), autocommit=True)

@@ -1,4 +1,4 @@
-"""The local stack: PostgreSQL, the gateway with its worker, the clock and the sandbox, started and stopped together."""
+"""The local stack: PostgreSQL, gateway with worker, clock and sandbox, started and stopped together."""
 
 import asyncio
 import fcntl
@@ -25,14 +25,14 @@ from scripts.schema import apply_schema
 
 START_S = 30
 GRACE_S = 3
-"""What open requests get at a stop, generate-image's among them; the whole stop stays under five seconds."""
+"""Graceful shutdown of open requests in seconds, generate-image's included; a stop takes under 5 s."""
 
 
 @contextmanager
 def local_stack(environ: Mapping[str, str]) -> Iterator[Settings]:
-    """Run everything for one machine; ``environ`` overrides the defaults. Raises StartError with nothing left running.
+    """Run the stack until the block ends; ``environ`` overrides the defaults. Yields its settings.
 
-    The data stays in EDGE_DATA_DIR and is found again by the next start.
+    The data in EDGE_DATA_DIR persists. Raises StartError, with everything that was started stopped again.
     """
     values = local_environment(environ)
     try:
@@ -56,7 +56,7 @@ def local_stack(environ: Mapping[str, str]) -> Iterator[Settings]:
         postgres = cluster(settings.edge_data_dir, settings.edge_db_port, settings.postgres_bin)
         postgres.stop_leftover()
         with bound("127.0.0.1", settings.edge_db_port, "EDGE_DB_PORT"):
-            pass  # PostgreSQL binds it itself; this gives a busy one the same clear line
+            pass  # a probe only, for the same clear message about a busy port; PostgreSQL binds it itself
         stack.callback(postgres.stop)
         postgres.start()
         url = settings.supabase_db_url.get_secret_value()
@@ -68,7 +68,7 @@ def local_stack(environ: Mapping[str, str]) -> Iterator[Settings]:
 
 
 def schedule(url: str, settings: Settings) -> None:
-    """The very schedule that production has."""
+    """Schedule process-jobs with pg_cron's SQL, exactly as in production."""
     key = settings.supabase_service_role_key.get_secret_value()
     with psycopg.connect(url) as connection:
         address = f"http://127.0.0.1:{settings.edge_port}"
@@ -77,7 +77,7 @@ def schedule(url: str, settings: Settings) -> None:
 
 @contextmanager
 def ticking(url: str) -> Iterator[None]:
-    """Run the clock in a thread, with an event loop of its own, until the block ends."""
+    """Run the clock in a thread with its own event loop until the block ends. Raises StartError."""
     ready = threading.Event()
     running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = []
 
@@ -100,12 +100,12 @@ def ticking(url: str) -> Iterator[None]:
 
 @contextmanager
 def bound(host: str, port: int, name: str) -> Iterator[socket.socket]:
-    """A socket bound to ``host``:``port``, or a StartError that names the setting ``name``."""
+    """A listening socket on ``host``:``port``. Raises StartError that names the setting ``name``."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
-            # Without it, two processes may hold the same port with SO_REUSEADDR.
+            # listen() makes a busy port an error here: with SO_REUSEADDR, two processes may bind one port.
             listener.listen(1024)
         except OSError as error:
             raise StartError(
@@ -116,7 +116,7 @@ def bound(host: str, port: int, name: str) -> Iterator[socket.socket]:
 
 @contextmanager
 def serving(app: ASGIApp, listener: socket.socket) -> Iterator[None]:
-    """Serve ``app`` on ``listener`` from a thread: there uvicorn leaves the process's signals alone."""
+    """Serve ``app`` on ``listener`` in a thread, where uvicorn handles no signals, until the block ends."""
     config = uvicorn.Config(
         app, lifespan="on", log_level="warning", timeout_graceful_shutdown=GRACE_S, **UVICORN
     )
@@ -136,7 +136,7 @@ def serving(app: ASGIApp, listener: socket.socket) -> Iterator[None]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One stack to a data folder; the lock goes with the process, however it ends."""
+    """Hold the data folder's exclusive lock (flock); the kernel releases it when the process dies."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:

@@ -1,4 +1,4 @@
-"""``make up``: the local stack in the foreground until Ctrl-C or SIGTERM. ``make env``: its settings as KEY=value."""
+"""``make up``: the local stack in the foreground until SIGINT or SIGTERM. ``make env``: its settings."""
 
 import shlex
 import signal
@@ -21,7 +21,7 @@ NAMES = {
 
 
 def status(settings: Settings) -> dict[str, str]:
-    """The stack's address and keys, under the names of ``supabase status -o env``."""
+    """Addresses and keys of the stack, under the names of ``supabase status -o env``."""
     anon, secret = settings.supabase_anon_key, settings.supabase_jwt_secret
     return {
         "API_URL": f"http://127.0.0.1:{settings.edge_port}",

@@ -1,1 +1,1 @@
-"""The stand-ins that make one machine enough, where there is no real Supabase and no Replicate account."""
+"""Stand-ins for one machine: pg_cron and pg_net (clock), Replicate (sandbox), default settings."""

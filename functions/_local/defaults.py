@@ -1,4 +1,4 @@
-"""What the local stack runs on when nothing is set: the very keys that ``supabase start`` uses on every laptop."""
+"""Default settings of the local stack: the well-known keys of ``supabase start``, addresses by port."""
 
 from collections.abc import Mapping
 
@@ -10,13 +10,17 @@ from functions._shared.local_keys import SECRET_KEY as SECRET_KEY
 from functions._shared.setting_values import given
 
 KEYS_EXPIRE = 1983812996
-"""In the claims of Supabase's own local keys; with the same claims ours are equal to the letter."""
-WEBHOOK_SECRET = "whsec_bG9jYWwtc3RhY2stb25seS1ub3Qtc2VjcmV0"  # noqa: S105 - public, as the keys
-SANDBOX_TOKEN = "r8_sandbox"  # noqa: S105 - the sandbox's own
+"""The claim ``exp`` of Supabase's local keys: with equal claims our keys are equal to the letter."""
+WEBHOOK_SECRET = "whsec_bG9jYWwtc3RhY2stb25seS1ub3Qtc2VjcmV0"  # noqa: S105 - well-known, like the local keys
+SANDBOX_TOKEN = "r8_sandbox"  # noqa: S105 - accepted by the sandbox only
 
 
 def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """``environ`` with everything absent filled in for one machine. What is set stays as it is."""
+    """``environ`` with defaults for absent settings; a setting that is given is never changed.
+
+    The permissive ones (ALLOW_ANON, well-known webhook secret and API keys) apply with the well-known
+    JWT secret only.
+    """
     chosen = given(environ)
     api_port, db_port = chosen.get("EDGE_PORT", "54321"), chosen.get("EDGE_DB_PORT", "54322")
     secret = chosen.get("SUPABASE_JWT_SECRET", LOCAL_JWT_SECRET)
@@ -43,12 +47,12 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def uses_sandbox(environ: Mapping[str, str]) -> bool:
-    """Whether the sandbox draws the pictures: wherever no Replicate token is set."""
+    """Whether the sandbox stands in for Replicate, as no Replicate token is set."""
     return not {"REPLICATE_API_TOKEN", "REPLICATE_API_KEY"} & given(environ).keys()
 
 
 def sign_key(secret: str, role: str) -> str:
-    """A long-lived key for ``role``, as the platform makes them: no user, no audience."""
+    """Sign a long-lived API key (JWT) for ``role``, in Supabase's form: no user, no audience."""
     return jwt.encode(
         {"iss": "supabase-demo", "role": role, "exp": KEYS_EXPIRE}, secret, algorithm="HS256"
     )

@@ -1,1 +1,1 @@
-"""``make bench``: what things cost, each beside a floor measured in the same run."""
+"""``make bench``: benchmarks, each beside a baseline ("floor") measured in the same run."""

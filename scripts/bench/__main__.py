@@ -1,6 +1,7 @@
-"""``make bench``: every page, or those named in PAGES (queue claims wakeup sharing jobs http parked pictures hostile).
+"""``make bench``: every page, or those named in PAGES.
 
-SECONDS is the length of a timed cell (default 3), ROWS the size of the history, COUNT how many samples, in percent.
+Pages: queue claims wakeup sharing jobs http parked pictures hostile. SECONDS is the duration of a timed cell
+(default 3), ROWS the number of finished jobs in the table (1,000,000), COUNT the number of samples in percent (100).
 """
 
 import os
@@ -29,7 +30,7 @@ COUNT = int(os.environ.get("COUNT", "100"))
 
 def main() -> int:
     began = time.monotonic()
-    chosen = os.environ.get("PAGES", "").split() or list(PAGES)
+    names = os.environ.get("PAGES", "").split() or list(PAGES)
     with tempfile.TemporaryDirectory(prefix="picture-edge-", ignore_cleanup_errors=True) as folder:
         postgres = cluster(Path(folder), free_port())
         postgres.start(["max_connections=200"])
@@ -38,7 +39,7 @@ def main() -> int:
             print(
                 f"{os.cpu_count()} cores, {postgres.version()}, defaults (every commit is on disk)"
             )
-            for name in chosen:
+            for name in names:
                 PAGES[name](postgres)
         finally:
             postgres.stop("immediate")

@@ -1,4 +1,4 @@
-"""What runs beside the bench, in processes of its own, so that neither has the other's time to pay for."""
+"""Child processes of a benchmark: gateway, worker, provider; apart from the load generator's CPU."""
 
 import asyncio
 import multiprocessing
@@ -31,13 +31,13 @@ PROJECT = Path(__file__).parent.parent.parent
 
 
 @contextmanager
-def child(target: Callable[..., None], *arguments: Any) -> Iterator[Any]:
-    """Run ``target(pipe, *arguments)`` in a process of its own; the other end of its pipe."""
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=target, args=(theirs, *arguments), daemon=True)
+def child_process(target: Callable[..., None], *arguments: Any) -> Iterator[Any]:
+    """Run ``target(pipe, *arguments)`` in a new process; yields the other end of its pipe."""
+    parent_end, child_end = SPAWN.Pipe()
+    process = SPAWN.Process(target=target, args=(child_end, *arguments), daemon=True)
     process.start()
     try:
-        yield ours
+        yield parent_end
     finally:
         process.terminate()
         process.join()
@@ -48,16 +48,16 @@ def run_worker(
     handler: Callable[[Any, Resources], Awaitable[dict[str, Any] | None]],
     until: Callable[[Resources], Awaitable[None]],
 ) -> None:
-    """The real worker on the real resources, with a handler for jobs of type bench, until ``until`` returns."""
+    """Run the real worker with ``handler`` for jobs of type bench, until ``until`` returns."""
 
     async def main() -> None:
         jobs.JOBS = {"bench": handler}
-        chosen = Settings.from_env(local_environment(settings))
-        async with open_resources(chosen) as resources:
+        parsed = Settings.from_env(local_environment(settings))
+        async with open_resources(parsed) as resources:
             worker = Worker(resources, hinted=lambda: listener.up)
-            listener = Listener(chosen, {"picture_edge_jobs": lambda _: worker.wake()})
+            listener = Listener(parsed, {"picture_edge_jobs": lambda _: worker.wake()})
             listening = asyncio.create_task(listener.run())
-            while not listener.up:  # noqa: ASYNC110 - once, before anything is measured
+            while not listener.up:  # noqa: ASYNC110 - once, before the measurement
                 await asyncio.sleep(0.01)
             worker.start()
             await until(resources)
@@ -67,11 +67,11 @@ def run_worker(
     uvloop.run(main())
 
 
-def ready_for_ever(pipe: Connection) -> Callable[[Resources], Awaitable[None]]:
-    """An ``until`` that says ready once the worker idles, and never comes."""
+def until_terminated(pipe: Connection) -> Callable[[Resources], Awaitable[None]]:
+    """An ``until`` for ``run_worker``: sends "ready" when the worker idles, then waits for SIGTERM."""
 
     async def until(_: Resources) -> None:
-        await asyncio.sleep(1)  # its first looks are over
+        await asyncio.sleep(1)  # the worker's first polls are over
         pipe.send("ready")
         await asyncio.Event().wait()
 
@@ -79,7 +79,7 @@ def ready_for_ever(pipe: Connection) -> Callable[[Resources], Awaitable[None]]:
 
 
 class Gateway:
-    """``python -m functions`` on a port of its own."""
+    """A running gateway process (``python -m functions``): its address, memory and CPU time."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", url: str, key: str) -> None:
         self.pid = process.pid
@@ -87,10 +87,11 @@ class Gateway:
         self.anon_key = key
 
     def rss_mb(self) -> float:
+        """Resident set size."""
         return self._memory_mb("VmRSS")
 
     def peak_mb(self) -> float:
-        """The most it has had since its start."""
+        """High-water mark of the resident set size since the start."""
         return self._memory_mb("VmHWM")
 
     def _memory_mb(self, name: str) -> float:
@@ -98,13 +99,14 @@ class Gateway:
         return int(status.partition(f"{name}:")[2].split()[0]) / 1024
 
     def cpu_s(self) -> float:
+        """CPU time, user and system, since the start."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
 def gateway(environ: Mapping[str, str]) -> Iterator[Gateway]:
-    """One gateway, ready; ``environ`` over the local stack's settings."""
+    """Start one gateway and wait for /health; ``environ`` overrides the local stack's settings."""
     port = free_port()
     values = local_environment({"LOG_LEVEL": "ERROR", **environ, "EDGE_PORT": str(port)})
     with subprocess.Popen(
@@ -127,9 +129,12 @@ def gateway(environ: Mapping[str, str]) -> Iterator[Gateway]:
 
 
 @contextmanager
-def outside(seconds: float) -> Iterator[dict[str, str]]:
-    """A provider whose pictures take ``seconds``, and a Storage, in a process of their own; the settings for them."""
-    with child(_serve_outside, seconds) as pipe:
+def provider_and_storage(seconds: float) -> Iterator[dict[str, str]]:
+    """A provider whose predictions take ``seconds``, and a Storage, in one child process.
+
+    Yields the settings that point a gateway at them.
+    """
+    with child_process(_serve_provider_and_storage, seconds) as pipe:
         provider, storage = pipe.recv()
         yield {
             "REPLICATE_API_TOKEN": SANDBOX_TOKEN,
@@ -138,7 +143,7 @@ def outside(seconds: float) -> Iterator[dict[str, str]]:
         }
 
 
-def _serve_outside(pipe: Connection, seconds: float) -> None:
+def _serve_provider_and_storage(pipe: Connection, seconds: float) -> None:
     apps = (create_sandbox(token=SANDBOX_TOKEN, seconds=seconds), Bucket(seed=0).app)
     with ExitStack() as stack:
         ports = []
@@ -152,6 +157,6 @@ def _serve_outside(pipe: Connection, seconds: float) -> None:
 
 
 def percentiles(values: list[float]) -> tuple[float, float]:
-    """p50 and p99."""
+    """p50 and p99, by nearest rank."""
     ordered = sorted(values)
     return ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]

@@ -1,4 +1,4 @@
-"""What one claim costs, whatever else the table holds: its time and the pages it touches."""
+"""Page claims: time and buffer pages of one claim, by the content of the table (bloat included)."""
 
 import statistics
 import time
@@ -26,6 +26,8 @@ select count(*) from claimed cross join public.complete_jobs(ids, tokens)
 
 @dataclass(frozen=True)
 class ClaimCost:
+    """``table`` says what the table holds."""
+
     table: str
     p50_ms: float
     p99_ms: float
@@ -34,9 +36,10 @@ class ClaimCost:
 
 
 def claim_costs(url: str, rows: int) -> Iterator[ClaimCost]:
-    """Claims of one job: from an empty table, from 1,000, beside ``rows`` finished and a tenth as many future.
+    """Claim one job: empty table, 1,000 pending, ``rows`` finished and a tenth as many scheduled ones.
 
-    And where every queue in PostgreSQL is slow: a snapshot that somebody holds keeps all dead rows since.
+    The last case is the worst of every queue in PostgreSQL: a long-running transaction holds a snapshot, so that VACUUM
+    cannot remove the dead tuples since.
     """
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("truncate public.job_queue")
@@ -60,6 +63,7 @@ def claim_costs(url: str, rows: int) -> Iterator[ClaimCost]:
 
 
 def measure(connection: psycopg.Connection[Any], table: str) -> ClaimCost:
+    """Time ``SAMPLES`` claims after VACUUM ANALYZE."""
     connection.execute("vacuum analyze public.job_queue")
     times = []
     for _ in range(SAMPLES):
@@ -73,7 +77,7 @@ def measure(connection: psycopg.Connection[Any], table: str) -> ClaimCost:
 
 
 def pages(connection: psycopg.Connection[Any], query: str) -> int:
-    """Shared buffers that ``query`` touches, as EXPLAIN (ANALYZE, BUFFERS) counts them."""
+    """Shared buffers that ``query`` accesses, by EXPLAIN (ANALYZE, BUFFERS)."""
     row = connection.execute(f"explain (analyze, buffers, format json) {query}".encode()).fetchone()
     assert row
     plan = row[0][0]["Plan"]

@@ -1,4 +1,4 @@
-"""start-generation under load, beside the same SQL without us, and beside a route that does nothing."""
+"""Page http: start-generation under load, beside the bare SQL and beside a route that does nothing."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from scripts.bench.children import child, gateway, percentiles
+from scripts.bench.children import child_process, gateway, percentiles
 from scripts.bench.throughput import pgbench
 from scripts.postgres import Postgres, free_port
 from scripts.stack import bound
@@ -29,6 +29,8 @@ SQL = f"select * from public.start_generation(gen_random_uuid(), '{json.dumps(BO
 
 @dataclass(frozen=True)
 class Load:
+    """Throughput and latency of one closed-loop load."""
+
     name: str
     connections: int
     per_second: float
@@ -37,12 +39,12 @@ class Load:
 
 
 def loads(postgres: Postgres, seconds: int) -> Iterator[Load]:
-    """Each closed loop lasts ``seconds``; the queue is paused, so that the worker takes no part."""
+    """Closed-loop loads of ``seconds`` each; the queue is paused, so that the worker stays idle."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute("select public.pause_queue()")
         try:
             with (
-                child(_serve_bare) as pipe,
+                child_process(_serve_bare) as pipe,
                 gateway({"SUPABASE_DB_URL": postgres.url}) as edge,
             ):
                 bare_url = pipe.recv()
@@ -55,9 +57,9 @@ def loads(postgres: Postgres, seconds: int) -> Iterator[Load]:
                     yield Load("(a) pgbench, the same SQL", connections, rate)
                     bare = _load("(b) a bare Starlette route", bare_url, "", connections, seconds)
                     yield bare
-                    if connections == 1:  # nothing runs beside anything
-                        both = 1 / (1 / rate + 1 / bare.per_second)
-                        yield Load("floor: (b), and (a) within it", connections, both)
+                    if connections == 1:  # without concurrency the times of (a) and (b) add up
+                        combined = 1 / (1 / rate + 1 / bare.per_second)
+                        yield Load("floor: (b), and (a) within it", connections, combined)
                         yield _load("GET /ready", f"{edge.url}/ready", "", 1, seconds, "GET")
                     connection.execute(
                         "truncate public.job_queue, public.image_generations cascade"
@@ -72,19 +74,19 @@ def loads(postgres: Postgres, seconds: int) -> Iterator[Load]:
 def _load(
     name: str, url: str, key: str, connections: int, seconds: int, method: str = "POST"
 ) -> Load:
-    with child(_generate, url, key, connections, seconds, method) as pipe:
-        taken = pipe.recv()
-    p50, p99 = percentiles(taken)
-    return Load(name, connections, len(taken) / seconds, p50 * 1000, p99 * 1000)
+    with child_process(_generate, url, key, connections, seconds, method) as pipe:
+        latencies = pipe.recv()
+    p50, p99 = percentiles(latencies)
+    return Load(name, connections, len(latencies) / seconds, p50 * 1000, p99 * 1000)
 
 
 def _generate(
     pipe: Connection, url: str, key: str, connections: int, seconds: int, method: str
 ) -> None:
-    """Seconds that each answered request took.
+    """The load generator: sends the list of latencies in seconds through ``pipe``.
 
-    Our own few lines: wrk is no package of the registry's, and the load tools that are cost several times the
-    processor time of the server that they are to load.
+    Written here, as wrk is no Python package, and the load generators among the Python packages need several times the
+    CPU time of the server under test.
     """
     parts = urlsplit(url)
     body = json.dumps(BODY) if method == "POST" else ""
@@ -92,7 +94,7 @@ def _generate(
         f"{method} {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
         f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
-    taken: list[float] = []
+    latencies: list[float] = []
 
     class Client(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -106,8 +108,8 @@ def _generate(
         def data_received(self, data: bytes) -> None:
             if data.startswith(b"HTTP/") and not data.startswith(b"HTTP/1.1 200"):
                 raise RuntimeError(data.decode(errors="replace"))
-            if data.endswith(b"}"):  # the head may come by itself
-                taken.append(time.monotonic() - self.began)
+            if data.endswith(b"}"):  # head and body may arrive in separate segments
+                latencies.append(time.monotonic() - self.began)
                 self.send()
 
     async def main() -> None:
@@ -116,10 +118,10 @@ def _generate(
             await loop.create_connection(Client, parts.hostname or "", parts.port or 80)
             for _ in range(connections)
         ]
-        await asyncio.sleep(0.5)  # the first requests open what is opened once
-        taken.clear()
+        await asyncio.sleep(0.5)  # warm-up: connection pools are opened by the first requests
+        latencies.clear()
         await asyncio.sleep(seconds)
-        pipe.send(list(taken))
+        pipe.send(list(latencies))
         for transport, _ in clients:
             transport.close()
 

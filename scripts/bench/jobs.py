@@ -1,4 +1,4 @@
-"""No-op jobs through their full life in one worker process: claimed, run and ended, under leases and fencing tokens."""
+"""Page jobs: no-op jobs through one worker process: claim, run, complete, with fencing tokens."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ import psycopg
 
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources
-from scripts.bench.children import child, run_worker
+from scripts.bench.children import child_process, run_worker
 from scripts.bench.claims import FUTURE, HISTORY
 
 CONCURRENCY = 2000
@@ -19,7 +19,7 @@ LEFT = "select 1 from public.job_queue where status in ('pending', 'processing')
 
 
 def job_rates(url: str, count: int, rows: int) -> Iterator[tuple[str, float]]:
-    """What was measured, and jobs a second."""
+    """Yield what was measured, and the jobs a second."""
     with psycopg.connect(url, autocommit=True) as connection:
         _fill(connection, count)
         yield f"floor: the bare SQL in batches of {BATCH}, one connection", _bare(connection, count)
@@ -59,7 +59,7 @@ def _bare(connection: psycopg.Connection[Any], count: int) -> float:
 
 def _through_worker(url: str, count: int) -> float:
     settings = {"SUPABASE_DB_URL": url, "WORKER_CONCURRENCY": str(CONCURRENCY)}
-    with child(_work, settings) as pipe:
+    with child_process(_work, settings) as pipe:
         return count / float(pipe.recv())
 
 

@@ -1,4 +1,4 @@
-"""What waiting costs: one gateway with thousands of predictions under way, and with thousands of streams."""
+"""Page parked: memory and CPU of a gateway with thousands of parked jobs, or of open event streams."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from scripts.bench.children import Gateway, gateway, outside
+from scripts.bench.children import Gateway, gateway, provider_and_storage
 
 START = """
 with many as (
@@ -25,9 +25,9 @@ Row = tuple[str, float, float]
 
 
 def parked(url: str, count: int, streams: int, seconds: float) -> Iterator[Row]:
-    """``count`` predictions that run longer than the bench; each figure over ``seconds``."""
+    """Park ``count`` jobs whose predictions outlast the bench; observe each state for ``seconds``."""
     with (
-        outside(3600) as provider,
+        provider_and_storage(3600) as provider,
         gateway({"SUPABASE_DB_URL": url, **provider}) as edge,
         psycopg.connect(url, autocommit=True) as connection,
     ):
@@ -42,7 +42,7 @@ def parked(url: str, count: int, streams: int, seconds: float) -> Iterator[Row]:
         while connection.execute(
             "select 1 from public.predictions where polls < 5 limit 1"
         ).fetchone():
-            time.sleep(0.5)  # until polls are as far apart as they will be
+            time.sleep(0.5)  # until the polling backoff has reached its longest interval
         yield f"{count:,} parked jobs", *_watch(edge, seconds)
         connection.execute("truncate public.job_queue, public.predictions")
         connection.execute("update public.image_generations set user_id = %s", (DEMO_USER,))
@@ -73,7 +73,7 @@ async def _streams(edge: Gateway, ids: list[str], seconds: float) -> tuple[float
         )
         opened.append((reader, writer))
     for reader, _ in opened:
-        await reader.readuntil(b"data: ")  # each has heard how its generation stands
+        await reader.readuntil(b"data: ")  # the first event: the stream is established
     figures = await asyncio.to_thread(_watch, edge, seconds)
     for _, writer in opened:
         writer.close()

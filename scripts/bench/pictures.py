@@ -1,6 +1,6 @@
-"""The whole path, with a provider that takes no time: images a second, memory, and our own share of the time.
+"""Page pictures: end-to-end throughput, memory and own latency, with a provider that takes no time.
 
-All ask for the same picture, which the provider draws once: what it takes to draw is not ours.
+All requests are for the same picture, which the provider draws once and caches: drawing is not measured.
 """
 
 import time
@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import psycopg
 
-from scripts.bench.children import gateway, outside, percentiles
+from scripts.bench.children import gateway, percentiles, provider_and_storage
 
 START = """
 with many as (
@@ -35,23 +35,23 @@ Row = tuple[str, float, float]
 
 
 def pictures(url: str, count: int) -> Iterator[Row]:
-    """With one process and with two: images a second, and RSS in MB of one of them."""
+    """One and two gateway processes: images a second, and resident memory in MB of the first."""
     for processes in (1, 2):
         with ExitStack() as stack:
-            settings = stack.enter_context(outside(0))
+            settings = stack.enter_context(provider_and_storage(0))
             environ = {"SUPABASE_DB_URL": url, **settings}
             edges = [stack.enter_context(gateway(environ)) for _ in range(processes)]
             connection = stack.enter_context(psycopg.connect(url, autocommit=True))
-            _rate(connection, count // 10)  # what is opened once is open now
+            _rate(connection, count // 10)  # warm-up
             rate = _rate(connection, count)
             name = f"{processes} process{'es' if processes > 1 else ''}"
             yield name, rate, edges[0].rss_mb()
 
 
 def chain(url: str, count: int) -> tuple[float, float]:
-    """ms from a known success to the stored picture, one at a time: p50 and p99."""
+    """p50 and p99 in ms from the prediction's known success to the stored picture, one at a time."""
     with (
-        outside(0) as settings,
+        provider_and_storage(0) as settings,
         gateway({"SUPABASE_DB_URL": url, **settings}),
         psycopg.connect(url, autocommit=True) as connection,
     ):

@@ -1,4 +1,4 @@
-"""How long a user's first job waits while another user's many are in the queue."""
+"""Page sharing (fair queueing): how long a user's first job waits behind another user's many jobs."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ import psycopg
 
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources
-from scripts.bench.children import child, ready_for_ever, run_worker
+from scripts.bench.children import child_process, run_worker, until_terminated
 
 JOB_S = 0.01
 CONCURRENCY = 4
@@ -20,15 +20,15 @@ from (select gen_random_uuid() as id) as u, generate_series(1, {count})
 """
 
 Row = tuple[str, float]
-"""Who waits, and for how many ms."""
+"""The job that waits, and its wait in ms."""
 
 
 def waits(url: str, count: int) -> Iterator[Row]:
-    """One worker that runs CONCURRENCY jobs of JOB_S side by side; ``count`` are the other user's."""
+    """One worker runs CONCURRENCY jobs of JOB_S concurrently; ``count`` jobs are the other user's."""
     settings = {"SUPABASE_DB_URL": url, "WORKER_CONCURRENCY": str(CONCURRENCY)}
     with (
         psycopg.connect(url, autocommit=True) as connection,
-        child(_work, settings) as pipe,
+        child_process(_work, settings) as pipe,
     ):
         connection.execute("truncate public.job_queue")
         pipe.recv()
@@ -44,11 +44,11 @@ def waits(url: str, count: int) -> Iterator[Row]:
 
 
 def _until(pipe: Connection, user: str, wanted: int) -> float:
-    """ms until so many jobs of ``user`` have begun since the worker was started."""
+    """ms from now until ``wanted`` jobs of ``user`` have begun since the worker's start."""
     began = time.monotonic()
     while True:
-        who, number, at = pipe.recv()
-        if who == user and number >= wanted:
+        owner, started, at = pipe.recv()
+        if owner == user and started >= wanted:
             return float(max(0.0, at - began) * 1000)
 
 
@@ -62,4 +62,4 @@ def _work(pipe: Connection, settings: dict[str, str]) -> None:
         await asyncio.sleep(JOB_S)
         return {}
 
-    run_worker(settings, handler, ready_for_ever(pipe))
+    run_worker(settings, handler, until_terminated(pipe))

@@ -1,4 +1,4 @@
-"""Jobs per second, by pgbench on both sides, so that the client costs the same."""
+"""Page queue: jobs per second by pgbench, for our SQL and the baseline alike: equal client overhead."""
 
 import re
 import tempfile
@@ -21,7 +21,7 @@ create index on floor (n);
 vacuum analyze floor;
 """
 UPDATE = "\\set row random(1, 100000)\nupdate floor set status = 'x' where n = :row;\n"
-"""One row by its key, each time another: the least that a claim or an end has to do."""
+"""Update of one random row by key: the least work of a claim or a completion."""
 INSERT_MANY = (
     "insert into floor (payload, status) select '{{}}', 'pending' from generate_series(1, {n});"
 )
@@ -42,20 +42,20 @@ CELLS = (
     (f"enqueue_job, {BATCH} in a statement", ENQUEUE_MANY.format(n=BATCH), BATCH, 0),
     (f"claim_jobs({BATCH}), then complete_jobs", END.format(n=BATCH), BATCH, BATCH),
 )  # fmt: skip
-"""Name, pgbench script, jobs in each run of it, jobs that it takes from the queue."""
+"""Name, pgbench script, jobs for each transaction, jobs that a transaction claims."""
 
 
 def throughput(postgres: Postgres, seconds: int) -> Iterator[tuple[str, Sequence[float]]]:
-    """Each cell's name and its jobs per second with 1 and with 8 connections; a cell lasts ``seconds``."""
+    """Yield each row's name and its jobs per second by number of connections; ``seconds`` for each."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         for statement in FLOOR.split(";\n"):
             connection.execute(statement.encode())
-        for name, script, jobs, taken in CELLS:
+        for name, script, jobs, claimed in CELLS:
             rates = []
             for clients in CLIENTS:
                 connection.execute("truncate public.job_queue")
-                if taken:  # more than can be taken in the time
-                    waiting = seconds * (60_000 if taken > 1 else 15_000)
+                if claimed:  # more than can be claimed in the time
+                    waiting = seconds * (60_000 if claimed > 1 else 15_000)
                     connection.execute(
                         "insert into public.job_queue (job_type) select 'bench' from generate_series(1, %s)",
                         (waiting,),
@@ -67,7 +67,7 @@ def throughput(postgres: Postgres, seconds: int) -> Iterator[tuple[str, Sequence
 
 
 def pgbench(postgres: Postgres, script: str, clients: int, seconds: int) -> float:
-    """Runs of ``script`` per second. Raises RuntimeError with pgbench's own words."""
+    """Transactions per second of ``script``. Raises RuntimeError with pgbench's error output."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "script.sql"
         file.write_text(script)

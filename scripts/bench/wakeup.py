@@ -1,4 +1,4 @@
-"""From an enqueue that is committed to the start of its handler in an idle worker; beside it a bare notification."""
+"""Page wakeup: latency from a commit to the start of the job's handler in an idle worker (NOTIFY)."""
 
 import json
 import random
@@ -19,7 +19,7 @@ from functions._shared.resources import Resources
 from functions._shared.settings import Settings
 from functions.gateway.app import create_app
 from functions.process_jobs import jobs
-from scripts.bench.children import child, percentiles, ready_for_ever, run_worker
+from scripts.bench.children import child_process, percentiles, run_worker, until_terminated
 from scripts.bench.http import BODY
 from scripts.postgres import free_port
 from scripts.stack import bound
@@ -31,9 +31,9 @@ Row = tuple[str, float, float]
 
 
 def wakeups(url: str, samples: int) -> Iterator[Row]:
-    """From the moment at which the client has its commit's answer; the handler may start before that: 0 then.
+    """Latency from the client's receipt of the commit; 0 where the handler starts before that.
 
-    Through the gateway also from the moment at which the request is sent: then its commit is within it.
+    Through the gateway also from the sending of the request, which includes the commit.
     """
     with psycopg.connect(url, autocommit=True) as connection:
 
@@ -41,18 +41,18 @@ def wakeups(url: str, samples: int) -> Iterator[Row]:
             connection.execute(statement)
             return time.monotonic()
 
-        with child(_listen, url) as pipe:
+        with child_process(_listen, url) as pipe:
             pipe.recv()
             figures = _measure(pipe, samples, lambda: execute("notify bench"))
             yield "floor: NOTIFY to a bare listener", *figures
         connection.execute("truncate public.job_queue")
-        with child(_work, {"SUPABASE_DB_URL": url}) as pipe:
+        with child_process(_work, {"SUPABASE_DB_URL": url}) as pipe:
             pipe.recv()
             statement: LiteralString = "select public.enqueue_job('bench', '{}')"
             figures = _measure(pipe, samples, lambda: execute(statement))
             yield "enqueue_job in plain SQL to handler start", *figures
         with (
-            child(_serve, {"SUPABASE_DB_URL": url, "LOG_LEVEL": "ERROR"}) as pipe,
+            child_process(_serve, {"SUPABASE_DB_URL": url, "LOG_LEVEL": "ERROR"}) as pipe,
             ExitStack() as connected,
         ):
             port, key = pipe.recv()
@@ -60,16 +60,16 @@ def wakeups(url: str, samples: int) -> Iterator[Row]:
             headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
             def post() -> tuple[float, float]:
-                asked = time.monotonic()
+                sent = time.monotonic()
                 client.request("POST", PATH, json.dumps(BODY), headers)
                 answer = client.getresponse()
                 answered = time.monotonic()
                 if answer.status != 200:
                     raise RuntimeError(answer.read().decode())
                 answer.read()
-                return asked, answered
+                return sent, answered
 
-            post()  # what is opened once is open now
+            post()  # warm-up
             pipe.recv()
             yield (
                 "start-generation's answer to handler start",
@@ -82,13 +82,13 @@ def wakeups(url: str, samples: int) -> Iterator[Row]:
 
 
 def _measure(pipe: Connection, samples: int, trigger: Callable[[], float]) -> tuple[float, float]:
-    """p50 and p99 of the ms from what ``trigger`` returns to what comes through the pipe."""
-    taken = []
+    """p50 and p99 in ms from the moment that ``trigger`` returns to the one received from ``pipe``."""
+    latencies = []
     for _ in range(samples):
-        time.sleep(random.uniform(0.02, 0.06))  # noqa: S311 - so that it is idle
+        time.sleep(random.uniform(0.02, 0.06))  # noqa: S311 - jitter; the worker must be idle
         began = trigger()
-        taken.append(max(0.0, pipe.recv() - began) * 1000)
-    return percentiles(taken)
+        latencies.append(max(0.0, pipe.recv() - began) * 1000)
+    return percentiles(latencies)
 
 
 def _listen(pipe: Connection, url: str) -> None:
@@ -107,7 +107,7 @@ def _work(pipe: Connection, settings: dict[str, str]) -> None:
         pipe.send(time.monotonic())
         return {}
 
-    run_worker(settings, handler, ready_for_ever(pipe))
+    run_worker(settings, handler, until_terminated(pipe))
 
 
 def _serve(pipe: Connection, settings: dict[str, str]) -> None:

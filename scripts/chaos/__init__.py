@@ -1,1 +1,1 @@
-"""The chaos run: three gateways under load, while everything around them breaks."""
+"""The chaos run: three gateways under load with fault injection; then the invariants are checked."""

@@ -1,7 +1,7 @@
-"""``make chaos``: MINUTES of injuries (default 3), SEED to have an earlier run's order again.
+"""``make chaos``: MINUTES of fault injection (default 3); SEED replays an earlier run's order.
 
-Exit code 0 if nothing was lost, stored twice, paid twice, failed for a death of its worker or went backwards, and every
-stop asked for ended well.
+Exit code 0 if every invariant held (no generation lost, stored twice, paid twice, failed for its worker's death; no
+status going backwards) and every graceful shutdown exited with 0.
 """
 
 import logging
@@ -20,9 +20,9 @@ from functions._local.defaults import SANDBOX_TOKEN
 from functions._local.sandbox.app import create_sandbox
 from scripts.bucket import Bucket
 from scripts.chaos.clients import Clients
+from scripts.chaos.fault_injection import System, inject_faults
 from scripts.chaos.gateways import gateways, wait_until
 from scripts.chaos.history import History, Verdict, Watcher, generations, judge, paid_by
-from scripts.chaos.injuries import World, hurt
 from scripts.chaos.proxy import proxied
 from scripts.interrupts import interruptible
 from scripts.postgres import cluster, free_port
@@ -33,9 +33,9 @@ GATEWAYS = 3
 PER_SECOND = 4.0
 PREDICTION_S = 1.5
 JOB_TIMEOUT_S = 15
-"""Short, so that what hangs ends within the run."""
+"""Short, so that hanging predictions time out within the run."""
 SETTLE_S = 120
-"""After the last injury; retries wait up to minutes, but those of a run are young."""
+"""Time limit for the queue to drain after the last fault; the backoff of few attempts is short."""
 
 
 def main() -> int:
@@ -45,32 +45,34 @@ def main() -> int:
 
 
 def run(seconds: float, seed: int) -> bool:
-    """Whether every promise was kept."""
-    logging.getLogger("uvicorn.error").disabled = True  # the sandbox's cuts look like mistakes
+    """Run and print the report; returns whether every invariant held and every shutdown was clean."""
+    logging.getLogger(
+        "uvicorn.error"
+    ).disabled = True  # it logs the sandbox's truncated responses as errors
     print(f"seed {seed}: {GATEWAYS} gateways, {PER_SECOND:g} generations a second, {seconds:.0f} s")
     history = History()
-    with world_of(seed) as world:
-        watcher = Watcher(world.postgres.url, history)
-        clients = Clients(world.gateways, history, seed, PER_SECOND)
+    with running_system(seed) as system:
+        watcher = Watcher(system.postgres.url, history)
+        clients = Clients(system.gateways, history, seed, PER_SECOND)
         watcher.start()
         clients.start()
-        hurt(world, time.monotonic() + seconds)
+        inject_faults(system, time.monotonic() + seconds)
         clients.stop()
-        settled = wait_until(lambda: settled_in(world.postgres.url), SETTLE_S)
+        settled = wait_until(lambda: settled_in(system.postgres.url), SETTLE_S)
         watcher.stop()
-        rows = generations(world.postgres.url)
-        verdict = judge(history, rows, paid_by(world.sandbox))
-        show(verdict, world, seed)
-        well = settled and not any(verdict.broken.values()) and not any(world.exit_codes)
+        rows = generations(system.postgres.url)
+        verdict = judge(history, rows, paid_by(system.sandbox))
+        show(verdict, system, seed)
+        well = settled and not any(verdict.broken.values()) and not any(system.exit_codes)
         if not well:
-            for gateway in world.gateways:
+            for gateway in system.gateways:
                 print(f"--- {gateway.name}\n{gateway.log.read_text()[-4000:]}")
     return well
 
 
 @contextmanager
-def world_of(seed: int) -> Iterator[World]:
-    """A PostgreSQL, a proxy before it, a provider, a bucket and the gateways, all well."""
+def running_system(seed: int) -> Iterator[System]:
+    """Start PostgreSQL, a proxy before it, a provider, a bucket and the gateways, all without faults."""
     with ExitStack() as stack:
         folder = Path(
             stack.enter_context(
@@ -97,18 +99,18 @@ def world_of(seed: int) -> Iterator[World]:
             "JOB_TIMEOUT_MS": str(JOB_TIMEOUT_S * 1000),
         }
         processes = stack.enter_context(gateways(GATEWAYS, environ, folder))
-        yield World(
+        yield System(
             processes,
             postgres,
             proxy,
             provider.state.sandbox,
             bucket,
-            random.Random(seed),  # noqa: S311 - replayable
+            random.Random(seed),  # noqa: S311 - reproducible
         )
 
 
 def settled_in(url: str) -> bool:
-    """Whether no job waits or runs."""
+    """Whether the queue is drained: no job pending or processing."""
     with psycopg.connect(url) as connection:
         row = connection.execute(
             "select count(*) from public.job_queue where status in ('pending', 'processing')"
@@ -116,15 +118,15 @@ def settled_in(url: str) -> bool:
     return row == (0,)
 
 
-def show(verdict: Verdict, world: World, seed: int) -> None:
+def show(verdict: Verdict, system: System, seed: int) -> None:
     print(f"\nseed {seed}")
     for name, count in verdict.counts.items():
         print(f"{name:36}{count:>8}")
-    taken = world.taken_over_s
-    print(f"{'jobs of killed workers':36}{len(taken):>8}")
-    if taken:
-        print(f"{'begun again after, at most':36}{max(taken):>6.1f} s")
-    print(f"{'answers lost after COMMIT':36}{world.proxy.lost:>8}")
+    takeovers = system.takeover_s
+    print(f"{'jobs of killed workers':36}{len(takeovers):>8}")
+    if takeovers:
+        print(f"{'begun again after, at most':36}{max(takeovers):>6.1f} s")
+    print(f"{'answers lost after COMMIT':36}{system.proxy.lost:>8}")
     for text, count in sorted(verdict.failures.items(), key=lambda item: -item[1]):
         print(f"    failed {count:>4}  {text}")
     for name, cases in verdict.broken.items():

@@ -1,4 +1,4 @@
-"""Clients: generations arrive without pause, each with a prompt of its own, whatever becomes of the gateways."""
+"""The load: a Poisson process of generations with unique prompts, whatever state the gateways are in."""
 
 import random
 import threading
@@ -12,17 +12,17 @@ from scripts.chaos.gateways import Gateway
 from scripts.chaos.history import History
 
 MODELS = ("black-forest-labs/flux-schnell", "google/nano-banana", "black-forest-labs/flux-dev")
-FAULTS = (
+PROVIDER_FAULTS = (
     "busy-header", "busy-body", "error-before", "error-after", "cut-before", "cut-after", "slow-answer",
     "interrupted", "hang", "failed", "flagged", "file-error", "slow-file", "queue-full",
 )  # fmt: skip
-FAULTY = 0.4
-"""The share of prompts with a fault."""
+FAULT_RATE = 0.4
+"""The share of prompts with a provider fault."""
 SIZE = 64
 
 
 class Clients(threading.Thread):
-    """Sends about ``per_second`` generations until ``stop``; what came of each goes into the history."""
+    """Sends about ``per_second`` generations until ``stop``, and records the answers in ``history``."""
 
     def __init__(
         self, gateways: list[Gateway], history: History, seed: int, per_second: float
@@ -30,7 +30,7 @@ class Clients(threading.Thread):
         super().__init__(daemon=True)
         self._gateways = gateways
         self._history = history
-        self._random = random.Random(seed)  # noqa: S311 - replayable
+        self._random = random.Random(seed)  # noqa: S311 - reproducible
         self._per_second = per_second
         self._users = [UUID(int=self._random.getrandbits(128), version=4) for _ in range(5)]
         self._stopping = threading.Event()
@@ -47,7 +47,7 @@ class Clients(threading.Thread):
         self.join()
 
     def _send(self, client: httpx.Client, number: int) -> None:
-        fault = self._random.choice(FAULTS) if self._random.random() < FAULTY else None
+        fault = self._random.choice(PROVIDER_FAULTS) if self._random.random() < FAULT_RATE else None
         prompt = f"picture {number}" + (f" [fault:{fault}]" if fault else "")
         body = {
             "prompt": prompt,
@@ -63,7 +63,7 @@ class Clients(threading.Thread):
                 f"{gateway.url}/functions/v1/start-generation", json=body, headers=headers
             )
         except httpx.HTTPError:
-            return  # whether it was taken is not known
+            return  # outcome unknown: the request may have been accepted
         if answer.status_code == 200:
             self._history.accepted(prompt, answer.json()["generation_id"])
 

@@ -1,11 +1,11 @@
-"""The gateways under test: real processes, started again when they die, as systemd would."""
+"""The gateways under test: real processes, to be signalled, killed and restarted."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ GRACE_S = 15
 
 
 class Gateway:
-    """One process; ``environ`` holds its settings, ``log`` what it said."""
+    """One gateway process; ``environ`` holds its settings, ``log`` is the file of its output."""
 
     def __init__(self, number: int, environ: Mapping[str, str], folder: Path) -> None:
         self.name = f"gateway {number}"
@@ -49,15 +49,15 @@ class Gateway:
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """As the kernel does when memory is short."""
+        """SIGKILL, as the kernel's out-of-memory killer sends."""
         assert self._process
         self._process.kill()
         self._process.wait()
 
     def restart(self) -> int:
-        """As a deploy does; the exit code of the old one."""
+        """Graceful shutdown and a new process, as a deploy does; returns the old one's exit code."""
         assert self._process
-        # One that is still starting holds nothing, and dies of the signal before it can answer it.
+        # A process that is still starting has no signal handler yet: it would die with SIGTERM's exit code.
         assert wait_until(self.serves, GRACE_S), f"{self.name} does not start"
         self._process.terminate()
         code = self._process.wait(GRACE_S)
@@ -83,23 +83,22 @@ class Gateway:
 
 @contextmanager
 def gateways(count: int, environ: Mapping[str, str], folder: Path) -> Iterator[list[Gateway]]:
-    """``count`` of them, started; all stopped at the end."""
-    all_of_them = [Gateway(number, environ, folder) for number in range(1, count + 1)]
+    """Start ``count`` gateways; stop all of them at the end of the block."""
+    processes = [Gateway(number, environ, folder) for number in range(1, count + 1)]
     try:
-        for gateway in all_of_them:
+        for gateway in processes:
             gateway.start()
-        yield all_of_them
+        yield processes
     finally:
-        for gateway in all_of_them:
+        for gateway in processes:
             gateway.stop()
 
 
-def wait_until(happened: "object", limit_s: float) -> bool:
-    """Ask ``happened`` until it says so; whether it did within ``limit_s``."""
-    assert callable(happened)
-    until = time.monotonic() + limit_s
-    while not happened():
-        if time.monotonic() > until:
+def wait_until(condition: Callable[[], bool], limit_s: float) -> bool:
+    """Poll ``condition``; returns whether it became true within ``limit_s``."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        if time.monotonic() > deadline:
             return False
         time.sleep(0.2)
     return True

@@ -1,4 +1,4 @@
-"""What the world outside the database has seen, and what it says about the promises."""
+"""The observed history outside the database, and the invariants checked against it."""
 
 import threading
 from collections import Counter, defaultdict
@@ -12,19 +12,19 @@ from psycopg.rows import dict_row
 from functions._local.sandbox.app import Sandbox
 
 ORDER = ("pending", "queued", "processing", "downloading", "completed", "failed", "cancelled")
-ENDED = frozenset(ORDER[4:])
-LOOK_S = 0.1
+TERMINAL = frozenset(ORDER[4:])
+POLL_S = 0.1
 
 
 @dataclass
 class History:
-    """Prompts are the key: each is sent once."""
+    """What clients and watcher observed. A prompt identifies a request: each is sent once."""
 
     sent: set[str] = field(default_factory=set)
     accepted_ids: dict[str, str] = field(default_factory=dict)
-    """Prompt → the generation_id that the client was told."""
+    """Prompt → the generation_id in the client's response."""
     statuses: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """Generation → each status it was seen in, in order."""
+    """Generation id → the statuses observed, in order, without repetitions."""
 
     def asked(self, prompt: str) -> None:
         self.sent.add(prompt)
@@ -39,7 +39,7 @@ class History:
 
 
 class Watcher(threading.Thread):
-    """Reads the statuses beside the proxy, as long as PostgreSQL is up."""
+    """Polls the statuses on a direct connection (not through the proxy), whenever PostgreSQL is up."""
 
     def __init__(self, url: str, history: History) -> None:
         super().__init__(daemon=True)
@@ -51,13 +51,13 @@ class Watcher(threading.Thread):
         while not self._stopping.is_set():
             try:
                 with psycopg.connect(self._url, autocommit=True) as connection:
-                    while not self._stopping.wait(LOOK_S):
+                    while not self._stopping.wait(POLL_S):
                         for row in connection.execute(
                             "select id::text, status from public.image_generations"
                         ).fetchall():
                             self._history.saw(*row)
             except psycopg.Error:
-                self._stopping.wait(LOOK_S)
+                self._stopping.wait(POLL_S)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -66,27 +66,33 @@ class Watcher(threading.Thread):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The table of a run. The last five are promised to be none."""
+    """The report of a run. ``counts`` ends with the number of violations of each invariant: 0 expected."""
 
     counts: Mapping[str, int]
     broken: Mapping[str, list[str]]
+    """Invariant → a line for each violation."""
     failures: Mapping[str, int]
+    """Error message of failed generations → how many."""
 
 
 def judge(history: History, rows: list[dict[str, Any]], paid: Mapping[str, list[str]]) -> Verdict:
-    """``rows``: generations with their number of images. ``paid``: prompt → the ends of its predictions."""
+    """Check the invariants. ``rows``: see ``generations``; ``paid``: see ``paid_by``."""
     by_prompt = defaultdict(list)
     for row in rows:
         by_prompt[row["prompt"]].append(row)
-    told = history.accepted_ids
+    accepted = history.accepted_ids
     ids = {str(row["id"]) for row in rows}
     broken = {
         "lost": [
-            *(f"{prompt}: no row" for prompt, given in told.items() if given not in ids),
+            *(
+                f"{prompt}: no row"
+                for prompt, generation_id in accepted.items()
+                if generation_id not in ids
+            ),
             *(
                 f"{row['prompt']}: still {row['status']}"
                 for row in rows
-                if row["status"] not in ENDED
+                if row["status"] not in TERMINAL
             ),
         ],
         "stored twice": [
@@ -108,7 +114,7 @@ def judge(history: History, rows: list[dict[str, Any]], paid: Mapping[str, list[
         "statuses going backwards": [
             f"{generation_id}: {' → '.join(seen)}"
             for generation_id, seen in history.statuses.items()
-            if not _forward(seen)
+            if not _is_monotonic(seen)
         ],
     }
     statuses = Counter(row["status"] for row in rows)
@@ -116,7 +122,7 @@ def judge(history: History, rows: list[dict[str, Any]], paid: Mapping[str, list[
     counts = {
         "sent": len(history.sent),
         "accepted": len(rows),
-        "of which the client heard": len(told),
+        "of which the client heard": len(accepted),
         "completed": statuses["completed"],
         "failed": statuses["failed"],
         "predictions made": sum(len(ends) for ends in paid.values()),
@@ -125,12 +131,14 @@ def judge(history: History, rows: list[dict[str, Any]], paid: Mapping[str, list[
     return Verdict(counts, broken, failures)
 
 
-def _forward(seen: list[str]) -> bool:
+def _is_monotonic(seen: list[str]) -> bool:
+    """Whether the statuses only advance, and none follows a terminal status."""
     places = [ORDER.index(status) for status in seen]
-    return places == sorted(places) and all(status not in ENDED for status in seen[:-1])
+    return places == sorted(places) and all(status not in TERMINAL for status in seen[:-1])
 
 
 def generations(url: str) -> list[dict[str, Any]]:
+    """All generations: id, prompt, status, error_message, and ``images``, the number of stored images."""
     with psycopg.connect(url) as connection, connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             "select id, prompt, status, error_message,"
@@ -140,7 +148,7 @@ def generations(url: str) -> list[dict[str, Any]]:
 
 
 def paid_by(sandbox: Sandbox) -> dict[str, list[str]]:
-    """Prompt → how each of its predictions ended."""
+    """Prompt → the statuses of its predictions, as the provider has them."""
     paid = defaultdict(list)
     for prediction in sandbox.predictions.values():
         paid[prediction.input["prompt"]].append(prediction.status)

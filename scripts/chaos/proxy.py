@@ -1,4 +1,4 @@
-"""A TCP proxy before PostgreSQL that can go silent, or lose answers to work that is committed."""
+"""A TCP proxy before PostgreSQL with network faults: a partition, or lost answers after COMMIT."""
 
 import asyncio
 import threading
@@ -9,12 +9,12 @@ from scripts.postgres import free_port
 
 
 class Proxy:
-    """Forwards ``port`` to ``upstream_port`` on loopback. What it does wrong is set from any thread."""
+    """Forwards ``port`` to ``upstream_port`` on loopback. Faults are switched from any thread."""
 
     def __init__(self, upstream_port: int) -> None:
         self.port = free_port()
         self.lost = 0
-        """Answers lost so far."""
+        """Number of answers lost so far."""
         self.has_lost = threading.Event()
         self._upstream_port = upstream_port
         self._losing = False
@@ -22,15 +22,15 @@ class Proxy:
         self.ready = threading.Event()
 
     def silent(self, silent: bool) -> None:
-        """Take what comes and pass nothing on, in either direction; nobody is told."""
+        """Network partition: accept data and forward none in either direction, without closing (half-open)."""
         self._loop.call_soon_threadsafe(self._flowing.clear if silent else self._flowing.set)
 
     def lose_answers(self, losing: bool) -> None:
-        """Pass requests on, and cut each connection when its answer comes: what it asked for is done by then."""
+        """Forward requests, and reset each connection when its answer arrives: the server has done the work."""
         self._losing = losing
 
     def cut(self) -> None:
-        """End every connection."""
+        """Reset every open connection."""
         self._loop.call_soon_threadsafe(self._cut)
 
     def _cut(self) -> None:
@@ -71,17 +71,17 @@ class Proxy:
                 self._pump(answers, writer, writers, is_answer=True),
             )
         except OSError:
-            pass  # the server is away
+            pass  # PostgreSQL does not accept connections
         finally:
-            for one in writers:
-                one.transport.abort()
-                self._open.discard(one)
+            for end in writers:
+                end.transport.abort()
+                self._open.discard(end)
 
     async def _pump(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        both: list[asyncio.StreamWriter],
+        ends: list[asyncio.StreamWriter],
         *,
         is_answer: bool,
     ) -> None:
@@ -95,10 +95,10 @@ class Proxy:
                 writer.write(data)
                 await writer.drain()
         except OSError:
-            pass  # one side has ended
+            pass  # a side closed its connection
         finally:
-            for one in both:
-                one.transport.abort()
+            for end in ends:
+                end.transport.abort()
 
     def run(self) -> None:
         asyncio.run(self.serve())
@@ -106,7 +106,7 @@ class Proxy:
 
 @contextmanager
 def proxied(upstream_port: int) -> Iterator[Proxy]:
-    """A proxy in a thread of its own, until the block ends."""
+    """Run a proxy in a thread until the block ends."""
     proxy = Proxy(upstream_port)
     thread = threading.Thread(target=proxy.run, daemon=True)
     thread.start()

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from scripts.bench import __main__ as bench
-from scripts.bench.hostile import ATTACKS
+from scripts.bench.attacks import ATTACKS
 from scripts.bench.throughput import CELLS
 
 FIGURE = r"[\d,]+(?:\.\d+)?"

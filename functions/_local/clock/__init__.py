@@ -1,1 +1,1 @@
-"""Stand-ins for pg_cron and pg_net, where a database has neither: their schemas, and the process that serves them."""
+"""Stand-ins for pg_cron and pg_net, for databases without them: SQL schemas and a process."""

@@ -1,4 +1,4 @@
-"""``python -m functions._local.clock``: serve the stand-ins for pg_cron and pg_net on SUPABASE_DB_URL until SIGTERM."""
+"""``python -m functions._local.clock``: serve the stand-ins on SUPABASE_DB_URL until SIGTERM."""
 
 import asyncio
 import signal
@@ -19,11 +19,11 @@ async def main(settings: Settings) -> None:
 
 if __name__ == "__main__":
     try:
-        chosen = Settings.from_env()
+        loaded = Settings.from_env()
     except SettingsError as error:
         sys.exit(f"Cannot start: {error}")
-    configure_logging(chosen)
+    configure_logging(loaded)
     try:
-        asyncio.run(main(chosen))
+        asyncio.run(main(loaded))
     except (KeyboardInterrupt, asyncio.CancelledError):
         pass

@@ -1,4 +1,4 @@
-"""The clock: one leader to a database, which serves the stand-ins that the database needs; others wait."""
+"""The clock process: leader election by advisory lock, then scheduler and sender as needed."""
 
 import asyncio
 import logging
@@ -16,14 +16,15 @@ from functions._local.clock.sender import USER_AGENT, Sender
 
 log = logging.getLogger(__name__)
 
-LEAD = "select pg_advisory_lock(hashtext('picture-edge clock'))"
+LEADER_LOCK = "select pg_advisory_lock(hashtext('picture-edge clock'))"
 RETRY_S = 1.0
 
 
 async def run_clock(dsn: str, ready: Callable[[], None] = lambda: None) -> None:
-    """Serve until cancelled; ``ready`` is called when it leads. ``dsn`` is direct, not a transaction pooler's.
+    """Serve until cancelled, reconnecting as needed; ``ready`` is called at each election as leader.
 
-    A lost database is waited for. Another clock that leads is waited for: its lock goes with its connection.
+    ``dsn`` is a direct connection: session-level advisory locks and LISTEN do not work behind a transaction pooler.
+    While another clock leads, this one waits for its lock, which PostgreSQL releases with its connection.
     """
     while True:
         try:
@@ -31,7 +32,8 @@ async def run_clock(dsn: str, ready: Callable[[], None] = lambda: None) -> None:
         except* psycopg.Error as errors:
             log.warning("the clock's database went away: %s", type(errors.exceptions[0]).__name__)
         task = asyncio.current_task()
-        if task and task.cancelling():  # told to stop while something failed, which hides it
+        # A database error during cancellation replaces CancelledError in the exception group: raise it again.
+        if task and task.cancelling():
             raise asyncio.CancelledError
         await asyncio.sleep(RETRY_S)
 
@@ -39,10 +41,10 @@ async def run_clock(dsn: str, ready: Callable[[], None] = lambda: None) -> None:
 async def _serve(dsn: str, ready: Callable[[], None]) -> None:
     async with AsyncExitStack() as stack:
         control = await stack.enter_async_context(await _connect(dsn, "pg_cron scheduler"))
-        await control.execute(LEAD)
+        await control.execute(LEADER_LOCK)
         served = await install(control)
         changed, woken = asyncio.Event(), asyncio.Event()
-        # Heard before the first look, so that nothing falls in between.
+        # LISTEN before the first query, or a change between the two would be missed.
         await control.execute("listen cron")
         await control.execute("listen net")
         async with asyncio.TaskGroup() as group:

@@ -1,4 +1,4 @@
-"""Which of pg_cron and pg_net the clock has to serve in a database: those it lacks, whose stand-ins are installed."""
+"""Install the stand-ins for pg_cron and pg_net, each only where the real extension is absent."""
 
 import logging
 from pathlib import Path
@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent
 EXTENSIONS = {"cron": "pg_cron", "net": "pg_net"}
-"""Schema → the extension that it belongs to."""
+"""Schema → the extension that owns it on Supabase."""
 
 STATE = """
 select exists (select from pg_catalog.pg_extension where extname = %(extension)s) as real,
@@ -20,7 +20,10 @@ select exists (select from pg_catalog.pg_extension where extname = %(extension)s
 
 
 async def install(connection: AsyncConnection[DictRow]) -> set[str]:
-    """Install or renew the stand-ins of what is absent; returns the schemas to serve, of ``cron`` and ``net``."""
+    """Install or upgrade the stand-ins of absent extensions; returns the schemas to serve.
+
+    A schema named ``cron`` or ``net`` that belongs to neither the extension nor us is left alone.
+    """
     served = set()
     for schema, extension in EXTENSIONS.items():
         cursor = await connection.execute(STATE, {"extension": extension, "schema": schema})

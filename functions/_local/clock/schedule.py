@@ -1,6 +1,7 @@
-"""When a job is due: pg_cron's schedules, read for the cronsim library, whose day rule is pg_cron's (Debian cron's).
+"""Parse pg_cron's schedules for the cronsim library, and compute when a job is due.
 
-``cron.valid_schedule`` decides what is legal when a job is made; the odd forms that it takes are put straight here.
+cronsim combines day of month and day of week as pg_cron does (Debian cron's rule). ``cron.valid_schedule`` validates a
+schedule when a job is made; forms that pg_cron accepts and cronsim does not are normalised here.
 """
 
 import re
@@ -24,26 +25,26 @@ DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """``seconds`` between runs, or five cron ``fields`` (GMT); neither: it never falls due by the clock."""
+    """An interval of ``seconds``, or five cron ``fields`` (GMT); a schedule with neither is never due."""
 
     seconds: int | None = None
     fields: str | None = None
     at_start: bool = False
-    """@reboot: once when a clock takes over."""
+    """@reboot: due once, when a clock becomes leader."""
 
     def last_due(self, now: datetime) -> datetime | None:
-        """The newest full minute at or before ``now`` that the fields name."""
+        """The latest full minute at or before ``now`` that matches the cron fields, if any."""
         if self.fields is None:
             return None
         minute = now.astimezone(UTC).replace(second=0, microsecond=0)
         try:
             return next(CronSim(self.fields, minute + timedelta(minutes=1), reverse=True))
         except (CronSimError, StopIteration):
-            return None  # 30 February
+            return None  # a date that never exists, such as 30 February
 
 
 def read_schedule(text: str) -> Schedule:
-    """A schedule that ``cron.valid_schedule`` has passed."""
+    """Parse a schedule that ``cron.valid_schedule`` has accepted."""
     words = text.strip(" \t").lower().split()
     if words[0] in ("@reboot", "@restart"):
         return Schedule(at_start=True)
@@ -57,7 +58,7 @@ def read_schedule(text: str) -> Schedule:
 
 
 def _without_empty_ranges(field: str) -> str:
-    """``*-5`` means ``*``; ``5-1`` names nothing and is left out."""
+    """Normalise the ranges that cronsim refuses: ``*-5`` is ``*``, the empty range ``5-1`` is dropped."""
     terms = [re.sub(r"^\*-\d+", "*", term) for term in field.split(",")]
     return ",".join(term for term in terms if not _is_empty_range(term))
 

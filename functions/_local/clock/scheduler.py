@@ -1,4 +1,4 @@
-"""Schema cron: fire what is due, one run of a job at a time, and record every run as pg_cron does."""
+"""pg_cron's scheduler: fires due jobs, never two runs of a job at once; records every run."""
 
 import asyncio
 import logging
@@ -18,54 +18,57 @@ log = logging.getLogger(__name__)
 MAX_RUNNING = 32
 CONNECT_S = 10
 
-JOBS = """
+ACTIVE_JOBS = """
 select job.*, clock_state.fired_at, clock_timestamp() as now
 from cron.job left join cron.clock_state using (jobid) where job.active
 """
-KNOW = """
+REGISTER = """
 insert into cron.clock_state (jobid, fired_at)
 select jobid, clock_timestamp() from cron.job where active on conflict do nothing
 """
-# Whoever moves the row fires; another clock that saw the same time moves nothing.
+# Compare-and-set: of two clocks that see the same due time, one updates the row and fires.
 FIRE = "update cron.clock_state set fired_at = %s where jobid = %s and fired_at < %s returning 1"
-BEGIN = """
+INSERT_RUN = """
 insert into cron.job_run_details (jobid, database, username, command, status)
 values (%(jobid)s, %(database)s, %(username)s, %(command)s, 'starting') returning runid
 """
-RUNNING = """
+MARK_RUNNING = """
 update cron.job_run_details set status = 'running', job_pid = %s, start_time = clock_timestamp() where runid = %s
 """
-END = """
+FINISH_RUN = """
 update cron.job_run_details
 set status = %s, return_message = %s, end_time = clock_timestamp(), start_time = coalesce(start_time, clock_timestamp())
 where runid = %s
 """
-LEFT_OVER = """
+FAIL_INTERRUPTED = """
 update cron.job_run_details set status = 'failed', return_message = 'server restarted'
 where status in ('starting', 'running')
 """
 
 
 class Scheduler:
-    """Serves one database until cancelled. Errors: psycopg.Error when the connection ``work`` is lost."""
+    """Fires the jobs of one database until cancelled; ``changed`` is set when cron.job has changed.
+
+    Raises psycopg.Error when the connection ``work`` is lost.
+    """
 
     def __init__(self, dsn: str, work: AsyncConnection[DictRow], changed: asyncio.Event) -> None:
         self._dsn = dsn
         self._work = work
         self._changed = changed
-        self._owed: Counter[int] = Counter()
-        """Runs that fell due, by job: one missed during a run follows right after it."""
+        self._due_runs: Counter[int] = Counter()
+        """Job id → runs that are due: a run that falls due during another one starts when that one ends."""
         self._running: dict[int, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(MAX_RUNNING)
         self._stopping = False
 
     async def run(self) -> None:
-        await self._work.execute(LEFT_OVER)
+        await self._work.execute(FAIL_INTERRUPTED)
         first = True
         try:
             while True:
                 self._changed.clear()
-                wait_s = await self._look(first)
+                wait_s = await self._tick(first)
                 first = False
                 try:
                     async with asyncio.timeout(wait_s):
@@ -79,10 +82,10 @@ class Scheduler:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _look(self, first: bool) -> float:
-        """Fire what is due; returns how many seconds later there may be more."""
-        await self._work.execute(KNOW)
-        jobs = await (await self._work.execute(JOBS)).fetchall()
+    async def _tick(self, first: bool) -> float:
+        """Fire the due jobs; returns the seconds until the next job may be due."""
+        await self._work.execute(REGISTER)
+        jobs = await (await self._work.execute(ACTIVE_JOBS)).fetchall()
         known = {job["jobid"] for job in jobs}
         for jobid, task in list(self._running.items()):
             if jobid not in known:
@@ -91,38 +94,38 @@ class Scheduler:
         for job in jobs:
             schedule = read_schedule(job["schedule"])
             wait_s = min(wait_s, await self._fire(job, schedule, first))
-            if self._owed[job["jobid"]] and job["jobid"] not in self._running:
+            if self._due_runs[job["jobid"]] and job["jobid"] not in self._running:
                 self._start(job)
         return max(wait_s, 0.001)
 
     async def _fire(self, job: dict[str, Any], schedule: Schedule, first: bool) -> float:
-        """Claim what of one job is due; returns how many seconds later it may be due again."""
+        """Claim the due run of one job; returns the seconds until its next run may be due."""
         jobid: int = job["jobid"]
         now: datetime = job["now"]
         fired_at: datetime | None = job["fired_at"]
         if fired_at is None:
-            return 0.0  # made since KNOW
+            return 0.0  # the job was made after REGISTER ran
         if schedule.at_start:
-            self._owed[jobid] += first
+            self._due_runs[jobid] += first
             return 1.0
         if schedule.seconds:
             left = fired_at + timedelta(seconds=schedule.seconds) - now
             if left > timedelta():
                 return left.total_seconds()
-            if jobid in self._running or self._owed[jobid]:
-                return 1.0  # its end is an event of its own
+            if jobid in self._running or self._due_runs[jobid]:
+                return 1.0  # the end of a run sets self._changed
             due: datetime | None = now
         else:
             due = schedule.last_due(now)
         if due and due > fired_at:
             cursor = await self._work.execute(FIRE, (due, jobid, due))
-            self._owed[jobid] += cursor.rowcount
+            self._due_runs[jobid] += cursor.rowcount
         return 60 - now.second - now.microsecond / 1e6
 
     def _start(self, job: dict[str, Any]) -> None:
         task = asyncio.create_task(self._run(job), name=f"cron job {job['jobid']}")
         self._running[job["jobid"]] = task
-        self._owed[job["jobid"]] -= 1
+        self._due_runs[job["jobid"]] -= 1
 
         def ended(task: asyncio.Task[None]) -> None:
             del self._running[job["jobid"]]
@@ -134,33 +137,33 @@ class Scheduler:
 
     async def _run(self, job: dict[str, Any]) -> None:
         async with self._slots:
-            begun = await (await self._work.execute(BEGIN, job)).fetchone()
+            begun = await (await self._work.execute(INSERT_RUN, job)).fetchone()
             assert begun
             runid = begun["runid"]
             try:
-                status, message = await self._attempt(job, runid)
+                status, message = await self._run_command(job, runid)
             except asyncio.CancelledError:
-                # What a stop cuts off, the next clock calls "server restarted", as pg_cron does.
+                # At a shutdown the row stays: the next clock marks it "server restarted", as pg_cron does.
                 if not self._stopping:
-                    await self._work.execute(END, ("failed", "job canceled", runid))
+                    await self._work.execute(FINISH_RUN, ("failed", "job canceled", runid))
                 raise
-            await self._work.execute(END, (status, message, runid))
+            await self._work.execute(FINISH_RUN, (status, message, runid))
 
-    async def _attempt(self, job: dict[str, Any], runid: int) -> tuple[str, str]:
-        """Run the command as its user on a connection of its own: status and return_message."""
+    async def _run_command(self, job: dict[str, Any], runid: int) -> tuple[str, str]:
+        """Run the command as the job's user on a new connection; returns status and return_message."""
         try:
             connection = await psycopg.AsyncConnection.connect(
-                dsn_of(self._dsn, job["username"], job["database"]),
+                _job_dsn(self._dsn, job["username"], job["database"]),
                 autocommit=True,
                 prepare_threshold=None,
             )
         except psycopg.Error:
             return "failed", "connection failed"
         try:
-            await self._work.execute(RUNNING, (connection.info.backend_pid, runid))
+            await self._work.execute(MARK_RUNNING, (connection.info.backend_pid, runid))
             return await _execute(connection, job["command"])
         finally:
-            await connection.close()  # not its own exit, which would want a COPY finished first
+            await connection.close()  # closes during a COPY too, unlike leaving a ``with`` block
 
 
 async def _execute(connection: psycopg.AsyncConnection[Any], command: str) -> tuple[str, str]:
@@ -180,10 +183,11 @@ async def _execute(connection: psycopg.AsyncConnection[Any], command: str) -> tu
     return "succeeded", cursor.statusmessage or "0 rows"
 
 
-def dsn_of(dsn: str, username: str, database: str) -> str:
-    """The clock's own address for its own login; for another user without the password, which libpq may know.
+def _job_dsn(dsn: str, username: str, database: str) -> str:
+    """The connection string of a job: for another user than the clock's own, without the password.
 
-    Never SET ROLE from a stronger login: the command could reset it.
+    libpq may find that user's password in a passfile. SET ROLE from the clock's login would be no boundary: a
+    command can RESET ROLE.
     """
     given = conninfo_to_dict(dsn)
     password = None if username == given.get("user") else ""

@@ -1,6 +1,6 @@
-"""Schema net: send the requests that transactions have committed, side by side, and keep each answer as it comes.
+"""pg_net's background worker: sends committed HTTP requests concurrently, stores the responses.
 
-A request is taken and its row deleted in one commit, before it is sent: at most once, whatever happens to the clock.
+At-most-once delivery: a request's row is deleted and committed before the request is sent.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ SETTINGS = """
 select coalesce(nullif(current_setting('pg_net.ttl', true), ''), '6 hours')::interval as ttl,
     coalesce(nullif(current_setting('pg_net.batch_size', true), ''), '200')::int as batch_size
 """
-TAKE = "select * from net._take(%s)"
-KEEP = """
+DEQUEUE = "select * from net._take(%s)"
+STORE_RESPONSE = """
 insert into net._http_response (id, status_code, content_type, headers, content, timed_out, error_msg, created)
 values (%(id)s, %(status_code)s, %(content_type)s, %(headers)s, %(content)s, %(timed_out)s, %(error_msg)s,
     clock_timestamp() - make_interval(secs => %(seconds)s))
 """
-EXPIRE = """
+DELETE_EXPIRED = """
 delete from net._http_response where ctid = any (array(
     select ctid from net._http_response where created < now() - %s limit %s
 ))
@@ -41,8 +41,8 @@ delete from net._http_response where ctid = any (array(
 
 
 @dataclass
-class Answer:
-    """A row of net._http_response, but for its id and time."""
+class StoredResponse:
+    """A row of net._http_response without id and time."""
 
     status_code: int | None = None
     content_type: str | None = None
@@ -53,7 +53,10 @@ class Answer:
 
 
 class Sender:
-    """Serves one database until cancelled. Errors: psycopg.Error when the connection ``work`` is lost."""
+    """Sends the requests of one database until cancelled; ``woken`` is set when requests were committed.
+
+    Raises psycopg.Error when the connection ``work`` is lost.
+    """
 
     def __init__(
         self,
@@ -68,11 +71,11 @@ class Sender:
         self._sending: set[asyncio.Task[None]] = set()
 
     def reload(self) -> None:
-        """Read the settings again; what is under way goes on."""
+        """Read the settings again before the next batch; requests in flight are not affected."""
         self._settings = None
 
     async def run(self) -> None:
-        bound = LONGEST_MS / 1000  # each request has its own, shorter one
+        bound = LONGEST_MS / 1000  # an upper bound: each request has its own timeout
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(limits=limits, follow_redirects=True, timeout=bound) as http:
             http.headers.clear()
@@ -82,8 +85,8 @@ class Sender:
                     settings = self._settings or await self._read_settings()
                     slots = max(settings["batch_size"], 1)
                     if slots > len(self._sending):
-                        await self._take(http, slots - len(self._sending))
-                    await self._work.execute(EXPIRE, (settings["ttl"], slots))
+                        await self._dequeue(http, slots - len(self._sending))
+                    await self._work.execute(DELETE_EXPIRED, (settings["ttl"], slots))
                     try:
                         async with asyncio.timeout(POLL_S):
                             await self._woken.wait()
@@ -95,39 +98,42 @@ class Sender:
                 await asyncio.gather(*self._sending, return_exceptions=True)
 
     async def _read_settings(self) -> DictRow:
-        async with self._new_session() as session:  # ALTER DATABASE … SET is seen by new ones only
+        async with (
+            self._new_session() as session
+        ):  # ALTER DATABASE … SET applies to new sessions only
             self._settings = await (await session.execute(SETTINGS)).fetchone()
         assert self._settings
         return self._settings
 
-    async def _take(self, http: httpx.AsyncClient, limit: int) -> None:
-        for request in await (await self._work.execute(TAKE, (limit,))).fetchall():
-            task = asyncio.create_task(self._serve(http, request))
+    async def _dequeue(self, http: httpx.AsyncClient, limit: int) -> None:
+        for request in await (await self._work.execute(DEQUEUE, (limit,))).fetchall():
+            task = asyncio.create_task(self._send_and_store(http, request))
             self._sending.add(task)
-            task.add_done_callback(self._done)
+            task.add_done_callback(self._on_done)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
         self._woken.set()
         if not task.cancelled() and task.exception():
             log.warning("an answer could not be kept: %s", type(task.exception()).__name__)
 
-    async def _serve(self, http: httpx.AsyncClient, request: dict[str, Any]) -> None:
+    async def _send_and_store(self, http: httpx.AsyncClient, request: dict[str, Any]) -> None:
         began = time.monotonic()
         try:
-            answer = await send(http, request)
+            response_row = await send(http, request)
         except asyncio.CancelledError:
-            answer = Answer(error_msg="The clock was stopped")
+            response_row = StoredResponse(error_msg="The clock was stopped")
         await self._work.execute(
-            KEEP, {**vars(answer), "id": request["id"], "seconds": time.monotonic() - began}
+            STORE_RESPONSE,
+            {**vars(response_row), "id": request["id"], "seconds": time.monotonic() - began},
         )
 
 
-async def send(http: httpx.AsyncClient, request: dict[str, Any]) -> Answer:
-    """Send a row of net.http_request_queue and wait for the whole answer; nothing it meets is raised."""
+async def send(http: httpx.AsyncClient, request: dict[str, Any]) -> StoredResponse:
+    """Send a row of net.http_request_queue and read the whole response; failures become its error_msg."""
     limit_ms = request["timeout_milliseconds"]
     if not 1 <= limit_ms <= LONGEST_MS:
-        return Answer(error_msg=f"timeout_milliseconds must be between 1 and {LONGEST_MS}")
+        return StoredResponse(error_msg=f"timeout_milliseconds must be between 1 and {LONGEST_MS}")
     headers = [("Accept", "*/*")]
     for name, value in (request["headers"] or {}).items():
         if value not in (None, ""):
@@ -142,16 +148,16 @@ async def send(http: httpx.AsyncClient, request: dict[str, Any]) -> Answer:
     except TimeoutError:
         taken_ms = (time.monotonic() - began) * 1000
         text = f"Timeout of {limit_ms} ms reached. Total time: {taken_ms:.6f} ms"
-        return Answer(timed_out=True, error_msg=text)
+        return StoredResponse(timed_out=True, error_msg=text)
     except httpx.HTTPError as error:
-        return Answer(error_msg=_in_curls_words(error))
+        return StoredResponse(error_msg=_curl_message(error))
     except (httpx.InvalidURL, UnicodeError) as error:
-        return Answer(error_msg=str(error))
+        return StoredResponse(error_msg=str(error))
     first = response.history[0] if response.history else response
     content = response.content.split(b"\0")[0].decode(
         response.encoding or "utf-8", errors="replace"
     )
-    return Answer(
+    return StoredResponse(
         status_code=response.status_code,
         content_type=response.headers.get("content-type"),
         headers=Jsonb(dict(first.headers)),
@@ -159,7 +165,8 @@ async def send(http: httpx.AsyncClient, request: dict[str, Any]) -> Answer:
     )
 
 
-def _in_curls_words(error: httpx.HTTPError) -> str:
+def _curl_message(error: httpx.HTTPError) -> str:
+    """The text that libcurl, and so pg_net, gives for this failure."""
     if isinstance(error, httpx.UnsupportedProtocol):
         return "Unsupported protocol"
     if isinstance(error, httpx.ConnectError):

@@ -1,9 +1,9 @@
-"""The sandbox: Replicate's API on a local port, true at the level of the wire. README.md has the routes and the faults.
+"""The sandbox: a fake of Replicate's HTTP API on a local port. README.md has routes and faults.
 
-Caller  our own provider client, with the sandbox's address in place of api.replicate.com
-Refuses what Replicate refuses, in its words: input is checked against the same schemas
-Then    starting, processing, succeeded by the time gone since the create; the picture shows
-        the prompt, and is the same for the same model, prompt and seed
+Caller      our own provider client, with the sandbox's address in place of api.replicate.com
+Validation  input is checked against the same JSON Schemas, with Replicate's error messages
+Lifecycle   starting, processing, succeeded, by the time since the create; the picture shows the prompt and is
+            deterministic: equal model, prompt and seed give equal bytes
 
-The starter binds it to loopback: the token is a stand-in and guards nothing.
+Bind it to loopback only: the token is a well-known constant and no protection.
 """

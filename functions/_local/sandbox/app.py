@@ -1,7 +1,6 @@
-"""The sandbox's routes. See the package for the contract."""
+"""The sandbox's routes and their handlers. The package's docstring has the contract."""
 
 import asyncio
-import hmac
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,22 +9,18 @@ from itertools import islice
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.authentication import (
-    AuthCredentials,
-    AuthenticationBackend,
-    AuthenticationError,
-    SimpleUser,
-)
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from functions._local.sandbox import creates, problems
-from functions._local.sandbox.absurd import Written, slow_answer
+from functions._local.sandbox import creation, problems
+from functions._local.sandbox.authentication import TokenCheck, on_authentication_error
 from functions._local.sandbox.faults import Faults
+from functions._local.sandbox.listing import page_of
+from functions._local.sandbox.malformed import AsciiJSONResponse, endless_response
 from functions._local.sandbox.models import (
     OFFICIAL_VERSION,
     Model,
@@ -34,46 +29,45 @@ from functions._local.sandbox.models import (
     read_model,
 )
 from functions._local.sandbox.pictures import Pictures
-from functions._local.sandbox.predictions import Prediction, read_moment
-from functions._local.sandbox.problems import Cut, Problem
+from functions._local.sandbox.predictions import Prediction
+from functions._local.sandbox.problems import Problem, TruncatedResponse
 from functions._local.sandbox.upload_files import Files
 from functions._local.sandbox.webhooks import Webhooks, new_secret
 
 KEPT_PREDICTIONS = 10_000
-PAGE_LENGTH = 100
 
 
 class Sandbox:
-    """The models, the predictions, and one method for each route."""
+    """The state of the sandbox (models, predictions, uploads) and one handler method for each route."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.slow_seconds = 2.0
-        """How late slow-answer and slow-file come."""
+        """Delay in seconds of the faults slow-answer and slow-file."""
         self.pictures = Pictures()
         self.webhooks = Webhooks(new_secret())
         self.files = Files()
         self.predictions: dict[str, Prediction] = {}
-        """By id, oldest first: as many as were created, up to ``KEPT_PREDICTIONS``."""
+        """By id, oldest first. Beyond ``KEPT_PREDICTIONS`` the oldest finished predictions are evicted."""
         self.calls: Counter[str] = Counter()
-        """How often each route was called."""
+        """Requests by route; "odd bytes" counts the bytes sent in answers without an end."""
         self.clear()
 
     def clear(self) -> None:
-        """As new: no predictions, files, limit or counted faults, and the models of the files."""
+        """Reset the state: no predictions, uploads, rate limit, fault counts or added models."""
         self.models = load_models()
         self.faults = Faults()
-        self.rate = creates.RateLimit()
+        self.rate = creation.TokenBucket()
         self.predictions.clear()
         self.files.files.clear()
         self.calls.clear()
 
     def limit(self, per_minute: int | None, burst: int = 1) -> None:
-        """Throttle creates from now on; None: no longer."""
-        self.rate = creates.RateLimit(per_minute, burst)
+        """Throttle creates from now on; None removes the rate limit."""
+        self.rate = creation.TokenBucket(per_minute, burst)
 
     def add_model(self, data: Mapping[str, Any]) -> None:
-        """Serve a model beyond the files; ``data`` has their form."""
+        """Serve one more model; ``data`` has the form of a schema file."""
         self.models[data["model"]] = read_model(data)
 
     def change_schema(self, model_id: str, input_schema: Mapping[str, Any]) -> None:
@@ -84,7 +78,7 @@ class Sandbox:
         body = await problems.read_json(request)
         reference = body.get("version") if isinstance(body, dict) else None
         model = find_by_reference(self.models, reference) if isinstance(reference, str) else None
-        creates.refuse_bad_body(body, model, by_name=False)
+        creation.validate_body(body, model, by_name=False)
         if model is None or not isinstance(reference, str):
             raise Problem(
                 422,
@@ -93,7 +87,7 @@ class Sandbox:
                 "Invalid version or not permitted",
             )
         version = OFFICIAL_VERSION if reference == model.id else reference.rpartition(":")[2]
-        return await self._created(request, body, model, version)
+        return await self._create_prediction(request, body, model, version)
 
     async def create_by_name(self, request: Request) -> Response:
         self.calls["create"] += 1
@@ -101,85 +95,63 @@ class Sandbox:
         if model is None or not model.official:
             raise HTTPException(404)
         body = await problems.read_json(request)
-        creates.refuse_bad_body(body, model, by_name=True)
-        return await self._created(request, body, model, OFFICIAL_VERSION)
+        creation.validate_body(body, model, by_name=True)
+        return await self._create_prediction(request, body, model, OFFICIAL_VERSION)
 
-    async def _created(
+    async def _create_prediction(
         self, request: Request, body: dict[str, Any], model: Model, version: str
     ) -> Response:
-        faults = creates.faults_of(request, body["input"], self.faults)
-        if (refused := creates.refusal(faults)) is not None:
-            return refused
+        """Create from a valid body. The fault decides whether the prediction is made, and what is answered."""
+        faults = creation.requested_faults(request, body["input"], self.faults)
+        if (error := creation.error_response(faults)) is not None:
+            return error
         self.rate.take()
         base_url = str(request.base_url)
-        prediction = creates.make(request, body, model, version, self.seconds, faults)
-        prediction.lost_input = not all(
+        prediction = creation.new_prediction(request, body, model, version, self.seconds, faults)
+        prediction.input_file_missing = not all(
             self.files.has(address, base_url) for address in _addresses(prediction.input)
         )
         if "webhook-early" in faults:
             prediction.created -= self.seconds
         self.predictions[prediction.id] = prediction
-        self._drop_oldest_finished()
+        self._evict_finished()
         if prediction.webhook:
-            calling = self.webhooks.follow(prediction, base_url)
+            delivery = self.webhooks.follow(prediction, base_url)
             if "webhook-early" in faults:
-                await asyncio.wait([calling])
+                await asyncio.wait([delivery])
         if "slow-answer" in faults:
             await asyncio.sleep(self.slow_seconds)
         if "error-after" in faults:
             return Response(status_code=502)
         if "cut-after" in faults:
-            return Cut(status_code=201)
-        held = await creates.hold(request, prediction)
-        answer = prediction.as_json(base_url, just_created=not held)
+            return TruncatedResponse(status_code=201)
+        waited = await creation.wait_as_preferred(request, prediction)
+        answer = prediction.as_json(base_url, just_created=not waited)
         location = f"{base_url}v1/predictions/{prediction.id}"
-        return Written(answer, status_code=201, headers={"location": location})
+        return AsciiJSONResponse(answer, status_code=201, headers={"location": location})
 
     async def get(self, request: Request) -> Response:
         self.calls["get"] += 1
         prediction = self._find(request)
-        slow = slow_answer(prediction.faults, self._count_odd_bytes)
-        return slow or Written(prediction.as_json(str(request.base_url)))
+        slow = endless_response(prediction.faults, self._count_unending_bytes)
+        return slow or AsciiJSONResponse(prediction.as_json(str(request.base_url)))
 
     async def cancel(self, request: Request) -> Response:
         self.calls["cancel"] += 1
         prediction = self._find(request)
         prediction.cancel()
-        return Written(prediction.as_json(str(request.base_url)))
+        return AsciiJSONResponse(prediction.as_json(str(request.base_url)))
 
-    def _count_odd_bytes(self, count: int) -> None:
+    def _count_unending_bytes(self, count: int) -> None:
         self.calls["odd bytes"] += count
 
-    async def newest(self, request: Request) -> Response:
+    async def list(self, request: Request) -> Response:
         self.calls["list"] += 1
-        asked = request.query_params
-        found = list(reversed(self.predictions.values()))
-        if "created_after" in asked:
-            moment = read_moment(asked["created_after"])
-            found = [one for one in found if one.created_at >= moment]
-        if "created_before" in asked:
-            moment = read_moment(asked["created_before"])
-            found = [one for one in found if one.created_at < moment]
-        ids = [one.id for one in found]
-        start = ids.index(asked["cursor"]) if asked.get("cursor") in ids else 0
-        page = found[start : start + PAGE_LENGTH]
-
-        def at(place: int) -> str | None:
-            inside = 0 <= place < len(ids)
-            return str(request.url.include_query_params(cursor=ids[place])) if inside else None
-
-        previous = at(max(0, start - PAGE_LENGTH)) if start else None
-        return Written(
-            {
-                "previous": previous,
-                "next": at(start + PAGE_LENGTH),
-                "results": [one.as_json(str(request.base_url)) for one in page],
-            }
-        )
+        return AsciiJSONResponse(page_of(self.predictions.values(), request))
 
     async def model(self, request: Request) -> Response:
         self.calls["model"] += 1
-        return Written(self._model(request).as_json())
+        return AsciiJSONResponse(self._model(request).as_json())
 
     async def versions(self, request: Request) -> Response:
         self.calls["version"] += 1
@@ -191,8 +163,8 @@ class Sandbox:
         return JSONResponse(version)
 
     async def account(self, _: Request) -> Response:
-        who = {"type": "user", "username": "sandbox", "name": "Sandbox", "github_url": ""}
-        return JSONResponse(who)
+        owner = {"type": "user", "username": "sandbox", "name": "Sandbox", "github_url": ""}
+        return JSONResponse(owner)
 
     async def webhook_secret(self, _: Request) -> Response:
         self.calls["webhook-secret"] += 1
@@ -203,10 +175,10 @@ class Sandbox:
         prediction = self._find(request)
         return await self.pictures.answer(request, prediction, self.faults, self.slow_seconds)
 
-    def _drop_oldest_finished(self) -> None:
+    def _evict_finished(self) -> None:
         excess = max(0, len(self.predictions) - KEPT_PREDICTIONS)
         finished = (id for id, prediction in self.predictions.items() if prediction.is_finished)
-        for id in list(islice(finished, excess)):
+        for id in [*islice(finished, excess)]:
             del self.predictions[id]
 
     def _find(self, request: Request) -> Prediction:
@@ -223,7 +195,7 @@ class Sandbox:
 
 
 def _addresses(model_input: Mapping[str, Any]) -> list[str]:
-    """The addresses among an input's values, those in lists too."""
+    """All URLs among the values of an input, and in its lists."""
     values = [
         part
         for value in model_input.values()
@@ -232,25 +204,11 @@ def _addresses(model_input: Mapping[str, Any]) -> list[str]:
     return [value for value in values if isinstance(value, str) and "://" in value]
 
 
-class TokenCheck(AuthenticationBackend):
-    """``Bearer`` is today's form, ``Token`` the old one that clients still send."""
-
-    def __init__(self, token: str) -> None:
-        self.token = token.encode()
-
-    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser]:
-        scheme, _, given = conn.headers.get("authorization", "").partition(" ")
-        right = hmac.compare_digest(given.strip().encode(), self.token)
-        if scheme.lower() not in ("bearer", "token") or not right:
-            raise AuthenticationError
-        return AuthCredentials(), SimpleUser("sandbox")
-
-
 def create_sandbox(*, token: str, seconds: float = 2.0) -> Starlette:
-    """Make an app that accepts ``token`` and takes ``seconds`` from a create to its success.
+    """Make an app that accepts ``token`` and takes ``seconds`` from a create to the terminal status.
 
-    With 0 seconds the first look after the create finds the success. ``app.state.sandbox`` is
-    the ``Sandbox``, whose ``predictions`` a test may count and look into.
+    With 0 seconds the first poll after the create finds the prediction succeeded. ``app.state.sandbox``
+    is the ``Sandbox``, whose ``predictions`` and ``calls`` tests may read.
     """
     sandbox = Sandbox(seconds)
 
@@ -261,7 +219,7 @@ def create_sandbox(*, token: str, seconds: float = 2.0) -> Starlette:
 
     api = [
         Route("/account", sandbox.account),
-        Route("/predictions", sandbox.newest, methods=["GET"]),
+        Route("/predictions", sandbox.list, methods=["GET"]),
         Route("/predictions", sandbox.create, methods=["POST"]),
         Route("/predictions/{id}", sandbox.get),
         Route("/predictions/{id}/cancel", sandbox.cancel, methods=["POST"]),
@@ -276,7 +234,7 @@ def create_sandbox(*, token: str, seconds: float = 2.0) -> Starlette:
         Route("/webhooks/default/secret", sandbox.webhook_secret),
     ]
     check = Middleware(
-        AuthenticationMiddleware, backend=TokenCheck(token), on_error=problems.on_bad_token
+        AuthenticationMiddleware, backend=TokenCheck(token), on_error=on_authentication_error
     )
     app = Starlette(
         routes=[

@@ -1,7 +1,6 @@
-"""The sandbox's pictures: hills under a low sun, with the prompt written on the sky.
+"""Deterministic drawing: hills under a low sun, with the prompt written on the sky.
 
-Every colour and line is decided once, in a ``Scene``; Pillow and SVG are two
-ways to render it.
+Layout and colours are computed once, into a ``Scene``, which Pillow (raster formats) or SVG renders.
 """
 
 import colorsys
@@ -21,20 +20,20 @@ Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
 _MEGAPIXEL = 1024 * 1024
-_LONGEST_PROMPT = 600  # characters that are looked at; what does not fit is cut with an ellipsis
+_LONGEST_PROMPT = 600  # characters; a longer prompt is truncated with an ellipsis
 _WHITE: Colour = (255, 255, 255)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture in pixels, y down. ``lines`` is the wrapped prompt, never empty lines."""
+    """The layout of one picture in pixels, y axis down. ``lines``: the wrapped prompt, none empty."""
 
     width: int
     height: int
     sky: tuple[Colour, Colour, Colour]  # top, middle, horizon
     sun: tuple[float, float, float]  # centre x, centre y, radius
     sun_colour: Colour
-    hills: list[tuple[Colour, list[Point]]]  # far to near; each a closed shape
+    hills: list[tuple[Colour, list[Point]]]  # closed polygons, far to near
     lines: list[str]
     text_size: int
     footer: str
@@ -42,22 +41,22 @@ class Scene:
 
     @property
     def first_baseline(self) -> float:
-        """The text block is centred on the upper part of the sky, clear of the sun."""
+        """y of the first line of text. The block is centred on the upper part of the sky, clear of the sun."""
         return self.height * 0.31 - (len(self.lines) - 1) / 2 * self.leading + self.text_size * 0.35
 
     @property
     def leading(self) -> float:
-        """Baseline to baseline."""
+        """Distance from baseline to baseline in pixels."""
         return self.text_size * 1.25
 
 
 def draw(
     *, prompt: str, model: str, seed: int, width: int, height: int, image_format: str
 ) -> bytes:
-    """Return the file: the same bytes for the same arguments.
+    """Return the bytes of the picture file; deterministic, equal arguments give equal bytes.
 
-    ``image_format`` is webp, png, jpg, jpeg or svg; the sides are pixels. CPU work only: call
-    it in a worker thread (about 50 ms for a megapixel).
+    ``image_format`` is webp, png, jpg, jpeg or svg; the sides are pixels. CPU-bound, about 50 ms for a
+    megapixel: call from a worker thread.
     """
     scene = _compose(prompt, model, seed, width, height)
     if image_format == "svg":
@@ -73,9 +72,9 @@ def draw(
 
 
 def _compose(prompt: str, model: str, seed: int, width: int, height: int) -> Scene:
-    # The prompt has no part in the colours: a series with one seed shares a palette.
-    chance = random.Random(f"{model} {seed}")  # noqa: S311 - a picture, not a secret
-    hue = chance.random()
+    # The palette depends on model and seed only, so that a series of prompts with one seed shares its colours.
+    rng = random.Random(f"{model} {seed}")  # noqa: S311 - a picture, not a secret
+    hue = rng.random()
     side = min(width, height)
     lines, text_size = _fit_text(prompt, width * 0.84, height * 0.44, side)
     footer, footer_size = f"sandbox · {model}", max(8, round(side * 0.024))
@@ -90,12 +89,12 @@ def _compose(prompt: str, model: str, seed: int, width: int, height: int) -> Sce
             _colour(hue + 0.13, 0.42, 0.97),
         ),
         sun=(
-            width * chance.uniform(0.18, 0.82),
-            height * chance.uniform(0.66, 0.71),
-            side * chance.uniform(0.09, 0.14),
+            width * rng.uniform(0.18, 0.82),
+            height * rng.uniform(0.66, 0.71),
+            side * rng.uniform(0.09, 0.14),
         ),
         sun_colour=_colour(hue + 0.16, 0.16, 1.0),
-        hills=[_hill(chance, hue, depth, width, height) for depth in (0.0, 0.33, 0.66, 1.0)],
+        hills=[_hill(rng, hue, depth, width, height) for depth in (0.0, 0.33, 0.66, 1.0)],
         lines=lines,
         text_size=text_size,
         footer=footer,
@@ -104,13 +103,12 @@ def _compose(prompt: str, model: str, seed: int, width: int, height: int) -> Sce
 
 
 def _hill(
-    chance: random.Random, hue: float, depth: float, width: int, height: int
+    rng: random.Random, hue: float, depth: float, width: int, height: int
 ) -> tuple[Colour, list[Point]]:
-    """Shape one ridge; ``depth`` 0 is the far, pale one and 1 the near, dark one."""
+    """The polygon of one ridge, a sum of sine waves; ``depth`` 0 is far and pale, 1 near and dark."""
     base = height * (0.71 + 0.17 * depth)
     waves = [
-        (height * 0.05 / n, n * chance.uniform(0.7, 1.3), chance.uniform(0, math.tau))
-        for n in (1, 2, 4)
+        (height * 0.05 / n, n * rng.uniform(0.7, 1.3), rng.uniform(0, math.tau)) for n in (1, 2, 4)
     ]
 
     def ridge(x: float) -> float:
@@ -129,12 +127,12 @@ def _colour(hue: float, saturation: float, value: float) -> Colour:
 
 @functools.lru_cache(maxsize=64)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    # With a size it is always the scalable font; the declared type allows for the call without.
+    # load_default returns the scalable font whenever a size is given; its declared type covers calls without one.
     return cast("ImageFont.FreeTypeFont", ImageFont.load_default(size=size))
 
 
 def _fit_text(prompt: str, width: float, height: float, side: int) -> tuple[list[str], int]:
-    """Wrap the prompt in the largest type that shows all of it, or cut it in the smallest."""
+    """Lines and font size: the largest size that shows the whole prompt, else truncated in the smallest."""
     shown = prompt if len(prompt) <= _LONGEST_PROMPT else f"{prompt[:_LONGEST_PROMPT]}…"
     text = " ".join("".join(c if c.isprintable() else " " for c in shown).split())
     smallest = max(8, round(side * 0.03))
@@ -146,7 +144,7 @@ def _fit_text(prompt: str, width: float, height: float, side: int) -> tuple[list
 
 
 def _wrap(text: str, size: int, width: float, height: float) -> list[str]:
-    """Break ``text`` into lines no wider than ``width``; an ellipsis ends what does not fit."""
+    """Break ``text`` into lines that fit ``width``; beyond ``height`` truncate with an ellipsis."""
     rows = max(1, int(height / (size * 1.25)))
     columns = max(1, int(width / (_font(size).getlength("nature ") / 7)))
     while True:
@@ -158,7 +156,7 @@ def _wrap(text: str, size: int, width: float, height: float) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Take off what the built-in font lacks: accents, and dashes longer than a hyphen."""
+    """Replace the glyphs that Pillow's built-in font lacks: accents are dropped, dashes become hyphens."""
     letters = unicodedata.normalize("NFKD", text.replace("…", "\0"))
     bare = "".join(c for c in letters if not unicodedata.combining(c)).replace("\0", "…")
     return bare.translate({0x2013: "-", 0x2014: "-", 0x2011: "-", 0x2212: "-"})
@@ -167,16 +165,16 @@ def _plain(text: str) -> str:
 def _to_image(scene: Scene) -> Image.Image:
     sky = Image.new("RGB", (1, 3))
     sky.putdata(scene.sky)
-    # Pillow draws shapes without smoothing: draw them large, then average. Above two megapixels
-    # the steps are too small to see, and the large picture would not be small in memory.
+    # Supersampling, as Pillow draws polygons without antialiasing: draw at twice the size, then average. Above two
+    # megapixels jagged edges are too small to see, and the enlarged picture would cost too much memory.
     scale = 2 if scene.width * scene.height <= 2 * _MEGAPIXEL else 1
     large = (scene.width * scale, scene.height * scale)
     picture = sky.resize(large, Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(picture, "RGBA")
     x, y, radius = (measure * scale for measure in scene.sun)
     for share, alpha in ((2.6, 22), (1.8, 34), (1.0, 255)):
-        reach = radius * share
-        pen.ellipse((x - reach, y - reach, x + reach, y + reach), (*scene.sun_colour, alpha))
+        extent = radius * share
+        pen.ellipse((x - extent, y - extent, x + extent, y + extent), (*scene.sun_colour, alpha))
     for colour, shape in scene.hills:
         pen.polygon([(x * scale, y * scale) for x, y in shape], colour)
     picture = picture.reduce(scale)

@@ -1,14 +1,15 @@
-"""Faults on demand: ``[fault:name]`` in a prompt, or the header ``X-Sandbox-Fault: name``. README.md has the list.
+"""Fault injection: ``[fault:name]`` in a prompt, or the header ``X-Sandbox-Fault: name``.
 
-``[fault:name*3]`` three times, ``[fault:name*]`` always. Without a number, those of ``ONCE`` happen once to a prompt,
-which then works; the others always.
+README.md has the list of names.
+``[fault:name*3]`` happens three times, ``[fault:name*]`` always. Without a star, the faults of ``TRANSIENT`` happen
+once to a prompt, so that a retry succeeds; all others happen always.
 """
 
 import re
 from collections import Counter
 from collections.abc import Mapping
 
-from functions._local.sandbox.absurd import ABSURD, FAILING, SLOW
+from functions._local.sandbox.malformed import FAILING, MALFORMED, UNENDING
 from functions._local.sandbox.problems import Problem
 
 ENDINGS: Mapping[str, tuple[str, str | None]] = {
@@ -26,11 +27,12 @@ ENDINGS: Mapping[str, tuple[str, str | None]] = {
     "aborted": ("aborted", None),
     **dict.fromkeys(FAILING, ("failed", "the model broke")),
 }
-"""How a prediction ends instead of succeeding: its status and its error."""
-SUCCESSES = frozenset(
+"""Terminal status and error of a prediction that does not succeed."""
+OUTCOMES = frozenset(
     {"filtered", "partial", "removed", "object", "data-uri", "strange-status", "hang"}
 )
-REFUSALS = frozenset(
+"""Unusual but well-formed outputs and statuses of a prediction that does not fail."""
+CREATE_ERRORS = frozenset(
     {
         "busy-header",
         "busy-body",
@@ -45,10 +47,10 @@ REFUSALS = frozenset(
         "odd-refusal",
     }
 )
-"""Answers to a create that makes nothing."""
-LOST = frozenset({"error-after", "cut-after", "slow-answer"})
-"""Answers to a create that has made its prediction."""
-FILES = frozenset(
+"""Error responses to a create; no prediction is made."""
+LOST_ANSWERS = frozenset({"error-after", "cut-after", "slow-answer"})
+"""Lost or late responses to a create whose prediction was made: to the client the outcome is unknown."""
+FILE_FAULTS = frozenset(
     {
         "wrong-type",
         "not-a-picture",
@@ -61,39 +63,47 @@ FILES = frozenset(
         "file-error",
     }
 )
-WEBHOOKS = frozenset(
+WEBHOOK_FAULTS = frozenset(
     {"webhook-twice", "webhook-late", "webhook-never", "webhook-early", "webhook-forged"}
 )
-ODD = frozenset(ABSURD) | SLOW
-ONCE = REFUSALS | LOST | {"interrupted", "platform", "queue-full", "file-error"}
-NAMES = frozenset(ENDINGS) | SUCCESSES | REFUSALS | LOST | FILES | WEBHOOKS | ODD
+MALFORMED_ANSWERS = frozenset(MALFORMED) | UNENDING
+TRANSIENT = CREATE_ERRORS | LOST_ANSWERS | {"interrupted", "platform", "queue-full", "file-error"}
+NAMES = (
+    frozenset(ENDINGS)
+    | OUTCOMES
+    | CREATE_ERRORS
+    | LOST_ANSWERS
+    | FILE_FAULTS
+    | WEBHOOK_FAULTS
+    | MALFORMED_ANSWERS
+)
 
 _FAULT = re.compile(r"\[fault:([a-z-]+)(\*(\d*))?\]")
 
 
 class Faults:
-    """Counts how often each has happened to which prompt."""
+    """Parses the requested faults, and counts how often each has happened to which prompt."""
 
     def __init__(self) -> None:
         self._happened: Counter[tuple[str, str]] = Counter()
 
     def of(self, header: str, prompt: str) -> frozenset[str]:
-        """The faults of this create. Raises Problem for an unknown name."""
-        asked = [(name, star, times) for name, star, times in _FAULT.findall(prompt)]
-        asked += [(name.strip(), "", "") for name in header.split(",") if name.strip()]
-        if unknown := {name for name, _, _ in asked} - NAMES:
+        """The faults that apply to this create; counts them. Raises Problem for an unknown name."""
+        requested = [(name, star, times) for name, star, times in _FAULT.findall(prompt)]
+        requested += [(name.strip(), "", "") for name in header.split(",") if name.strip()]
+        if unknown := {name for name, _, _ in requested} - NAMES:
             known = ", ".join(sorted(NAMES))
             raise Problem(400, f"Unknown fault {', '.join(sorted(unknown))}; there are {known}")
         return frozenset(
-            name for name, star, times in asked if self._happens(prompt, name, star, times)
+            name for name, star, times in requested if self._happens(prompt, name, star, times)
         )
 
     def happens_again(self, key: str, name: str) -> bool:
-        """For a fault that is met later than the create: whether this is its first time for ``key``."""
+        """Whether a fault that applies after the create is met for the first time by ``key``."""
         return self._happens(key, name, "", "1")
 
     def _happens(self, prompt: str, name: str, star: str, times: str) -> bool:
-        if (star and not times) or (not star and not times and name not in ONCE):
+        if (star and not times) or (not star and not times and name not in TRANSIENT):
             return True
         self._happened[prompt, name] += 1
         return self._happened[prompt, name] <= int(times or 1)

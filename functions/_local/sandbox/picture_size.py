@@ -1,4 +1,4 @@
-"""How large a picture a model makes of an input."""
+"""Output size: the width and height that a model's input asks for."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from typing import Any
 SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
 _MEGAPIXEL = 1024 * 1024
 
-# Megapixels by the word a model uses, whichever key it stands in.
+# A model's word for a size → megapixels, whichever input key holds the word.
 _MEGAPIXELS_BY_WORD: Mapping[str, float] = {
     "0.25": 0.25,
     "1": 1,
@@ -36,8 +36,8 @@ def picture_size(read: Mapping[str, Any]) -> tuple[int, int]:
       (1024 * 1024), or what ``megapixels``, ``resolution``, ``size`` or ``image_size`` say:
       1K, 2K and 4K are the areas of a square with sides of 1024, 2048 and 4096; of
       seedream-3's words small is 0.25 MP and big 2 MP.
-    - "match_input_image" is a square, as without an input: pictures sent in are not opened.
-    Sides outside 64 to 4096 are brought to the nearer end: some schemas set no bounds.
+    - "match_input_image" gives a square: input pictures are not decoded.
+    Sides are clamped to 64 to 4096, as some schemas set no bounds.
     """
     ratio, size, resolution = (str(read.get(k)) for k in ("aspect_ratio", "size", "resolution"))
     ratio_sides = _two_numbers(r"(\d+):(\d+)", ratio)

@@ -1,4 +1,4 @@
-"""The files of finished predictions: drawn on demand, or faulty on demand."""
+"""Output files of succeeded predictions, drawn when requested, with the faults of a file server."""
 
 import asyncio
 import functools
@@ -13,10 +13,11 @@ from functions._local.sandbox import drawing
 from functions._local.sandbox.faults import Faults
 from functions._local.sandbox.picture_size import picture_size
 from functions._local.sandbox.predictions import Prediction
-from functions._local.sandbox.problems import Cut
+from functions._local.sandbox.problems import TruncatedResponse
 
 KEPT_PICTURES = 32
 PRIVATE = "http://169.254.169.254/latest/meta-data"
+"""The cloud metadata service, target of a server-side request forgery (SSRF)."""
 
 CONTENT_TYPES: Mapping[str, str] = {
     "webp": "image/webp",
@@ -28,40 +29,43 @@ CONTENT_TYPES: Mapping[str, str] = {
 
 
 class Pictures:
-    """``answer`` is the file that a prediction's output names."""
+    """Serves output files; the most recent ``KEPT_PICTURES`` are cached."""
 
     def __init__(self) -> None:
-        # Drawing is deterministic: the cache saves work, and a dropped picture is drawn again.
+        # Drawing is deterministic, so an evicted picture can be drawn again with the same bytes.
         self.draw = functools.lru_cache(maxsize=KEPT_PICTURES)(drawing.draw)
 
     async def answer(
         self, request: Request, prediction: Prediction, faults: Faults, slow_seconds: float
     ) -> Response:
+        """The requested file, or the response that the faults ask for. Raises HTTPException 404."""
         names = prediction.filenames() if prediction.status == "succeeded" else []
         name = request.path_params["filename"]
         if name not in names or "missing" in prediction.faults:
             raise HTTPException(404)
-        given = prediction.faults
-        if "redirect-private" in given:
+        active = prediction.faults
+        if "redirect-private" in active:
             return RedirectResponse(PRIVATE)
-        if "redirect-good" in given and "moved" not in request.query_params:
+        if "redirect-good" in active and "moved" not in request.query_params:
             return RedirectResponse(request.url.include_query_params(moved=1))
-        if "not-a-picture" in given:
+        if "not-a-picture" in active:
             return HTMLResponse("<!doctype html><title>Not a picture</title>")
-        if "endless" in given:
-            return StreamingResponse(_endless(), media_type="image/png")
-        if "file-error" in given and faults.happens_again(str(request.url), "file-error"):
+        if "endless" in active:
+            return StreamingResponse(_endless_bytes(), media_type="image/png")
+        if "file-error" in active and faults.happens_again(str(request.url), "file-error"):
             return Response("Internal Server Error", 500)
-        if "slow-file" in given:
+        if "slow-file" in active:
             await asyncio.sleep(slow_seconds)
         image_format = prediction.model.output_format(prediction.input)
-        data = await self._drawn(prediction, names.index(name), image_format)
-        if "truncated" in given:
-            return Cut(data[: len(data) // 2], promised=len(data), media_type="image/png")
-        content_type = "text/html" if "wrong-type" in given else CONTENT_TYPES[image_format]
+        data = await self._draw(prediction, names.index(name), image_format)
+        if "truncated" in active:
+            return TruncatedResponse(
+                data[: len(data) // 2], promised=len(data), media_type="image/png"
+            )
+        content_type = "text/html" if "wrong-type" in active else CONTENT_TYPES[image_format]
         return Response(data, media_type=content_type)
 
-    async def _drawn(self, prediction: Prediction, place: int, image_format: str) -> bytes:
+    async def _draw(self, prediction: Prediction, place: int, image_format: str) -> bytes:
         width, height = picture_size(prediction.model.effective(prediction.input))
         return await run_in_threadpool(
             self.draw,
@@ -74,7 +78,9 @@ class Pictures:
         )
 
 
-async def _endless() -> AsyncIterator[bytes]:
+async def _endless_bytes() -> AsyncIterator[bytes]:
     while True:
         yield bytes(64 * 1024)
-        await asyncio.sleep(0)  # so that the server can notice that nobody listens
+        await asyncio.sleep(
+            0
+        )  # yield to the event loop: the server must notice that the client has disconnected

@@ -1,4 +1,4 @@
-"""One prediction of the sandbox: how far it is by the clock, and how the API tells it."""
+"""One prediction: its status as a function of the time since the create, and its API object."""
 
 import base64
 import io
@@ -10,24 +10,24 @@ from typing import Any
 
 from PIL import Image
 
-from functions._local.sandbox.absurd import distorted
 from functions._local.sandbox.faults import ENDINGS
+from functions._local.sandbox.malformed import with_malformed_values
 from functions._local.sandbox.models import Model
 from functions._local.sandbox.problems import Problem
 
-STARTING_SHARE = 0.2  # of the whole time; the rest is the run
+STARTING_SHARE = 0.2
+"""Share of the total time in status ``starting``; the rest is ``processing``."""
 TERMINAL = frozenset({"succeeded", "failed", "canceled", "aborted"})
-NO_FILE = "The input file could not be read"
+INPUT_FILE_UNREADABLE = "The input file could not be read"
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 
 
 @dataclass(kw_only=True)
 class Prediction:
-    """One prediction. Its state is a question of the time: nothing runs in the background.
+    """One prediction. The status is computed from the monotonic clock; no task runs in the background.
 
-    ``created`` and ``canceled`` are seconds of the monotonic clock; a test that moves
-    ``created`` back makes the prediction older.
+    ``created`` and ``canceled`` are monotonic seconds; a test that moves ``created`` back ages the prediction.
     """
 
     id: str
@@ -38,11 +38,11 @@ class Prediction:
     seconds: float
     faults: frozenset[str] = frozenset()
     cancel_after: float | None = None
-    """Seconds from the create."""
+    """The deadline in seconds from the create (header ``Cancel-After``)."""
     webhook: str | None = None
     webhook_events: list[str] | None = None
-    lost_input: bool = False
-    """An input file that we do not have."""
+    input_file_missing: bool = False
+    """Whether the input names an uploaded file that does not exist: the prediction fails."""
     created: float = field(default_factory=time.monotonic)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     canceled: float | None = None
@@ -53,7 +53,7 @@ class Prediction:
 
     @property
     def status(self) -> str:
-        """Replicate's words, now."""
+        """The current status: ``starting``, ``processing``, or a terminal status (``TERMINAL``)."""
         if self.canceled is not None:
             return "canceled"
         age, ends = self.age, float("inf") if "hang" in self.faults else self.seconds
@@ -67,8 +67,8 @@ class Prediction:
 
     @property
     def _ending(self) -> tuple[str, str | None]:
-        if self.lost_input:
-            return "failed", NO_FILE
+        if self.input_file_missing:
+            return "failed", INPUT_FILE_UNREADABLE
         return next((ENDINGS[name] for name in self.faults if name in ENDINGS), ("succeeded", None))
 
     @property
@@ -76,12 +76,12 @@ class Prediction:
         return self.status in TERMINAL
 
     def cancel(self) -> None:
-        """End it now; a finished one stays as it is."""
+        """Cancel now; idempotent, a terminal status stays."""
         if not self.is_finished:
             self.canceled = time.monotonic()
 
     def filenames(self) -> list[str]:
-        """Name the files of a success, in the order of the output."""
+        """Names of the output files of a succeeded prediction, in output order."""
         ending = "txt" if "wrong-type" in self.faults else self.model.output_format(self.input)
         if not self.model.makes_list:
             return [f"output.{ending}"]
@@ -89,9 +89,9 @@ class Prediction:
         return [f"out-{n}.{ending}" for n in range(count)]
 
     def as_json(self, base_url: str, *, just_created: bool = False) -> Any:
-        """Return Replicate's object. The times and metrics are absent until they are known.
+        """The API's prediction object. Times and metrics are absent until known.
 
-        The answer to the create says ``starting`` however short the whole thing takes.
+        With ``just_created`` the status is ``starting``, as in Replicate's response to a create, however fast the run.
         """
         status = "starting" if just_created else self.status
         address = f"{base_url}v1/predictions/{self.id}"
@@ -113,7 +113,7 @@ class Prediction:
             shown["deadline"] = rfc3339(self.created_at + timedelta(seconds=self.cancel_after))
         if self.webhook is not None:
             shown |= {"webhook": self.webhook, "webhook_events_filter": self.webhook_events}
-        return distorted(shown, self.faults) if status in TERMINAL else shown
+        return with_malformed_values(shown, self.faults) if status in TERMINAL else shown
 
     def _output(self, base_url: str) -> Any:
         if "removed" in self.faults:
@@ -128,26 +128,26 @@ class Prediction:
         return files if self.model.makes_list else files[0]
 
     def _progress(self, status: str) -> dict[str, Any]:
-        """Logs, times and metrics: what there is of them depends on how far the run came."""
+        """Logs, ``started_at``, ``completed_at`` and metrics, as far as the run has come."""
         waited = self.seconds * STARTING_SHARE
         total = self.seconds
         if self.canceled is not None:
             total = self.canceled - self.created
         elif self.cancel_after is not None and status in ("canceled", "aborted"):
             total = self.cancel_after
-        over = status in TERMINAL
-        ran = status not in ("starting", "aborted") and (not over or total >= waited)
+        ended = status in TERMINAL
+        ran = status not in ("starting", "aborted") and (not ended or total >= waited)
         progress: dict[str, Any] = {"logs": self._logs(total - waited) if ran else ""}
         if ran:
             progress["started_at"] = rfc3339(self.created_at + timedelta(seconds=waited))
-        if over:
+        if ended:
             progress["completed_at"] = rfc3339(self.created_at + timedelta(seconds=total))
             run_time = {"predict_time": round(total - waited, 6)} if ran else {}
             progress["metrics"] = {**run_time, "total_time": round(total, 6)}
         return progress
 
     def _logs(self, ran: float) -> str:
-        """As open models print them: the seed, and a bar a step."""
+        """Logs as open-weight models print them: the seed, then a tqdm progress bar for each step."""
         steps = int(self.input.get("num_inference_steps") or 4)
         length = max(self.seconds * (1 - STARTING_SHARE), 0.001)
         if not self.is_finished:
@@ -160,24 +160,27 @@ class Prediction:
 
 
 def _pixel() -> str:
-    """A picture as a data URI."""
+    """A one-pixel PNG as a data URI."""
     file = io.BytesIO()
     Image.new("RGB", (1, 1)).save(file, "png")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def read_duration(text: str) -> float:
-    """Seconds of ``30``, ``30s``, ``5m``, ``2h``, ``1m30s``, from 5 s to 24 h. Raises Problem."""
+    """Parse a duration such as ``30``, ``30s``, ``5m``, ``2h`` or ``1m30s`` to seconds.
+
+    Raises Problem outside 5 s to 24 h.
+    """
     found = _DURATION.fullmatch(text.strip())
     hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
-    whole = hours * 3600 + minutes * 60 + seconds
-    if not 5 <= whole <= 24 * 3600:
+    total = hours * 3600 + minutes * 60 + seconds
+    if not 5 <= total <= 24 * 3600:
         raise Problem(422, f"Cancel-After must be between 5 seconds and 24 hours, got {text!r}")
-    return whole
+    return total
 
 
-def read_moment(text: str) -> datetime:
-    """A moment in RFC 3339. Raises Problem."""
+def read_timestamp(text: str) -> datetime:
+    """Parse an RFC 3339 timestamp; without an offset it is UTC. Raises Problem."""
     try:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:

@@ -1,17 +1,16 @@
-"""What the sandbox answers when it refuses: Replicate's error form, and connections that break."""
+"""Error responses: Replicate's problem details, and connections cut in mid-response."""
 
 import json
 from typing import Any
 
-from starlette.authentication import AuthenticationError
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 
 class Problem(Exception):
-    """An answer in Replicate's error form: ``title`` and ``extra`` are left out when empty."""
+    """An error with problem details as body: ``title`` unless empty, detail, status, ``extra``."""
 
     def __init__(self, status: int, detail: str, title: str = "", **extra: object) -> None:
         super().__init__(detail)
@@ -20,8 +19,8 @@ class Problem(Exception):
         self.body |= extra
 
 
-class Cut(Response):
-    """The beginning of an answer, and then the connection's end: the server closes what is not whole."""
+class TruncatedResponse(Response):
+    """A response shorter than its Content-Length: the server closes the connection before it is complete."""
 
     def __init__(self, body: bytes = b"", *, promised: int = 1000, **options: Any) -> None:
         super().__init__(body, headers={"content-length": str(promised)}, **options)
@@ -38,23 +37,14 @@ class Cut(Response):
 
 
 async def read_json(request: Request) -> Any:
-    """The body, of which an answer can be made. Raises Problem."""
+    """Parse the body as strict JSON that can be encoded again. Raises Problem."""
     try:
         body = json.loads(await request.body())
-        # Python reads NaN, 1e999 and half a surrogate pair, but could not answer with them.
+        # json.loads accepts NaN, 1e999 (infinity) and lone surrogates, which strict JSON in UTF-8 cannot carry.
         json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise Problem(400, f"Failed to parse request body as JSON: {error}") from error
     return body
-
-
-def on_bad_token(_: HTTPConnection, __: AuthenticationError) -> Response:
-    return bad_token()
-
-
-def bad_token() -> Response:
-    problem = Problem(401, "You did not pass a valid authentication token", "Unauthenticated")
-    return JSONResponse(problem.body, status_code=problem.status)
 
 
 async def on_problem(_: Request, problem: Exception) -> Response:

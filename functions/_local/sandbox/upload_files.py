@@ -1,4 +1,4 @@
-"""Input files that clients upload: kept in memory until they are deleted."""
+"""The files API: input files uploaded by clients, kept in memory until deleted."""
 
 import hashlib
 import secrets
@@ -15,7 +15,7 @@ from functions._local.sandbox.predictions import rfc3339
 from functions._local.sandbox.problems import Problem
 
 MAX_BYTES = 100 * 1024 * 1024
-KEPT = timedelta(hours=24)
+LIFETIME = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class InputFile:
             "checksums": {"sha256": hashlib.sha256(self.data).hexdigest(), "md5": md5},
             "metadata": {},
             "created_at": rfc3339(self.created_at),
-            "expires_at": rfc3339(self.created_at + KEPT),
+            "expires_at": rfc3339(self.created_at + LIFETIME),
             "urls": {"get": f"{base_url}v1/files/{self.id}"},
         }
 
 
 class Files:
-    """One method for each route."""
+    """The uploaded files by id, and one handler method for each route of ``/files``."""
 
     def __init__(self) -> None:
         self.files: dict[str, InputFile] = {}
@@ -77,9 +77,9 @@ class Files:
         return Response(status_code=204)
 
     def has(self, address: str, base_url: str) -> bool:
-        """Whether an input's address is no file of ours, or one that is here."""
-        ours = f"{base_url}v1/files/"
-        return not address.startswith(ours) or address.removeprefix(ours) in self.files
+        """Whether ``address`` is not one of the files API, or names a file that exists."""
+        prefix = f"{base_url}v1/files/"
+        return not address.startswith(prefix) or address.removeprefix(prefix) in self.files
 
     def _find(self, request: Request) -> InputFile:
         file = self.files.get(request.path_params["id"])

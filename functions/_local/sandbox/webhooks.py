@@ -1,4 +1,4 @@
-"""The calls that the sandbox makes: signed as Standard Webhooks, the last one repeated until it is taken."""
+"""Webhook delivery, signed as Standard Webhooks; the terminal event is retried (at least once)."""
 
 import asyncio
 import base64
@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 import httpx
 from standardwebhooks.webhooks import Webhook
 
-from functions._local.sandbox.absurd import written
+from functions._local.sandbox.malformed import to_ascii_json
 from functions._local.sandbox.predictions import Prediction
 
-LOOK_S = 0.02
-RETRIES_S = (0.5, 1, 2, 4, 8, 16, 30)
-"""Pauses before each repetition of the terminal event: the last one comes about a minute after the first."""
+POLL_S = 0.02
+RETRY_DELAYS_S = (0.5, 1, 2, 4, 8, 16, 30)
+"""Backoff of the terminal event in seconds: the last retry is about a minute after the first attempt."""
 
 
 def new_secret() -> str:
@@ -21,7 +21,7 @@ def new_secret() -> str:
 
 
 class Webhooks:
-    """The sender. ``late_seconds`` is how late the fault webhook-late comes."""
+    """Sends webhooks signed with ``secret``. ``late_seconds`` is the delay of the fault webhook-late."""
 
     def __init__(self, secret: str) -> None:
         self.secret = secret
@@ -29,7 +29,7 @@ class Webhooks:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def follow(self, prediction: Prediction, base_url: str) -> asyncio.Task[None]:
-        """Call the prediction's webhook at its events; done when the last call is."""
+        """Send the prediction's webhooks at its events; the task ends after the last delivery or retry."""
         task = asyncio.create_task(self._follow(prediction, base_url))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -50,21 +50,21 @@ class Webhooks:
                 if "start" in events and not started and prediction.status != "starting":
                     started = True
                     await self._call(http, prediction, base_url)
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(POLL_S)
             if "completed" not in events:
                 return
             if "webhook-late" in prediction.faults:
                 await asyncio.sleep(self.late_seconds)
             for _ in range(2 if "webhook-twice" in prediction.faults else 1):
-                for pause_s in (*RETRIES_S, None):
+                for pause_s in (*RETRY_DELAYS_S, None):
                     if await self._call(http, prediction, base_url) or pause_s is None:
                         break
                     await asyncio.sleep(pause_s)
 
     async def _call(self, http: httpx.AsyncClient, prediction: Prediction, base_url: str) -> bool:
-        """One call; whether it was taken."""
+        """Send one webhook; returns whether the receiver acknowledged with a status below 400."""
         assert prediction.webhook
-        body = written(prediction.as_json(base_url))
+        body = to_ascii_json(prediction.as_json(base_url))
         secret = new_secret() if "webhook-forged" in prediction.faults else self.secret
         id, now = f"msg_{secrets.token_hex(12)}", datetime.now(UTC)
         headers = {

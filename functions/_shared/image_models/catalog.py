@@ -1,7 +1,7 @@
-"""The image models: what each is called, what its input may hold, which values we choose for it.
+"""The catalogue of image models shipped with the code: names, input schemas, chosen defaults.
 
-The facts (JSON Schema of the input, version, aliases) are the files in ``schemas/``; the table
-adds what no schema says. A new model is a new file and a new row.
+The facts of a model (JSON Schema of its input, version, aliases) are a file in ``schemas/``; its row
+here adds what no schema states. A new model is a new file and a new row.
 """
 
 import difflib
@@ -18,42 +18,42 @@ from functions._shared.image_models.json_schema import (
     Validator,
     allows,
     narrowed,
-    read_schema,
 )
+from functions._shared.image_models.schema_reader import read_schema
 
 STORED_FORMATS = ("webp", "png", "jpeg", "svg")
-"""As images.format names them, best first."""
+"""The values of images.format, in order of preference."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageModel:
-    """One model. ``schema`` is plain (see ``read_schema``) and names only what is of use to us."""
+    """One model. ``schema`` is flattened (see ``read_schema``), without the ``unusable`` properties."""
 
     replicate_id: str
     name: str
-    """As people write it; ``models.name``."""
+    """The display name; column ``models.name``."""
     schema: Schema = field(default_factory=dict)
     version: str | None = None
-    """The hash to send for a community model; None for an official one, which is called by name."""
+    """The version hash of a community model; None for an official model, which is called by name."""
     aliases: tuple[str, ...] = ()
     output_format: str = "png"
-    """webp, png, jpeg or svg: what the model makes unless told otherwise."""
+    """The model's default output format: webp, png, jpeg or svg."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Provider key → the value to send when the request sets none."""
+    """Input key → the value to send when the request sets none."""
     overlay: Mapping[str, Schema] = field(default_factory=dict)
-    """Property → limits that the provider enforces and its schema does not state."""
+    """Property → constraints that the provider enforces and its schema omits."""
     unusable: frozenset[str] = frozenset()
-    """Properties without effect, or that need a partner we never have."""
+    """Properties without effect, or that require another property that we never send."""
     random_seed: bool = False
-    """Without a seed this model repeats one picture, so it is always sent one."""
+    """Whether to send a random seed when the request has none, as the model's own default is constant."""
     price_usd: float | None = None
-    """US dollars a picture, by public notes of October 2026; None where it is priced otherwise or nothing is known."""
+    """US dollars a picture, by public notes of October 2026; None: unknown, or priced otherwise."""
     typical_seconds: float | None = None
-    """From request to picture, by the same notes."""
+    """Seconds from request to picture, by the same notes."""
 
     @cached_property
     def properties(self) -> dict[str, Schema]:
-        """Input key → its limits."""
+        """Input key → its JSON Schema."""
         properties: dict[str, Schema] = self.schema["properties"]
         return properties
 
@@ -62,19 +62,19 @@ class ImageModel:
         return {key: Validator(schema) for key, schema in self.properties.items()}
 
     @cached_property
-    def _whole(self) -> Validator:
+    def _closed(self) -> Validator:
         return Validator({**self.schema, "additionalProperties": False})
 
     def takes(self, key: str, value: Any) -> bool:
-        """Whether ``value`` is legal under ``key``."""
+        """Whether the model has an input ``key`` for which ``value`` is valid."""
         return key in self._validators and self._validators[key].is_valid(value)
 
     def accepts(self, model_input: dict[str, Any]) -> bool:
-        """Whether the input as a whole is legal, unknown keys refused."""
-        return self._whole.is_valid(model_input)
+        """Whether the input as a whole is valid; unknown keys are not."""
+        return self._closed.is_valid(model_input)
 
 
-# A prompt that the model rewrites first gives another picture each time, even for one seed.
+# Prompt rewriting makes a model non-deterministic: one prompt and seed would give another picture each time.
 _NO_REWRITING = {
     "prompt_upsampling": False,
     "magic_prompt_option": "Off",
@@ -84,14 +84,16 @@ _NO_REWRITING = {
 _BY_8 = {side: {"multipleOf": 8} for side in ("width", "height")}
 _BY_16 = {side: {"multipleOf": 16} for side in ("width", "height")}
 _BY_32 = {side: {"multipleOf": 32} for side in ("width", "height")}
-# Bounds unstated: those common to its siblings.
+# The schema states no bounds: those of the other models of its family.
 _FLUX_2_DEV = {s: {"minimum": 256, "maximum": 1440, "multipleOf": 32} for s in ("width", "height")}
-_NEEDS_MASK = frozenset({"image", "mask"})  # both or neither
+_NEEDS_MASK = frozenset(
+    {"image", "mask"}
+)  # inpainting: valid only together, and a request carries no mask
 _NO_EFFECT = frozenset({"negative_prompt", "num_outputs", "safety_tolerance", "model_version"})
 
 
-def fitted(model: ImageModel, schema: Schema) -> ImageModel:
-    """``model`` with this input schema, narrowed by its overlay, and the defaults that it takes."""
+def with_schema(model: ImageModel, schema: Schema) -> ImageModel:
+    """``model`` with this input schema narrowed by its overlay, and the defaults that are valid in it."""
     properties = {k: v for k, v in schema["properties"].items() if k not in model.unusable}
     for name in model.overlay.keys() & properties.keys():
         properties[name] = narrowed(properties[name], model.overlay[name])
@@ -113,11 +115,11 @@ def _row(replicate_id: str, name: str, **chosen: Any) -> ImageModel:
         output_format=stored_format(facts["output"]["format_default"]),
         **chosen,
     )
-    return fitted(row, facts["input"])
+    return with_schema(row, facts["input"])
 
 
 def stored_format(output_format: str) -> str:
-    """A provider's word for a format → ours: ``jpg`` is ``jpeg``."""
+    """Normalise a provider's format name to ours: ``jpg`` is ``jpeg``."""
     word = output_format.lower()
     return "jpeg" if word == "jpg" else word
 
@@ -131,7 +133,7 @@ _FACTS: Mapping[str, Any] = {
 _ROWS = (
     _row("black-forest-labs/flux-schnell", "FLUX Schnell", price_usd=0.003, typical_seconds=1),
     _row("black-forest-labs/flux-dev", "FLUX Dev", price_usd=0.025, typical_seconds=2),
-    # Sources disagree on its default guidance.
+    # A default of our own, as published sources disagree on the model's.
     _row(
         "black-forest-labs/flux-krea-dev",
         "FLUX Krea Dev",
@@ -195,12 +197,12 @@ _SPELLINGS = {word.casefold(): row for row in _ROWS for word in (row.replicate_i
 
 
 def find_model(model_id: str) -> ImageModel | None:
-    """The model of that id or alias, in any case."""
+    """Find a model by id or alias, case-insensitively."""
     return _SPELLINGS.get(model_id.strip().casefold())
 
 
 def unknown_model(model_id: str, why: str = "") -> InvalidRequest:
-    """The refusal of a model that nobody knows, with up to three ids that may have been meant."""
+    """The error for an unknown model, with the up to three nearest ids (did you mean)."""
     near = ", ".join(_nearest(model_id))
     return InvalidRequest(f"Unknown model {model_id}{why}" + (f", perhaps {near}" if near else ""))
 
@@ -213,9 +215,9 @@ def _nearest(model_id: str) -> list[str]:
 
 
 def model_from_schema(replicate_id: str, schema: object) -> ImageModel:
-    """A model by a schema from outside: a bare Input schema or a document that holds one.
+    """Build a model from an untrusted schema: a bare Input schema, or a document that contains one.
 
-    What the catalogue knows of that id still applies. Raises InvalidRequest for no JSON Schema.
+    The catalogue's row of that id, if any, still applies. Raises InvalidRequest for an unreadable schema.
     """
     try:
         plain = read_schema(schema)
@@ -227,4 +229,4 @@ def model_from_schema(replicate_id: str, schema: object) -> ImageModel:
         name=replicate_id.rpartition("/")[2],
         output_format=word if word in STORED_FORMATS else "png",
     )
-    return fitted(find_model(replicate_id) or unknown, plain)
+    return with_schema(find_model(replicate_id) or unknown, plain)

@@ -1,4 +1,4 @@
-"""What a model can do, as the columns of the models table tell it to clients."""
+"""A model's capabilities, derived from its schema: the columns of the models table."""
 
 import math
 import re
@@ -19,9 +19,9 @@ from functions._shared.image_models.keys import (
     STYLE_KEYS,
 )
 
-MOST_OUTPUTS = 16
-MOST_OF_A_DEFAULT = 1_000_000
-CARRIED = frozenset(
+MAX_OUTPUTS = 16
+MAX_DEFAULT = 1_000_000
+REQUESTABLE = frozenset(
     {"prompt", "negative_prompt", "width", "height", "seed", "output_format", *SIZE_KEYS}
     | {
         *STEPS_KEYS,
@@ -33,11 +33,11 @@ CARRIED = frozenset(
         *COUNT_KEYS,
     }
 )
-"""The input keys that a request may lead to."""
+"""The input keys that a generation request can set."""
 
 
 def describe(model: ImageModel) -> dict[str, Any]:
-    """The derived columns: defaults, ratios, formats, what is supported."""
+    """The derived columns: defaults, aspect ratios, formats, supported features."""
     fields: dict[str, Schema] = model.schema["properties"]
 
     def has(keys: Iterable[str]) -> bool:
@@ -57,7 +57,7 @@ def describe(model: ImageModel) -> dict[str, Any]:
         "default_guidance_scale": default(GUIDANCE_KEYS),
         "aspect_ratios": [word for word in words if re.fullmatch(r"\d+:\d+", str(word))],
         "output_formats": [word for word in STORED_FORMATS if word in formats],
-        "max_outputs": _most_outputs(fields),
+        "max_outputs": _max_outputs(fields),
         "supports_size": sides,
         "supports_negative_prompt": "negative_prompt" in fields,
         "supports_source_image": has(IMAGE_KEYS),
@@ -70,25 +70,25 @@ def describe(model: ImageModel) -> dict[str, Any]:
 
 
 def beyond_a_request(model: ImageModel) -> str | None:
-    """Why no request can ever use the model; None for one that can be used."""
+    """Why no request can ever use the model; None for a usable model."""
     if "prompt" not in model.properties:
         return f"{model.replicate_id} takes no text prompt"
     for key in model.schema.get("required", ()):
         limits = model.properties.get(key, {})
         chosen = key in model.defaults or "default" in limits or len(limits.get("enum", ())) == 1
-        if key not in CARRIED and not chosen:
+        if key not in REQUESTABLE and not chosen:
             return f"{model.replicate_id} requires {key!r}: a request cannot carry it"
     return None
 
 
 def _number(value: Any) -> int | float | None:
-    """A default as its column takes it: whoever publishes a model may write anything there."""
-    return value if foreign.number(value, 0, MOST_OF_A_DEFAULT) is not None else None
+    """A default that fits its column, else None: schemas are untrusted, their defaults may be anything."""
+    return value if foreign.number(value, 0, MAX_DEFAULT) is not None else None
 
 
-def _most_outputs(fields: dict[str, Schema]) -> int:
+def _max_outputs(fields: dict[str, Schema]) -> int:
     for key in COUNT_KEYS:
         if key in fields:
             most = bounds(fields[key])[1]
-            return int(min(most, MOST_OUTPUTS)) if math.isfinite(most) and most >= 1 else 1
+            return int(min(most, MAX_OUTPUTS)) if math.isfinite(most) and most >= 1 else 1
     return 1

@@ -1,10 +1,8 @@
-"""What a JSON Schema allows: its limits in one plain dict a property, and the nearest legal number."""
+"""Questions to a flattened JSON Schema: validity (safe from ReDoS), bounds, the nearest valid number."""
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote
 
 from jsonschema import Draft202012Validator, SchemaError
 from jsonschema.validators import extend
@@ -12,68 +10,46 @@ from referencing import Registry
 
 Schema = dict[str, Any]
 
-MAX_SCHEMA_NODES = 20_000
 SEED_SPAN = 2**31
-"""How many seeds any model with a seed can be trusted to know."""
-
-_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
-_DEFINITIONS = ("$defs", "definitions", "components")
-_DATA = {"const", "default", "enum", "example", "examples", "$id", "$schema"}
+"""Number of seeds that every model with a seed accepts, where its schema has no maximum."""
 
 
-def read_schema(document: object) -> Schema:
-    """The Input schema in ``document``, references resolved, each property's limits in one dict.
-
-    ``document`` is that schema itself or wraps it, as Replicate's openapi_schema does. What the
-    result allows, the original allows too. Raises ValueError for what is no JSON Schema.
-    """
-    roots = _roots(document)
-    try:
-        plain = _limits(_inlined(roots[0], roots, (), itertools.count()))
-        properties = {k: _limits(v) for k, v in plain["properties"].items() if _is_schema(v)}
-        plain = {"required": [], **plain, "properties": properties}
-        Draft202012Validator.check_schema({**plain, "properties": {}})
-    except (SchemaError, RecursionError, KeyError, TypeError, AttributeError):
-        raise ValueError("not a JSON Schema with properties") from None
-    return plain
+class _PatternMet(Exception):
+    """Validation reached a ``pattern`` for a string: never evaluated, so the value counts as invalid."""
 
 
-class _Unjudged(Exception):
-    """A value that only a pattern could judge."""
-
-
-def _unjudged(_: Any, __: Any, value: Any, ___: Any) -> Iterator[SchemaError]:
+def _refuse_pattern(_: Any, __: Any, value: Any, ___: Any) -> Iterator[SchemaError]:
     if isinstance(value, str):
-        raise _Unjudged
+        raise _PatternMet
     yield from ()
 
 
-# Anybody may publish a model, its schema's patterns with it, and send a prompt to it: ^(a+)+$ takes Python's ``re`` 2^n
-# steps with the GIL held (ReDoS). What has a pattern is therefore not sent, wherever in the schema the pattern stands.
-_Judge: Any = extend(Draft202012Validator, {"pattern": _unjudged})  # type: ignore[no-untyped-call]
+# ReDoS: schemas are published by strangers, and ^(a+)+$ takes Python's ``re`` 2^n steps while holding the GIL. Patterns
+# are therefore never evaluated: a string under a ``pattern``, wherever in the schema, counts as invalid, is not sent.
+_PatternlessValidator: Any = extend(Draft202012Validator, {"pattern": _refuse_pattern})  # type: ignore[no-untyped-call]
 
 
 class Validator:
-    """What ``schema`` is known to allow. A reference to somewhere else is never fetched, a pattern never tried."""
+    """Conservative validation: external references are never fetched, patterns never evaluated."""
 
     def __init__(self, schema: Schema) -> None:
         registry: Registry[Any] = Registry()
-        self._judge = _Judge(schema, registry=registry)
+        self._validator = _PatternlessValidator(schema, registry=registry)
 
     def is_valid(self, value: Any) -> bool:
         try:
-            return bool(self._judge.is_valid(value))
-        except _Unjudged:
+            return bool(self._validator.is_valid(value))
+        except _PatternMet:
             return False
 
 
 def allows(schema: Schema, value: Any) -> bool:
-    """Whether ``value`` is legal, and known to be."""
+    """Whether ``value`` is known to be valid (see ``Validator``)."""
     return Validator(schema).is_valid(value)
 
 
 def narrowed(schema: Schema, by: Mapping[str, Any]) -> Schema:
-    """``schema`` with the limits of both; where it has none of a kind, those of ``by``."""
+    """The intersection of both schemas' constraints, keyword by keyword."""
     merged = {
         key: merge(schema[key], by[key])
         for key, merge in _MERGE.items()
@@ -82,121 +58,39 @@ def narrowed(schema: Schema, by: Mapping[str, Any]) -> Schema:
     return {**{key: by[key] for key in (*_MERGE, "default") if key in by}, **schema, **merged}
 
 
-def _roots(document: Any) -> tuple[Any, ...]:
-    """The Input schema, then all that it came wrapped in: references may point into any of it."""
-    if isinstance(document, dict) and not isinstance(document.get("properties"), dict):
-        for key in ("latest_version", "openapi_schema", "components", "schemas", "Input", "input"):
-            if isinstance(document.get(key), dict):
-                return (*_roots(document[key]), document)
-    return (document,)
-
-
-def _inlined(
-    node: Any, roots: tuple[Any, ...], trail: tuple[str, ...], count: Iterator[int]
-) -> Any:
-    """``node`` with its references replaced by what they mean."""
-    if next(count) > MAX_SCHEMA_NODES:
-        raise ValueError("too large")
-    if isinstance(node, float) and not math.isfinite(node):
-        raise ValueError("its numbers must be finite")
-    if isinstance(node, list):
-        return [_inlined(item, roots, trail, count) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if "patternProperties" in node:
-        raise ValueError("its properties are named by patterns")
-    plain: Schema = {}
-    for key, value in node.items():
-        if key == "properties" and isinstance(value, dict):  # its keys are names, not keywords
-            plain[key] = {name: _inlined(v, roots, trail, count) for name, v in value.items()}
-        elif key in _DATA:
-            plain[key] = value
-        elif key not in _REFERENCES and key not in _DEFINITIONS:
-            plain[key] = _inlined(value, roots, trail, count)
-    for bound, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        if isinstance(plain.get(bound), bool) and plain.pop(bound) and limit in plain:
-            plain[bound] = plain[limit]  # OpenAPI 3.0 spells them as a flag beside the limit
-    for ref in (node[key] for key in _REFERENCES if isinstance(node.get(key), str)):
-        target = False if ref in trail else _lookup(ref, roots)  # a circle allows nothing
-        plain["allOf"] = [*plain.get("allOf", ()), _inlined(target, roots, (*trail, ref), count)]
-    return plain
-
-
-def _limits(node: Any) -> Schema:
-    """``node`` with what its allOf and anyOf say repeated beside them.
-
-    Not for what lies deeper: a narrower branch of a oneOf or a not would allow more, not less.
-    """
-    if not isinstance(node, dict):
-        return {}
-    limits = narrowed(node, {"enum": [node["const"]]}) if "const" in node else node
-    for part in node.get("allOf", ()):
-        limits = narrowed(limits, _limits(part))
-    for word in ("anyOf", "oneOf"):
-        limits = narrowed(limits, _either([_limits(branch) for branch in node.get(word, ())]))
-    return limits
-
-
-def _either(branches: list[Schema]) -> Schema:
-    """One dict for alternatives: all the words of enumerations, else the first that is not null."""
-    real = [branch for branch in branches if types_of(branch) != {"null"}]
-    if real and all("enum" in branch for branch in real):
-        return {"enum": [word for branch in real for word in branch["enum"]]}
-    return real[0] if real else {}
-
-
-def _lookup(reference: str, roots: Iterable[Any]) -> Any:
-    """What a local JSON pointer names in the first root that has it, or False: allow nothing."""
-    for node in roots:
-        try:
-            for part in unquote(reference.removeprefix("#")).split("/")[1:]:
-                key = part.replace("~1", "/").replace("~0", "~")
-                node = node[int(key)] if isinstance(node, list) else node[key]
-        except (LookupError, ValueError, TypeError):
-            continue
-        return node if reference.startswith("#") else False
-    return False
-
-
-def _is_schema(node: Any) -> bool:
-    try:
-        Draft202012Validator.check_schema(node)
-    except SchemaError:
-        return False
-    return node is not False
-
-
 def types_of(field: Mapping[str, Any]) -> set[str]:
     named = field.get("type", ())
     return {named} if isinstance(named, str) else set(named)
 
 
-def _common_types(one: Any, other: Any) -> list[str]:
+def _common_types(left: Any, right: Any) -> list[str]:
     first, second = (
         types | {"integer"} if "number" in types else types
-        for types in (types_of({"type": one}), types_of({"type": other}))
+        for types in (types_of({"type": left}), types_of({"type": right}))
     )
     return sorted(first & second)
 
 
 _MERGE: Mapping[str, Callable[[Any, Any], Any]] = {
     "type": _common_types,
-    "enum": lambda one, other: [word for word in one if word in other],
+    "enum": lambda left, right: [word for word in left if word in right],
     "minimum": max,
     "exclusiveMinimum": max,
     "maximum": min,
     "exclusiveMaximum": min,
     "maxLength": min,
-    "multipleOf": lambda one, other: (
-        math.lcm(one, other) if isinstance(one, int) and isinstance(other, int) else max(one, other)
+    "multipleOf": lambda left, right: (
+        math.lcm(left, right)
+        if isinstance(left, int) and isinstance(right, int)
+        else max(left, right)
     ),
-    "properties": lambda one, other: {**other, **one},
-    "required": lambda one, other: [*dict.fromkeys([*one, *other])],
+    "properties": lambda left, right: {**right, **left},
+    "required": lambda left, right: [*dict.fromkeys([*left, *right])],
 }
 
 
 def bounds(field: Schema) -> tuple[float, float]:
-    """The least and the greatest legal number, infinite where there is no limit."""
+    """The least and greatest valid number, infinite where unbounded; an exclusive bound moves one step."""
     if "enum" in field:
         words = [word for word in field["enum"] if _is_number(word)]
         return min(words, default=math.inf), max(words, default=-math.inf)
@@ -210,12 +104,12 @@ def bounds(field: Schema) -> tuple[float, float]:
 
 
 def is_whole(field: Schema) -> bool:
-    """Whether only integers are legal."""
+    """Whether only integers are valid."""
     return "integer" in types_of(field) and "number" not in types_of(field)
 
 
 def nearest_number(value: float, field: Schema) -> float | None:
-    """The legal number nearest to ``value``, an int where it is whole; None if none is legal."""
+    """The valid number nearest to ``value``, as an int where integral; None if no number is valid."""
     if "enum" in field:
         words = [word for word in field["enum"] if _is_number(word)]
         return min(words, key=lambda word: abs(word - value), default=None)
@@ -229,12 +123,12 @@ def nearest_number(value: float, field: Schema) -> float | None:
             number = math.ceil(low / step) * step
         if number > high:
             number = math.floor(high / step) * step
-    number = round(number, 9)  # 0.1 * 3 is not 0.3
+    number = round(number, 9)  # floating point: 0.1 * 3 is 0.30000000000000004
     return int(number) if float(number).is_integer() else number
 
 
 def nearest_seed(seed: int, limits: Schema) -> int | None:
-    """``seed`` itself, or where it is out of range its remainder; None where no seed is legal."""
+    """``seed``, wrapped around (modulo) into the valid range; None where no seed is valid."""
     low, high = bounds(limits)
     if math.isinf(low) and math.isfinite(high):
         low = min(0, high)

@@ -1,6 +1,6 @@
-"""A model by any of its names: by the models table, by the catalogue, or by Replicate, which is asked once.
+"""Resolve a model by id or alias: models table, then catalogue, then Replicate's API (stored after).
 
-The table comes first, so that an operator can correct a schema or switch a model off. Without the database the
+The table has precedence, so that an operator can correct a schema or switch a model off. Without the database the
 catalogue serves alone.
 """
 
@@ -26,20 +26,20 @@ from functions._shared.image_models.catalog import (
     unknown_model,
 )
 from functions._shared.image_models.describe import beyond_a_request, describe
-from functions._shared.image_models.json_schema import read_schema
+from functions._shared.image_models.schema_reader import read_schema
 from functions._shared.provider.replicate import Failure, Replicate
 
 log = logging.getLogger(__name__)
 
-REMEMBERED_S = 30.0
-"""How long the table's word on a model is taken for granted; a change made elsewhere is seen after that."""
-REMEMBERED_MODELS = 1000
-TABLE_WAIT_S = 1.0
-"""The catalogue will do where the database does not answer: whoever needs that will notice soon enough."""
+CACHE_TTL_S = 30.0
+"""Time to live of cached lookups in seconds: until then a change made by another process is not seen."""
+CACHE_SIZE = 1000
+TABLE_TIMEOUT_S = 1.0
+"""Wait for a connection in seconds before falling back to the catalogue (graceful degradation)."""
 VERSION = re.compile(r"[0-9a-f]{64}")
 OWNER_AND_NAME = re.compile(r"[a-z0-9][\w.-]{0,99}/[a-z0-9][\w.-]{0,199}", re.IGNORECASE | re.ASCII)
 
-ROW = """
+FIND_ROW = """
 select replicate_id, name, input_schema, version, is_active, retired_reason from public.models
 where replicate_id = %(id)s or lower(replicate_id) = lower(%(word)s) or lower(%(word)s) = any (aliases)
 order by replicate_id = %(id)s desc limit 1
@@ -51,44 +51,44 @@ on conflict (replicate_id) do update set retired_reason = excluded.retired_reaso
 
 
 class ModelStore:
-    """One to a process."""
+    """Finds models, with a cache of lookups and refusals (negative caching). One instance a process."""
 
     def __init__(self, replicate: Replicate) -> None:
         self._replicate = replicate
-        self._remembered: dict[str, tuple[float, ImageModel | InvalidRequest]] = {}
-        self._asking = asyncio.Lock()
-        """One unknown model at a time: requests for made-up names must not use up the provider's limit."""
+        self._cache: dict[str, tuple[float, ImageModel | InvalidRequest]] = {}
+        self._fetching = asyncio.Lock()
+        """Serialises requests to Replicate: made-up names must not exhaust the provider's rate limit."""
 
     async def resolve(self, model_id: str, pool: Pool) -> ImageModel:
-        """The model of that id or alias, ready to build inputs for.
+        """The model of that id or alias; ``owner/name:hash`` pins a version.
 
-        ``owner/name:hash`` is that version of it. Raises InvalidRequest, which names the nearest known ids, for a model
-        that nobody knows, takes no prompt, or is switched off.
+        Raises InvalidRequest for an unknown model (naming the nearest ids), for a model that takes no prompt, and for
+        a model that is switched off.
         """
         word, colon, version = model_id.strip().partition(":")
         if colon and not VERSION.fullmatch(version):
             if not OWNER_AND_NAME.fullmatch(word):
                 raise unknown_model(model_id.strip())
             raise InvalidRequest(f"{model_id}: a version has 64 hexadecimal digits")
-        known = self._recall(word)
+        known = self._cached(word)
         if known is None:
             try:
                 known = await self._look_up(word, pool)
             except InvalidRequest as refusal:
                 known = refusal
-            self._remember(word, known)
+            self._put_in_cache(word, known)
         if isinstance(known, InvalidRequest):
             raise InvalidRequest(str(known))
         return replace(known, version=version) if version else known
 
     async def refresh(self, replicate_id: str, pool: Pool) -> bool:
-        """Ask Replicate for the model again and keep the answer; whether its input or version has changed.
+        """Fetch the model from Replicate and store it; returns whether its input schema or version changed.
 
-        One that Replicate has no longer is marked so. Raises Failure where Replicate does not answer.
+        A model that Replicate no longer has is marked as retired. Raises Failure when Replicate does not answer.
         """
         catalogued = find_model(replicate_id)
         known_id = catalogued.replicate_id if catalogued else replicate_id
-        row = await self._row(known_id, replicate_id, pool)
+        row = await self._find_row(known_id, replicate_id, pool)
         try:
             document = await self._replicate.model(known_id.casefold())
         except Failure as error:
@@ -98,44 +98,44 @@ class ModelStore:
                 raise unknown_model(replicate_id) from None
             await self._retire(known_id, pool)
             return True
-        await self._keep(known_id, document, pool)
-        self._remembered.clear()
-        new = await self._row(known_id, replicate_id, pool)
+        await self._store(known_id, document, pool)
+        self._cache.clear()
+        new = await self._find_row(known_id, replicate_id, pool)
         parts = ("input_schema", "version")
         return row is None or new is None or any(row[part] != new[part] for part in parts)
 
     async def _look_up(self, word: str, pool: Pool) -> ImageModel:
         catalogued = find_model(word)
-        row = await self._row(catalogued.replicate_id if catalogued else word, word, pool)
+        row = await self._find_row(catalogued.replicate_id if catalogued else word, word, pool)
         if row and (row["retired_reason"] or not row["is_active"]):
             reason = row["retired_reason"] or "it is switched off"
             raise InvalidRequest(f"Model {row['replicate_id']} is not available: {reason}")
         if row and row["input_schema"]:
             model = model_from_schema(row["replicate_id"], row["input_schema"])
-            return _usable(replace(model, name=row["name"], version=row["version"]))
+            return _require_usable(replace(model, name=row["name"], version=row["version"]))
         if row and catalogued is None:
             catalogued = find_model(row["replicate_id"])
         if catalogued and row:
             version = row["version"] or catalogued.version
-            return _usable(replace(catalogued, name=row["name"], version=version))
+            return _require_usable(replace(catalogued, name=row["name"], version=version))
         if catalogued:
-            return _usable(catalogued)
-        return await self._ask(row["replicate_id"] if row else word, pool)
+            return _require_usable(catalogued)
+        return await self._fetch(row["replicate_id"] if row else word, pool)
 
-    async def _row(self, replicate_id: str, word: str, pool: Pool) -> dict[str, Any] | None:
+    async def _find_row(self, replicate_id: str, word: str, pool: Pool) -> dict[str, Any] | None:
         try:
-            async with pool.connection(timeout=TABLE_WAIT_S) as connection:
-                cursor = await connection.execute(ROW, {"id": replicate_id, "word": word})
+            async with pool.connection(timeout=TABLE_TIMEOUT_S) as connection:
+                cursor = await connection.execute(FIND_ROW, {"id": replicate_id, "word": word})
                 return await cursor.fetchone()
         except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
             log.warning("the models table does not answer: %s", type(error).__name__)
             return None
 
-    async def _ask(self, word: str, pool: Pool) -> ImageModel:
+    async def _fetch(self, word: str, pool: Pool) -> ImageModel:
         if not OWNER_AND_NAME.fullmatch(word):
             raise unknown_model(word)
-        async with self._asking:
-            known = self._recall(word)
+        async with self._fetching:
+            known = self._cached(word)
             if isinstance(known, ImageModel):
                 return known
             try:
@@ -147,10 +147,13 @@ class ModelStore:
                     ) from None
                 why = "" if error.error_class == "unknown_model" else f" ({error})"
                 raise unknown_model(word, why) from None
-        return await self._keep(word, document, pool)
+        return await self._store(word, document, pool)
 
-    async def _keep(self, word: str, document: dict[str, Any], pool: Pool) -> ImageModel:
-        """The model that ``document`` describes, in the table from now on."""
+    async def _store(self, word: str, document: dict[str, Any], pool: Pool) -> ImageModel:
+        """Build the model that Replicate's ``document`` describes, and upsert it into the models table.
+
+        Raises InvalidRequest for a document that we cannot use; a database error is logged only.
+        """
         latest = _object(document.get("latest_version"))
         openapi_schema = latest.get("openapi_schema")
         named = f"{document.get('owner')}/{document.get('name')}"
@@ -164,8 +167,8 @@ class ModelStore:
         version = None if document.get("is_official") is True else latest.get("id")
         if version is not None and not (isinstance(version, str) and VERSION.fullmatch(version)):
             raise InvalidRequest(f"{replicate_id}: its version cannot be read")
-        model = _usable(replace(model, version=version))
-        if not _delivers_files(openapi_schema):
+        model = _require_usable(replace(model, version=version))
+        if not _outputs_files(openapi_schema):
             raise InvalidRequest(f"{replicate_id} makes no pictures")
         own = {"replicate_id": replicate_id, "name": model.name}
         schema = Jsonb(read_schema(openapi_schema))
@@ -183,22 +186,22 @@ class ModelStore:
             await connection.execute(
                 RETIRE, (replicate_id, replicate_id.rpartition("/")[2], reason)
             )
-        self._remembered.clear()
+        self._cache.clear()
         log.warning("model %s: %s", replicate_id, reason)
 
-    def _recall(self, word: str) -> ImageModel | InvalidRequest | None:
-        until, known = self._remembered.get(word, (0.0, None))
+    def _cached(self, word: str) -> ImageModel | InvalidRequest | None:
+        until, known = self._cache.get(word, (0.0, None))
         return known if until > time.monotonic() else None
 
-    def _remember(self, word: str, known: ImageModel | InvalidRequest) -> None:
-        self._remembered.pop(word, None)
-        if len(self._remembered) >= REMEMBERED_MODELS:
-            del self._remembered[next(iter(self._remembered))]
-        self._remembered[word] = (time.monotonic() + REMEMBERED_S, known)
+    def _put_in_cache(self, word: str, known: ImageModel | InvalidRequest) -> None:
+        self._cache.pop(word, None)
+        if len(self._cache) >= CACHE_SIZE:
+            del self._cache[next(iter(self._cache))]
+        self._cache[word] = (time.monotonic() + CACHE_TTL_S, known)
 
 
 def _upsert(columns: Mapping[str, Any]) -> sql.Composed:
-    """What a person may have chosen (the name, the defaults) stays in a row that is there already."""
+    """The upsert of a fetched model; an existing row keeps the operator's columns: name and defaults."""
     derived = [
         n for n in columns if n not in {"replicate_id", "name"} and not n.startswith("default_")
     ]
@@ -215,19 +218,19 @@ def _upsert(columns: Mapping[str, Any]) -> sql.Composed:
     )
 
 
-def _usable(model: ImageModel) -> ImageModel:
+def _require_usable(model: ImageModel) -> ImageModel:
     if reason := beyond_a_request(model):
         raise InvalidRequest(reason)
     return model
 
 
 def _object(value: Any) -> dict[str, Any]:
-    """``value``, or an empty object in place of whatever is none."""
+    """``value`` if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
-def _delivers_files(openapi_schema: Any) -> bool:
-    """Whether the Output schema, where there is one, holds an address somewhere: text models have prompts too."""
+def _outputs_files(openapi_schema: Any) -> bool:
+    """Whether the Output schema, if present, contains a URI: language models have prompts too."""
     schemas = _object(_object(_object(openapi_schema).get("components")).get("schemas"))
     output = schemas.get("Output")
     return output is None or "'format': 'uri'" in str(output)

@@ -22,8 +22,8 @@ from PIL import Image
 from functions._local.sandbox import app as sandbox_app
 from functions._local.sandbox.app import Sandbox, create_sandbox
 from functions._local.sandbox.drawing import draw
-from functions._local.sandbox.models import check
 from functions._local.sandbox.picture_size import picture_size
+from functions._local.sandbox.validation import check
 
 TOKEN = "r8_of_the_sandbox"
 SCHNELL = "black-forest-labs/flux-schnell"

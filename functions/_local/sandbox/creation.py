@@ -1,4 +1,4 @@
-"""A create: checked, throttled, made, and answered, or answered badly on demand."""
+"""The steps of a create: validate, rate-limit, inject faults, build, honour ``Prefer: wait``."""
 
 import asyncio
 import base64
@@ -10,24 +10,26 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from functions._local.sandbox.absurd import Written
-from functions._local.sandbox.faults import REFUSALS, Faults
-from functions._local.sandbox.models import Model, refusals
+from functions._local.sandbox.authentication import unauthenticated
+from functions._local.sandbox.faults import CREATE_ERRORS, Faults
+from functions._local.sandbox.malformed import AsciiJSONResponse
+from functions._local.sandbox.models import Model
 from functions._local.sandbox.predictions import Prediction, read_duration
-from functions._local.sandbox.problems import Cut, Problem, bad_token
+from functions._local.sandbox.problems import Problem, TruncatedResponse
+from functions._local.sandbox.validation import invalid_fields
 
-LOOK_S = 0.02
+POLL_S = 0.02
 
 
-class RateLimit:
-    """So many creates a minute, so many at once. ``None`` for no limit."""
+class TokenBucket:
+    """Token-bucket rate limit of creates: ``per_minute`` refilled, ``burst`` at most. None: unlimited."""
 
     def __init__(self, per_minute: int | None = None, burst: int = 1) -> None:
         self._per_minute, self._burst = per_minute, burst
         self._left, self._at = float(burst), time.monotonic()
 
     def take(self) -> None:
-        """Count a create. Raises Problem, a 429 in Replicate's words."""
+        """Take one token. Raises Problem when the bucket is empty: a 429 with Replicate's error message."""
         if self._per_minute is None:
             return
         now = time.monotonic()
@@ -45,20 +47,21 @@ class RateLimit:
         self._left -= 1
 
 
-def refuse_bad_body(body: object, model: Model | None, *, by_name: bool) -> None:
-    if fields := refusals(body, model, by_name=by_name):
+def validate_body(body: object, model: Model | None, *, by_name: bool) -> None:
+    """Raise Problem, a 422 that lists every invalid field, unless ``body`` is valid for ``model``."""
+    if fields := invalid_fields(body, model, by_name=by_name):
         lines = [": ".join(filter(None, (f["field"], f["description"]))) for f in fields]
         detail = "".join(f"- {line}\n" for line in lines)
         raise Problem(422, detail, "Input validation failed", invalid_fields=fields)
 
 
-def faults_of(request: Request, given: dict[str, Any], faults: Faults) -> frozenset[str]:
+def requested_faults(request: Request, given: dict[str, Any], faults: Faults) -> frozenset[str]:
     return faults.of(request.headers.get("x-sandbox-fault", ""), str(given.get("prompt", "")))
 
 
-def refusal(faults: frozenset[str]) -> Response | None:
-    """What a create that makes nothing is answered with, if one of ``faults`` asks for it."""
-    match next(iter(faults & REFUSALS), None):
+def error_response(faults: frozenset[str]) -> Response | None:
+    """The error response of a create that makes no prediction, if ``faults`` ask for one."""
+    match next(iter(faults & CREATE_ERRORS), None):
         case "busy-header":
             return Response(status_code=429, headers={"Retry-After": "1"})
         case "busy-body":
@@ -75,13 +78,13 @@ def refusal(faults: frozenset[str]) -> Response | None:
             return JSONResponse(absurd, 429, headers={"Retry-After": "1e400"})
         case "odd-refusal":
             odd = [{"msg": "the\0 input\ud83d"}, {"message": "is odd", "code": 7}]
-            return Written({"title": ["x"], "detail": odd, "status": "422"}, 422)
+            return AsciiJSONResponse({"title": ["x"], "detail": odd, "status": "422"}, 422)
         case "error-before":
             return HTMLResponse("<html>Internal Server Error</html>", 500)
         case "cut-before":
-            return Cut(status_code=201)
+            return TruncatedResponse(status_code=201)
         case "unauthorised":
-            return bad_token()
+            return unauthenticated()
         case "no-credit":
             detail = "You have insufficient credit to run this model. Buy credit, then wait a few minutes."
             return JSONResponse(
@@ -93,7 +96,7 @@ def refusal(faults: frozenset[str]) -> Response | None:
     return None
 
 
-def make(
+def new_prediction(
     request: Request,
     body: dict[str, Any],
     model: Model,
@@ -101,14 +104,14 @@ def make(
     seconds: float,
     faults: frozenset[str],
 ) -> Prediction:
-    """The prediction that a good body asks for. Raises Problem for a bad Cancel-After or webhook."""
+    """Build the prediction of a valid body. Raises Problem for an invalid Cancel-After or webhook address."""
     webhook = urlsplit(body.get("webhook") or "")
     if webhook.scheme == "http" and webhook.hostname not in ("127.0.0.1", "localhost", "::1"):
         raise Problem(422, "webhook: must be an https address", "Input validation failed")
     filled = model.with_defaults(body["input"])
     cancel_after = request.headers.get("cancel-after")
     return Prediction(
-        # 16 bytes are 26 of the 32 letters and digits.
+        # The form of Replicate's ids: 26 characters of base32, in lower case.
         id=base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower(),
         model=model,
         version=version,
@@ -122,8 +125,11 @@ def make(
     )
 
 
-async def hold(request: Request, prediction: Prediction) -> bool:
-    """Wait as ``Prefer: wait`` asks; whether it did."""
+async def wait_as_preferred(request: Request, prediction: Prediction) -> bool:
+    """Block until the prediction has ended, as ``Prefer: wait[=seconds]`` asks (synchronous mode).
+
+    Returns whether the header asked for it. Raises Problem for seconds outside 1 to 60.
+    """
     preference = request.headers.get("prefer", "").replace(" ", "")
     name, _, seconds = preference.partition("=")
     if name != "wait":
@@ -131,6 +137,6 @@ async def hold(request: Request, prediction: Prediction) -> bool:
     if seconds and not (seconds.isdigit() and 1 <= int(seconds) <= 60):
         raise Problem(400, "Prefer: wait takes 1 to 60 seconds")
     until = time.monotonic() + int(seconds or 60)
-    while not prediction.is_finished and time.monotonic() < until:  # noqa: ASYNC110 - the time ends it, not an event
-        await asyncio.sleep(LOOK_S)
+    while not prediction.is_finished and time.monotonic() < until:  # noqa: ASYNC110 - a status is a function of time
+        await asyncio.sleep(POLL_S)
     return True
