@@ -197,7 +197,7 @@ def test_a_failed_write_leaves_nothing(
 def test_a_full_disk_is_worth_another_attempt(idle_edge: Edge, monkeypatch):
     """What the worker makes of it: the room may come back, and the picture is paid."""
     with monkeypatch.context() as full:
-        full.setattr("functions._platform.storage.app._write", no_room)
+        full.setattr("functions._platform.storage.file_driver._replace", no_room)
         with pytest.raises(StorageApiError) as refused:
             bucket_of(idle_edge).upload("a.png", png(), {"content-type": "image/png"})
     assert str(refused.value.status) == "507"

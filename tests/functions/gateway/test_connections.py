@@ -218,7 +218,7 @@ def test_trailers_that_stop_are_408(idle_edge: Edge, connection, monkeypatch):
 
 
 def test_an_upload_that_drips_has_an_end(idle_edge: Edge, connection, monkeypatch):
-    monkeypatch.setattr("functions._platform.storage.app.UPLOAD_S", 0.1)
+    monkeypatch.setattr("functions._platform.storage.upload.UPLOAD_S", 0.1)
     connection.sendall(upload_to(idle_edge, "content-length: 99") + b"x")
     said = until_closed(connection)
     assert b'"statusCode":"408"' in said
