@@ -10,7 +10,8 @@ from contextlib import closing
 import pytest
 
 from functions._shared.errors import InvalidRequest
-from functions.gateway.server import MAX_HEAD_BYTES, MAX_PIPELINED, BoundedProtocol
+from functions.gateway.bounds import MAX_HEAD_BYTES, MAX_PIPELINED
+from functions.gateway.http_protocol import HttpProtocol
 from tests.conftest import Edge
 from tests.functions.gateway.raw import dial, head, pour, refusal, until_closed
 
@@ -25,8 +26,8 @@ PIECE = b"a" * 65536
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answered request is read on for a moment only."""
-    monkeypatch.setattr("functions.gateway.server.LINGER_SILENT_S", 0.1)
-    monkeypatch.setattr("functions.gateway.server.LINGER_BYTES", MIB)
+    monkeypatch.setattr("functions.gateway.bounds.LINGER_SILENT_S", 0.1)
+    monkeypatch.setattr("functions.gateway.bounds.LINGER_BYTES", MIB)
 
 
 @pytest.fixture
@@ -171,7 +172,7 @@ def test_who_does_not_end_an_answered_request_is_hung_up_on(connection, quick, c
 
 
 def test_nor_for_dripping_on(connection, quick, monkeypatch):
-    monkeypatch.setattr("functions.gateway.server.LINGER_S", 0.3)
+    monkeypatch.setattr("functions.gateway.bounds.LINGER_S", 0.3)
     connection.sendall(REFUSED["without a token"][0])
     assert b" 401 " in connection.recv(65536)
     assert connection.recv(65536) == b"", "the end of the answer is told"
@@ -205,14 +206,14 @@ def upload_to(edge: Edge, *lines: str) -> bytes:
 @pytest.mark.parametrize("kind", UPLOADS)
 @pytest.mark.parametrize("framed", ["content-length: 99", CHUNKED])
 def test_an_upload_that_stops_is_408(idle_edge: Edge, connection, monkeypatch, kind, framed):
-    monkeypatch.setattr("functions.gateway.server.BODY_WINDOW_S", 0.1)
+    monkeypatch.setattr("functions.gateway.bounds.BODY_WINDOW_S", 0.1)
     begun = b"--b" if framed != CHUNKED else b"3\r\n--b\r\n"
     connection.sendall(upload_to(idle_edge, framed, *UPLOADS[kind]) + begun)
     assert refusal(until_closed(connection))[:2] == (408, "REQUEST_TIMEOUT")
 
 
 def test_trailers_that_stop_are_408(idle_edge: Edge, connection, monkeypatch):
-    monkeypatch.setattr("functions.gateway.server.BODY_WINDOW_S", 0.1)
+    monkeypatch.setattr("functions.gateway.bounds.BODY_WINDOW_S", 0.1)
     connection.sendall(head("POST", START, CHUNKED, signed_in(idle_edge)) + b"0\r\nx: ")
     assert refusal(until_closed(connection))[:2] == (408, "REQUEST_TIMEOUT")
 
@@ -226,11 +227,11 @@ def test_an_upload_that_drips_has_an_end(idle_edge: Edge, connection, monkeypatc
 
 def test_who_waits_for_leave_to_send_its_body_is_not_slow(idle_edge: Edge, connection, monkeypatch):
     """Expect: 100-continue, while the gateway is still busy with who asks."""
-    monkeypatch.setattr("functions.gateway.server.BODY_WINDOW_S", 0.05)
+    monkeypatch.setattr("functions.gateway.bounds.BODY_WINDOW_S", 0.05)
     windows, done = threading.Semaphore(0), threading.Event()
-    ended = BoundedProtocol._end_body_window
+    ended = HttpProtocol._end_body_window
 
-    def end_body_window(self: BoundedProtocol) -> None:
+    def end_body_window(self: HttpProtocol) -> None:
         windows.release()
         ended(self)
 
@@ -238,7 +239,7 @@ def test_who_waits_for_leave_to_send_its_body_is_not_slow(idle_edge: Edge, conne
         await asyncio.to_thread(done.wait, 30)
         raise InvalidRequest("done")
 
-    monkeypatch.setattr(BoundedProtocol, "_end_body_window", end_body_window)
+    monkeypatch.setattr(HttpProtocol, "_end_body_window", end_body_window)
     monkeypatch.setattr("functions._shared.auth.authenticator.Authenticator.user", slowly)
     connection.sendall(head("POST", START, "content-length: 2", "expect: 100-continue"))
     for _ in range(4):
@@ -282,7 +283,7 @@ def test_an_answer_under_way_does_not_become_a_websocket(idle_edge: Edge, connec
 
 def test_who_does_not_read_is_cut_off(idle_edge: Edge, monkeypatch):
     lost = threading.Event()
-    monkeypatch.setattr("functions.gateway.server.UNREAD_S", 0.1)
+    monkeypatch.setattr("functions.gateway.bounds.UNREAD_S", 0.1)
     size = 16 * MIB
     put = idle_edge.client.post(
         f"{idle_edge.url}/storage/v1/object/generated-images/a.png",
@@ -290,13 +291,13 @@ def test_who_does_not_read_is_cut_off(idle_edge: Edge, monkeypatch):
         headers={"authorization": f"Bearer {idle_edge.service_role_key}"},
     )
     assert put.status_code == 200
-    connection_lost = BoundedProtocol.connection_lost
+    connection_lost = HttpProtocol.connection_lost
 
-    def noted(self: BoundedProtocol, exc: Exception | None) -> None:
+    def noted(self: HttpProtocol, exc: Exception | None) -> None:
         connection_lost(self, exc)
         lost.set()
 
-    monkeypatch.setattr(BoundedProtocol, "connection_lost", noted)
+    monkeypatch.setattr(HttpProtocol, "connection_lost", noted)
     with closing(dial(idle_edge)) as connection:
         connection.sendall(head("GET", "/storage/v1/object/public/generated-images/a.png"))
         assert lost.wait(10)

@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.gateway.server import MAX_PIPELINED
+from functions.gateway.bounds import MAX_PIPELINED
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 

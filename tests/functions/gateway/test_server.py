@@ -9,7 +9,8 @@ import pytest
 
 from functions._local.defaults import SANDBOX_TOKEN
 from functions._local.sandbox.app import create_sandbox
-from functions.gateway.server import MAX_HEAD_BYTES, UVICORN
+from functions.gateway.bounds import MAX_HEAD_BYTES
+from functions.gateway.server import UVICORN
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import Edge
@@ -49,7 +50,7 @@ def test_headers_without_an_end_are_not_read_on(idle_edge: Edge, dial: Connect):
 def test_who_does_not_come_to_the_point_is_hung_up_on(
     idle_edge: Edge, dial: Connect, monkeypatch, said
 ):
-    monkeypatch.setattr("functions.gateway.server.HEAD_S", 0.1)
+    monkeypatch.setattr("functions.gateway.bounds.HEAD_S", 0.1)
     connection = dial(idle_edge)
     connection.sendall(said)
     answer = until_closed(connection)
@@ -59,7 +60,7 @@ def test_who_does_not_come_to_the_point_is_hung_up_on(
 def test_the_second_head_of_a_connection_is_bounded_too(
     idle_edge: Edge, dial: Connect, monkeypatch
 ):
-    monkeypatch.setattr("functions.gateway.server.HEAD_S", 0.1)
+    monkeypatch.setattr("functions.gateway.bounds.HEAD_S", 0.1)
     connection = dial(idle_edge)
     connection.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
     assert b" 200 " in connection.recv(65536)
@@ -93,7 +94,7 @@ def test_a_body_that_does_not_come_is_408(idle_edge: Edge, dial: Connect, monkey
 
 def test_a_client_that_waits_ten_minutes_is_not_cut(start_edge, dial: Connect, monkeypatch):
     """All of the server's limits pass meanwhile: other connections are seen to meet them."""
-    monkeypatch.setattr("functions.gateway.server.HEAD_S", 0.1)
+    monkeypatch.setattr("functions.gateway.bounds.HEAD_S", 0.1)
     monkeypatch.setitem(UVICORN, "timeout_keep_alive", 0.1)
     slow = create_sandbox(token=SANDBOX_TOKEN, seconds=599)
     with (
