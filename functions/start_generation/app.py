@@ -15,6 +15,7 @@ from functions.start_generation.own_generation import generation_id_of, own_gene
 from functions.start_generation.request import (
     StartRequest,
     body_hash,
+    check_addresses,
     idempotency_key_of,
     start_requests,
 )
@@ -26,7 +27,8 @@ async def start(request: Request) -> JSONResponse:
     resources = resources_of(request)
     user_id = await resources.auth.user(request)
     body = await read_object(request, StartRequest)
-    requests = start_requests(body, resources.settings)
+    requests = start_requests(body)
+    check_addresses(requests[0], resources)
     model = await resources.models.resolve(requests[0].model_id, resources.pool)
     named: dict[str, Any] = {"model_id": model.replicate_id}
     if ":" in requests[0].model_id:

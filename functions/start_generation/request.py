@@ -11,7 +11,7 @@ from starlette.requests import Request
 from functions._shared.errors import InvalidRequest
 from functions._shared.generation import GenerationRequest
 from functions._shared.pictures.fetch import check_source_address
-from functions._shared.settings import Settings
+from functions._shared.resources import Resources
 from functions._shared.web.addresses import webhook_address
 from functions._shared.web.bodies import validate
 from functions._shared.web.fields import HttpAddress
@@ -26,26 +26,24 @@ class StartRequest(GenerationRequest):
     webhook_url: Annotated[HttpAddress, Field(max_length=2000)] | None = None
 
 
-def start_requests(body: dict[str, Any], settings: Settings) -> list[StartRequest]:
+def start_requests(body: dict[str, Any]) -> list[StartRequest]:
     """The body validated once per prompt: an array of prompts is a generation each. Raises InvalidRequest."""
     prompts = body.get("prompt")
     if not isinstance(prompts, list):
         prompts = [prompts]
     elif not 1 <= len(prompts) <= MAX_PROMPTS:
         raise InvalidRequest(f"prompt: an array must hold 1 to {MAX_PROMPTS} prompts")
-    requests = [validate(StartRequest, {**body, "prompt": prompt}) for prompt in prompts]
-    _check_addresses(requests[0], settings)
-    return requests
+    return [validate(StartRequest, {**body, "prompt": prompt}) for prompt in prompts]
 
 
-def _check_addresses(request: StartRequest, settings: Settings) -> None:
+def check_addresses(request: StartRequest, resources: Resources) -> None:
     """Refuse addresses that the worker would refuse, as far as no DNS lookup is needed. Raises InvalidRequest."""
     if request.source_image_url:
-        check_source_address(request.source_image_url, settings)
+        check_source_address(request.source_image_url, resources.settings)
     if request.webhook_url:
-        if settings.webhook_secret is None:
+        if resources.settings.webhook_secret is None:
             raise InvalidRequest("webhook_url: this server has no WEBHOOK_SECRET to sign with")
-        webhook_address(request.webhook_url, settings)
+        webhook_address(request.webhook_url, resources.settings)
 
 
 def idempotency_key_of(request: Request) -> str | None:
