@@ -71,7 +71,7 @@ async def openapi(request: Request) -> JSONResponse:
 
 
 def create_app(settings: Settings | None = None) -> ASGIApp:
-    """The whole edge; ``settings`` are read from the environment at start unless given."""
+    """The gateway; ``settings`` are read from the environment at start unless given."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[Mapping[str, Any]]:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 SERVICES = ("auth", "rest", "storage", "graphql", "realtime")
 CONNECT_S = 5.0
 CLOSE_S = 1.0
-"""How long the upstream may take to answer a websocket's close frame: one that floods never reads it."""
+"""How long the upstream may take to answer a websocket's close frame: a flooding upstream never reads it."""
 SILENT_S = 300.0
 """Read time-out of HTTP; a websocket has none."""
 TIMEOUT = httpx.Timeout(SILENT_S, connect=CONNECT_S)
@@ -65,7 +65,7 @@ class Connect(connect):
 
 
 class Upstream:
-    """An ASGI app for everything below ``/auth/v1``, ``/rest/v1`` and so on."""
+    """The reverse proxy as an ASGI app: paths below ``/auth/v1``, ``/rest/v1`` …, and unknown functions."""
 
     def __init__(self, base: str, transport: httpx.AsyncHTTPTransport) -> None:
         self._base = httpx.URL(base.rstrip("/"))
@@ -205,10 +205,8 @@ async def _both_ways(remote: ClientConnection, receive: Receive, send: Send) -> 
                 await send({"type": "websocket.send", kind: frame})
         except ConnectionClosed:
             pass  # closed with another code than 1000 or 1001; it is passed on below
-        code = RESERVED_CODES.get(
-            remote.close_code or INTERNAL_ERROR, remote.close_code or INTERNAL_ERROR
-        )
-        closed: Message = {"type": "websocket.close", "code": code}
+        code = remote.close_code or INTERNAL_ERROR
+        closed: Message = {"type": "websocket.close", "code": RESERVED_CODES.get(code, code)}
         await send({**closed, "reason": remote.close_reason or ""})
 
     ways = [asyncio.create_task(to_remote()), asyncio.create_task(to_client())]

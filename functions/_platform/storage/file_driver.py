@@ -21,7 +21,7 @@ MAX_KEY_BYTES = 1024
 MAX_NAME_BYTES = 200
 """Per segment of a key: below NAME_MAX of every file system (255)."""
 KEY = re.compile(r"[A-Za-z0-9_/!.*'() &$=@;:+,?-]+")
-"""S3's safe characters: no percent sign, backslash or control character, so no second spelling of a segment."""
+"""The characters of Supabase Storage: S3's safe ones, and those it handles specially. No percent sign, no backslash."""
 INCOMING = ".incoming"
 """The folder of partial uploads, beside the bucket's and on the same file system; no address leads there."""
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})

@@ -1,4 +1,4 @@
-"""What a connection costs who sends what nobody waits for, or nothing at all: bounded in every state, and soon over."""
+"""Bounds on a connection: slowloris, slow POST, slow read, pipelining, trailers, lingering close, websockets."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ PIECE = b"a" * 65536
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answered request is read on for a moment only."""
+    """A lingering close that is short."""
     monkeypatch.setattr("functions.gateway.bounds.LINGER_SILENT_S", 0.1)
     monkeypatch.setattr("functions.gateway.bounds.LINGER_BYTES", MIB)
 
@@ -38,7 +38,7 @@ def connection(idle_edge: Edge) -> Iterator[socket.socket]:
 
 @pytest.fixture
 def listening(idle_edge: Edge, connection: socket.socket) -> socket.socket:
-    """A connection with an answer under way that does not end."""
+    """A connection whose response, an event stream, is under way and does not end."""
     connection.sendall(events_of(idle_edge))
     assert b" 200 " in connection.recv(65536)
     return connection
@@ -144,7 +144,7 @@ def test_who_is_gone_is_not_answered_on_though_another_request_waited_behind(
     assert gone.wait(10)
 
 
-# A request that has its answer
+# Early responses: the request is still arriving (lingering close)
 
 
 UNFINISHED = {
@@ -189,7 +189,7 @@ def test_a_stream_does_not_read_a_body_for_ever(idle_edge: Edge, connection, qui
     assert pour(connection, PIECE, 32 * MIB) < 32 * MIB
 
 
-# A request that has none yet
+# Slow POST
 
 
 UPLOADS = {
@@ -226,7 +226,7 @@ def test_an_upload_that_drips_has_an_end(idle_edge: Edge, connection, monkeypatc
 
 
 def test_who_waits_for_leave_to_send_its_body_is_not_slow(idle_edge: Edge, connection, monkeypatch):
-    """Expect: 100-continue, while the gateway is still busy with who asks."""
+    """Expect: 100-continue, while the gateway still checks the token."""
     monkeypatch.setattr("functions.gateway.bounds.BODY_WINDOW_S", 0.05)
     windows, done = threading.Semaphore(0), threading.Event()
     ended = HttpProtocol._end_body_window
@@ -278,7 +278,7 @@ def test_an_answer_under_way_does_not_become_a_websocket(idle_edge: Edge, connec
     assert b"HTTP/1.1 403" not in until_closed(connection)
 
 
-# Who does not read
+# Slow read
 
 
 def test_who_does_not_read_is_cut_off(idle_edge: Edge, monkeypatch):

@@ -1,4 +1,4 @@
-"""The document that the gateway serves says what its functions are; schemathesis asks them whatever follows from it."""
+"""The OpenAPI document matches the routes, and the responses to requests generated from it (schemathesis)."""
 
 from uuid import uuid4
 
@@ -19,7 +19,7 @@ ENTRIES = [function.entry for function in FUNCTIONS.values()]
 PATHS = document("", ENTRIES)["paths"]
 OPERATIONS = [(path, method) for path, methods in PATHS.items() for method in methods]
 ASKED = [operation for operation in OPERATIONS if operation != ("/openapi.json", "get")]
-"""That one takes nothing."""
+"""All but the document itself, which takes no input."""
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_answers_are_what_it_says(edge: Edge, path: str, method: str, mode: Gene
     @given(case=operation.as_strategy(mode))
     def ask(case: schemathesis.Case) -> None:
         if mode.is_positive and isinstance(case.body, dict) and "model_id" in case.body:
-            # What no schema says: which models there are, and that a key is for one body.
+            # Constraints beyond the schema: the models that exist; an Idempotency-Key is for one body.
             case.body["model_id"] = MODEL
             case.headers["Idempotency-Key"] = str(uuid4())
         case.call_and_validate(

@@ -1,4 +1,4 @@
-"""Who asks, through proxies: over TCP and a UNIX socket, under our own server and under plain uvicorn."""
+"""Trusted proxies and X-Forwarded-For spoofing: over TCP and a UNIX socket, under our server and plain uvicorn."""
 
 import os
 import socket
@@ -220,7 +220,7 @@ def test_guesses_through_a_proxy_in_its_container_are_counted_by_who_makes_them(
     assert guesses("127.0.0.3", "203.0.113.{}") == [401] * 3 + [429] * 2, "not a proxy of ours"
 
 
-# What the Supabase behind us is told
+# The forwarding headers that an upstream gets
 
 
 @pytest.fixture

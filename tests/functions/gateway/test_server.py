@@ -1,4 +1,4 @@
-"""What keeps a server standing: bounds on heads, bodies and time; and answers about itself that wait for nothing."""
+"""Bounds on heads, bodies and time (slowloris, slow POST); health checks that do not wait for the database."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -69,7 +69,7 @@ def test_the_second_head_of_a_connection_is_bounded_too(
 
 
 def test_the_body_of_a_refused_request_may_come_all_the_same(idle_edge: Edge, dial: Connect):
-    """Clients send it before they read, and lose the answer where they are hung up on."""
+    """Lingering close: clients send the body before they read; a reset would lose them the response."""
     size = 40 * MAX_HEAD_BYTES
     head = (
         "POST /functions/v1/start-generation HTTP/1.1\r\nhost: localhost\r\n"
@@ -93,7 +93,7 @@ def test_a_body_that_does_not_come_is_408(idle_edge: Edge, dial: Connect, monkey
 
 
 def test_a_client_that_waits_ten_minutes_is_not_cut(start_edge, dial: Connect, monkeypatch):
-    """All of the server's limits pass meanwhile: other connections are seen to meet them."""
+    """All time-outs of the server pass meanwhile, as other connections show."""
     monkeypatch.setattr("functions.gateway.bounds.HEAD_S", 0.1)
     monkeypatch.setitem(UVICORN, "timeout_keep_alive", 0.1)
     slow = create_sandbox(token=SANDBOX_TOKEN, seconds=599)

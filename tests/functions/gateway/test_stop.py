@@ -1,4 +1,4 @@
-"""A stop: not ready, nothing claimed, what runs given back uncounted, exit code 0; a second signal ends it now."""
+"""Graceful shutdown: unready, no claims, running jobs released uncounted, exit code 0; a second signal kills it."""
 
 import os
 import signal
@@ -109,7 +109,7 @@ def test_a_stream_is_let_go_at_a_stop(environ, db, slow):
 
 
 def test_the_second_signal_ends_it_now(environ, sandbox, slow):
-    """With a request open that the first one would wait for."""
+    """While a request is open that the first signal waits for."""
     with own_process(environ) as (process, url), ThreadPoolExecutor(1) as client:
         client.submit(
             httpx.post, f"{url}/functions/v1/generate-image", json=SLOW, headers=token(), timeout=60

@@ -1,4 +1,4 @@
-"""One URL for everything: what is not ours is passed on to the project's Supabase, byte by byte, and back."""
+"""The reverse proxy: HTTP and websockets to the project's Supabase, byte for byte, with backpressure both ways."""
 
 import asyncio
 import hashlib
@@ -31,7 +31,7 @@ BIG = 20 * 1024 * 1024
 
 @dataclass
 class Project:
-    """A Supabase that tells what reached it."""
+    """An upstream that records what reached it."""
 
     url: str = ""
     seen: list[Request] = field(default_factory=list)
@@ -351,7 +351,7 @@ class NotFollowing(connect):
 
 
 async def test_no_frame_unfolds(edge: Edge):
-    """One read of compressed frames may hold a thousand times its size, before anybody is asked for a key."""
+    """Decompression bomb: a read of compressed frames inflates a thousandfold, before any token is checked."""
     async with connect(socket_url(edge), compression="deflate") as remote:
         assert remote.protocol.extensions == []
 
