@@ -1,4 +1,4 @@
-"""``python -m functions``: the gateway on EDGE_HOST:EDGE_PORT or EDGE_SOCKET, checked before anything is opened."""
+"""``python -m functions``: serve the gateway on EDGE_HOST:EDGE_PORT or EDGE_SOCKET, with settings validated first."""
 
 import sys
 
@@ -10,11 +10,12 @@ from functions.gateway.drain import stop_quietly
 from functions.gateway.loopback import is_loopback
 from functions.gateway.server import UVICORN
 
-GRACE_S = 30
-"""What open requests get at a stop; generate-image may take longer, and is then ended."""
+SHUTDOWN_GRACE_S = 30
+"""Graceful shutdown: how long open requests may take to finish; a longer generate-image is cancelled."""
 
 
 def main() -> int:
+    """Serve until a stop signal; the exit code, 1 where a setting is invalid."""
     try:
         settings = Settings.from_env()
         if settings.uses_local_keys and not is_loopback(settings.edge_host):
@@ -27,13 +28,13 @@ def main() -> int:
         return 1
     stop_quietly()
     uvicorn.run(
-        # Several processes read their settings themselves.
+        # uvicorn starts several processes from an import string only; each reads its settings itself.
         create_app(settings) if settings.edge_workers == 1 else "functions.gateway:app",
         host=settings.edge_host,
         port=settings.edge_port,
         uds=str(settings.edge_socket) if settings.edge_socket else None,
         workers=settings.edge_workers,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
         **UVICORN,
     )
     return 0

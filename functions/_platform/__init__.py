@@ -1,1 +1,1 @@
-"""What a Supabase project serves beside functions, for those who have none: a small app for each service."""
+"""Services of Supabase beside functions, for projects without one: a folder and a small Starlette app per service."""

@@ -1,6 +1,8 @@
-"""The way in: one ASGI app for everything a client calls.
+"""The gateway: one ASGI app for all functions, the services of Supabase's, health and OpenAPI.
 
-uvicorn functions.gateway:app        or        python -m functions
+    uvicorn functions.gateway:app        or        python -m functions
+
+Under plain uvicorn the bounds of bounds.py do not hold: server.py has the settings that bring them.
 """
 
 from functions.gateway.app import app

@@ -1,8 +1,8 @@
-"""Which pages may read an answer (CORS), as CORS_ORIGINS says.
+"""CORS headers: which pages (origins) may read a response, by CORS_ORIGINS.
 
-``*``   any page, without cookies; what an app or an upstream says itself stays
-a list  those pages, with credentials: their Origin is echoed. What an upstream says to it is replaced, because the
-        browser has had its preflight from us, and takes no ``*`` for a request with credentials
+``*``   any page, without credentials; headers that an app or an upstream has set stay
+a list  those pages, with credentials: their Origin is echoed. An upstream's own headers are replaced: the browser had
+        its preflight from the gateway, and accepts no ``*`` for a request with credentials
 """
 
 from collections.abc import Iterable
@@ -16,23 +16,23 @@ TO_ANY_PAGE = ((ORIGIN, b"*"), (EXPOSE, b"*"))
 
 
 def for_pages(headers: Headers, origin: bytes, allowed: frozenset[str]) -> Headers:
-    """An answer's headers, with what the page at ``origin`` ("" for no page) has to be told."""
+    """A response's headers, completed for the page at ``origin``; "" for a client that is no page."""
     if allowed == ANY:
         return added(headers, TO_ANY_PAGE)
     kept = [pair for pair in headers if pair[0].lower() not in {ORIGIN, CREDENTIALS}]
     if not any(_names(value, {b"origin", b"*"}) for key, value in kept if key.lower() == VARY):
-        kept.append((VARY, b"Origin"))  # or a cache would hand one page's answer to another
+        kept.append((VARY, b"Origin"))  # a cache would serve one page's headers to another
     if origin.decode("latin-1").lower() not in allowed:
         return kept
-    # With credentials a star is a header's name like any other.
+    # With credentials "*" is no wildcard but a header's name.
     named = [pair for pair in kept if pair != (EXPOSE, b"*")]
     names = sorted({key.lower() for key, _ in named if not key.lower().startswith(b"access-")})
-    told = [*named, (ORIGIN, origin), (CREDENTIALS, b"true")]
-    return added(told, ((EXPOSE, b", ".join(names)),))
+    allowing = [*named, (ORIGIN, origin), (CREDENTIALS, b"true")]
+    return added(allowing, ((EXPOSE, b", ".join(names)),))
 
 
 def added(headers: Headers, more: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """``headers`` and those of ``more`` that are not among them yet."""
+    """``headers``, and of ``more`` those whose names are absent from them."""
     present = {key.lower() for key, _ in headers}
     return [*headers, *(pair for pair in more if pair[0] not in present)]
 

@@ -1,5 +1,5 @@
-"""A stop that nobody notices: at the first signal the process is no longer ready and claims nothing more, while uvicorn
-finishes what is open. A second signal ends it at once.
+"""Graceful shutdown: at the first signal the process drains (unready, claims no jobs) while uvicorn finishes the open
+requests. A second signal ends it at once.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def called_at_stop(drain: Callable[[], None]) -> Iterator[None]:
-    """Call ``drain`` in the loop at a stop signal, and then whatever handled that before, which is uvicorn.
+    """Call ``drain`` in the event loop at a stop signal, then the previous handler (uvicorn's).
 
-    Only the main thread may: a server in another thread is stopped by whoever started it.
+    Does nothing outside the main thread, where Python allows no signal handlers: tests stop such a server themselves.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -30,7 +30,7 @@ def called_at_stop(drain: Callable[[], None]) -> Iterator[None]:
         nonlocal stopping
         loop.call_soon_threadsafe(drain)
         if callable(before[number]):
-            # uvicorn waits no longer at a second one only if that is SIGINT.
+            # uvicorn stops waiting for open requests at a second signal only if that is SIGINT.
             before[number](signal.SIGINT if stopping else number, frame)
         stopping = True
 
@@ -44,6 +44,6 @@ def called_at_stop(drain: Callable[[], None]) -> Iterator[None]:
 
 
 def stop_quietly() -> None:
-    """Have this process exit with 0 after a stop: uvicorn raises the signal again once it has ended."""
+    """Exit code 0 after a stop signal: uvicorn re-raises the signal after its shutdown, so it must be ignored then."""
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: None)

@@ -1,7 +1,7 @@
-"""What every answer carries, errors included: CORS, a request id, and what keeps browsers from guessing.
+"""The headers of every response, errors included: CORS, a request id, nosniff. CORS preflights are answered here.
 
-Preflights are answered here, without a token. Not Starlette's middleware: that one answers only requests with an Origin
-header, while clients of the platform are used to the headers on each answer, and to any OPTIONS being a preflight.
+Not Starlette's CORSMiddleware: it adds headers only to requests with an Origin, while Supabase sends them with every
+response, and answers any OPTIONS as a preflight.
 """
 
 import re
@@ -10,7 +10,9 @@ from uuid import uuid4
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from functions._shared.errors import FunctionError, error_response
 from functions._shared.logs import request_id
 from functions._shared.settings import Settings
 from functions.gateway.cors import TO_ANY_PAGE, added, for_pages
@@ -18,14 +20,13 @@ from functions.gateway.cors import TO_ANY_PAGE, added, for_pages
 ALLOWED_HEADERS = "authorization, x-client-info, apikey, content-type"
 ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 SAFE = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
-ALWAYS = (*TO_ANY_PAGE, *SAFE)
-"""For refusals of what is no request yet, and names no page."""
 ID_HEADERS = (b"sb-request-id", b"x-request-id")
 _PLAIN_ID = re.compile(rb"[\w.:-]{1,100}")
+"""No spaces or line ends: the id is logged as it is (log injection)."""
 
 
 class Envelope:
-    """ASGI middleware; outermost, so that no error leaves without its headers. What an app sets itself stays."""
+    """ASGI middleware, the outermost: the other middleware's errors need its headers too. An app's own headers stay."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -34,10 +35,10 @@ class Envelope:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        name = _name(scope)
-        token = request_id.set(name.decode())
+        own_id = _request_id(scope)
+        token = request_id.set(own_id.decode())
         settings: Settings = scope["state"]["resources"].settings
-        ours = (*SAFE, *((key, name) for key in ID_HEADERS))
+        ours = (*SAFE, *((key, own_id) for key in ID_HEADERS))
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -52,7 +53,7 @@ class Envelope:
             request_id.reset(token)
 
     def _preflight(self, scope: Scope) -> ASGIApp:
-        # The request's own list is echoed: "*" never covers authorization.
+        # The requested list is echoed: in Access-Control-Allow-Headers "*" does not cover authorization.
         asked = Headers(scope=scope).get("access-control-request-headers", ALLOWED_HEADERS)
         return PlainTextResponse(
             "ok",
@@ -64,8 +65,16 @@ class Envelope:
         )
 
 
-def _name(scope: Scope) -> bytes:
-    """The caller's own id for the request, where it is harmless in a log; else a new one."""
+def raw_error_response(error: FunctionError) -> bytes:
+    """The bytes of an error response to data that never became an ASGI request, so passed no middleware."""
+    response = error_response(error)
+    headers = [*response.raw_headers, *TO_ANY_PAGE, *SAFE, (b"connection", b"close")]
+    lines = b"".join(b"%b: %b\r\n" % pair for pair in headers)
+    return STATUS_LINE[error.status] + lines + b"\r\n" + bytes(response.body)
+
+
+def _request_id(scope: Scope) -> bytes:
+    """The client's own id for the request where it is plain, else a new one."""
     for key, value in scope["headers"]:
         if key in ID_HEADERS and _PLAIN_ID.fullmatch(value):
             return bytes(value)

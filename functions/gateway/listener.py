@@ -1,7 +1,7 @@
-"""One LISTEN connection to a process, which knows when it is dead. Notifications are hints: each may be lost.
+"""LISTEN/NOTIFY: one listening connection per process, with a heartbeat. Notifications are hints: each may be lost.
 
-A connection whose other end is silent looks alive for hours; so it is asked something every few seconds, and cut
-when it does not answer. Whoever subscribed is called at each (re)connect as well, since hints may have been missed.
+Heartbeat: a half-open TCP connection looks alive for hours, so a query is sent every few seconds, and the connection is
+cut when no answer comes. Subscribers are called after each (re)connect too: notifications sent meanwhile are lost.
 """
 
 import asyncio
@@ -19,19 +19,21 @@ log = logging.getLogger(__name__)
 
 BEAT_S = 3.0
 ANSWER_S = 2.0
+"""How long a heartbeat or a connect may take."""
 RETRY_S = 0.5
 RETRY_MOST_S = 5.0
+"""Reconnects back off exponentially between these two."""
 
 Hint = Callable[[str], None]
-"""Called with the payload; with "" after a (re)connect."""
+"""Called with a notification's payload; with "" after a (re)connect."""
 
 
 class Pooled(Exception):
-    """A pooler is between us and the server: it hands the session that listens to others."""
+    """LISTEN receives nothing through a pooler in transaction mode (PgBouncer, Supavisor): sessions change hands."""
 
 
 class Listener:
-    """``run`` it until cancelled. ``up``: whether hints come at present."""
+    """``run`` listens until cancelled, or until it finds a pooler. ``up``: whether notifications arrive at present."""
 
     def __init__(self, settings: Settings, channels: Mapping[str, Hint]) -> None:
         self._address = settings.supabase_db_direct_url or settings.supabase_db_url
@@ -81,7 +83,7 @@ class Listener:
     async def _begin(self, connection: AsyncConnection) -> None:
         cursor = await connection.execute("select pg_backend_pid()")
         row = await cursor.fetchone()
-        if row != (connection.info.backend_pid,):  # a pooler tells its clients numbers of its own
+        if row != (connection.info.backend_pid,):  # a pooler sends its clients invented process ids
             raise Pooled
         for channel in self._channels:
             await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))

@@ -1,7 +1,7 @@
-"""While the keys are those that everybody knows, this machine is served and nobody else.
+"""Well-known local keys: while they are in use, only this machine is served.
 
-The listener's address alone does not say that: a proxy, a tunnel or a forwarded port on this machine brings strangers
-to 127.0.0.1, and so does the developer's own browser, on behalf of any page that is open in it.
+Listening on 127.0.0.1 does not ensure that: a proxy, a tunnel or a forwarded port on this machine relays requests of
+strangers, and the developer's own browser those of any open page (DNS rebinding, CSRF).
 """
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,20 +25,20 @@ ORIGIN = (
 
 
 class LoopbackOnly:
-    """ASGI middleware: 403 for what does not come from this machine, and for pages that would spend real money."""
+    """ASGI middleware: 403 for requests from elsewhere, and for foreign pages where a request spends real money."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         why = None if scope["type"] == "lifespan" else _refusal(scope)
-        # A websocket's handshake is answered in the same way (ASGI's websocket.http.response).
+        # Also rejects a websocket handshake (ASGI extension websocket.http.response).
         app = self.app if why is None else error_response(Forbidden(why))
         await app(scope, receive, send)
 
 
 def _refusal(scope: Scope) -> str | None:
-    """Why the request is not served, in words for the developer whose machine it is."""
+    """Why the request is refused, in words for the developer whose machine it is; None where it is served."""
     settings: Settings = scope["state"]["resources"].settings
     if not settings.uses_local_keys:
         return None
@@ -59,7 +59,7 @@ def _arrived_here(scope: Scope) -> bool:
 
 
 def _came_from_here(scope: Scope) -> bool:
-    """Whether all that a proxy names are loopback addresses, as a development server does for its own browser."""
+    """Whether every address in the forwarding headers is loopback: a development server's proxy, with its browser."""
     named = b",".join(values_of(scope, FOR) + values_of(scope, b"x-real-ip")).split(b",")
     addresses = [parse_address(one) for one in named[:MAX_PROXIES] if one.strip()]
     return len(named) <= MAX_PROXIES and all(
@@ -68,21 +68,21 @@ def _came_from_here(scope: Scope) -> bool:
 
 
 def _called_by_our_name(scope: Scope, functions_host: str | None) -> bool:
-    """Whether Host, and what a proxy says it was, are this machine (DNS rebinding). HTTP/1.0 knows no Host."""
+    """Whether Host and X-Forwarded-Host mean this machine (DNS rebinding). HTTP/1.0 requires no Host."""
     hosts = _texts(scope, b"host")
     if not hosts and scope["http_version"] != "1.0":
         return False
-    before = [
+    forwarded = [
         host.strip() for line in _texts(scope, b"x-forwarded-host") for host in line.split(",")
     ]
     return all(
         names_this_machine(host) or is_functions_host(host, functions_host)
-        for host in hosts + before
+        for host in hosts + forwarded
     )
 
 
 def is_functions_host(authority: str, functions_host: str | None) -> bool:
-    """Whether a Host header says FUNCTIONS_HOST."""
+    """Whether a Host header names FUNCTIONS_HOST; its port does not matter."""
     name = authority.partition(":")[0].removesuffix(".")
     return functions_host is not None and name.lower() == functions_host.lower()
 

@@ -1,7 +1,7 @@
-"""Addresses that say one thing to who chooses by them and another to who is sent them: refused before any choice.
+"""Path traversal and path confusion: refuse a path that the gateway and an upstream could read as two different ones.
 
-What is passed on is the raw path, byte for byte, and a proxy or a service behind may resolve dot segments, after it has
-undone percent-encoding as often as it likes. So the choice of a service must come out the same whatever they do.
+The raw path is forwarded byte for byte. A proxy or service behind may decode percent-encoding, any number of times, and
+then resolve dot segments; the route chosen here must be right for each of these readings.
 """
 
 import re
@@ -12,17 +12,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from functions._shared.errors import FunctionError, InvalidRequest, NotFound, error_response
 
 DECODINGS = 3
-"""How often percent-encoding is undone to look for dot segments: by a proxy, the API gateway behind it, the service."""
+"""Levels of percent-encoding that are checked (double encoding): one each for a proxy, an API gateway, the service."""
 
 DOT_SEGMENT = re.compile(rb"(?:^|[/\\])\s*\.\.?\s*(?:$|[/\\;?#\0])")
-"""Also where a backslash counts as a slash (WHATWG URLs, Windows), ``;`` begins parameters (Java), NUL ends (C)."""
+"""A dot segment by any reading: backslash as slash (WHATWG URLs, Windows), ``;`` before parameters (Java), NUL (C)."""
 
 UNSENDABLE = re.compile(rb"[^\x21-\x7e]")
-"""What RFC 9112 allows in no request line; clients have to percent-encode it."""
+"""Bytes that RFC 9112 allows in no request line: clients must percent-encode them."""
 
 
 class PlainPaths:
-    """ASGI middleware: answers what has no plain address. Stands where the address is as it will be passed on."""
+    """ASGI middleware: 400 or 404 for an ambiguous path. Innermost: it must see the path that is forwarded."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -38,7 +38,7 @@ class PlainPaths:
 
 
 def raw_path_of(scope: Scope) -> bytes:
-    """The path as it was sent; a server that does not tell it has to be believed."""
+    """The path as the client sent it; the decoded one where the server gives no raw_path (optional in ASGI)."""
     return bytes(scope.get("raw_path") or scope["path"].encode())
 
 
@@ -48,17 +48,17 @@ def _refusal(scope: Scope) -> FunctionError | None:
         return InvalidRequest("The address has characters that must be percent-encoded")
     if has_dot_segments(raw):
         return InvalidRequest("The path must not have . or .. segments")
-    # Starlette chooses by the decoded path: /functions%2fv1/x would be chosen as one thing and sent as another.
-    chosen_by = raw.removeprefix(scope.get("root_path", "").encode()).split(b"/", 3)[:3]
-    if any(b"%" in segment for segment in chosen_by):
+    # Starlette routes by the decoded path: /functions%2fv1/x would be routed as one path and forwarded as another.
+    routed_by = raw.removeprefix(scope.get("root_path", "").encode()).split(b"/", 3)[:3]
+    if any(b"%" in segment for segment in routed_by):
         return NotFound("Not found")
     return None
 
 
 def has_dot_segments(path: bytes) -> bool:
-    """Whether any segment is ``.`` or ``..``, plainly or once percent-encoding is undone.
+    """Whether any segment is ``.`` or ``..``, as it is or percent-decoded up to DECODINGS times.
 
-    ``%252e%252e`` as well: no object or row has such a name, and who decodes twice would climb by it.
+    Double encoding (``%252e%252e``) counts: a service that decodes twice would climb, and no object has such a name.
     """
     for _ in range(DECODINGS + 1):
         if DOT_SEGMENT.search(path):

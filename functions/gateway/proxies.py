@@ -1,9 +1,9 @@
-"""Who asks, where proxies stand between: the address that the last proxy of ours has seen.
+"""Trusted proxies: the client's address from X-Forwarded-For, safe from spoofing.
 
-X-Forwarded-For grows at its end: each proxy adds whom it was reached by. Only what trusted ones (TRUSTED_PROXIES) have
-added is known; what stands before it is whatever the client wrote. So the list is read from its end, and the first
-address that is no trusted proxy's is the client's. Taking the first of the list, as uvicorn does where it trusts
-everybody (Kludex/uvicorn#931), lets anybody choose his address.
+Each proxy appends the address of its peer, so only the entries that trusted proxies (TRUSTED_PROXIES) have appended are
+reliable; the client can write anything before them. The list is therefore read from its end: the first address that is
+no trusted proxy is the client's. uvicorn, where it trusts all proxies, takes the first entry (Kludex/uvicorn#931): a
+client could choose its address.
 """
 
 import ipaddress
@@ -17,11 +17,11 @@ from functions._shared.settings import Settings
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_PROXIES = 32
-"""Entries that are looked at, from the end of the list: there may be thousands, and no chain of proxies is so long."""
+"""Entries that are parsed, from the end: a client can send thousands, and no chain of proxies is so long."""
 MAX_ENTRY = 64
-"""Bytes of an address with its brackets and port."""
+"""Bytes of an entry: an address with its brackets and port."""
 FOR, PROTO, HOST = b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"
-OF_PROXIES = frozenset(
+FORWARDING_HEADERS = frozenset(
     {b"forwarded", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"cf-connecting-ip"}
 )
 SCHEMES = {
@@ -33,18 +33,18 @@ SCHEMES = {
 
 
 @dataclass(frozen=True)
-class Way:
-    """How a request came here. ``peer`` is the other end of the connection, "" if that has no address that we know.
+class Peer:
+    """The other end of the connection; ``address`` is "" where it is unknown (a UNIX socket).
 
-    ``trusted``: it is a proxy of ours, and what it says about the client holds.
+    ``trusted``: it is a trusted proxy, whose forwarding headers are reliable.
     """
 
-    peer: str
+    address: str
     trusted: bool
 
 
 class TrustedProxies:
-    """ASGI middleware: ``client`` and ``scheme`` of the scope become the client's own; ``way_of`` says the rest."""
+    """ASGI middleware: the scope's ``client`` and ``scheme`` become the client's own; ``peer_of`` has the proxy."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -56,30 +56,30 @@ class TrustedProxies:
         await self.app(scope, receive, send)
 
 
-def way_of(scope: Scope) -> Way:
-    """The way of a request that came through ``TrustedProxies``."""
-    way: Way = scope["picture_edge.way"]
-    return way
+def peer_of(scope: Scope) -> Peer:
+    """The peer of a request that passed ``TrustedProxies``."""
+    peer: Peer = scope["picture_edge.peer"]
+    return peer
 
 
 def values_of(scope: Scope, name: bytes) -> list[bytes]:
-    """Of all lines of a header, in their order."""
+    """The values of all lines of a header, in their order."""
     return [bytes(value).strip() for key, value in scope["headers"] if key == name]
 
 
-def is_about_the_way(name: bytes) -> bool:
-    """Whether a header is a proxy's word about the client, and nobody else's."""
-    return name.startswith(b"x-forwarded-") or name in OF_PROXIES
+def is_forwarding_header(name: bytes) -> bool:
+    """Whether only a proxy may set a header: it describes the client's connection."""
+    return name.startswith(b"x-forwarded-") or name in FORWARDING_HEADERS
 
 
 def is_unix(scope: Scope) -> bool:
-    """Whether the request came over a UNIX socket, which only programs of this machine reach."""
+    """Whether the request came over a UNIX socket, which only processes of this machine can reach."""
     _, port = scope.get("server") or ("", None)
     return port is None
 
 
 def _seen_through(scope: Scope, settings: Settings) -> Scope:
-    """What of the scope is different for who looks through the trusted proxies."""
+    """The changes to the scope: client, scheme and peer."""
     networks = settings.trusted_proxies
 
     def ours(address: Address) -> bool:
@@ -87,17 +87,16 @@ def _seen_through(scope: Scope, settings: Settings) -> Scope:
 
     host, port = scope.get("client") or ("", None)
     peer = parse_address(host.encode())
-    # No connection has port 0: uvicorn, started by hand, believed a proxy that it trusts, and put an address of the
-    # list in the peer's place.
+    # Port 0 means that uvicorn, started by hand with proxy_headers, has replaced the peer by an entry of the list.
     replaced = port == 0
     if not (replaced or is_unix(scope) or (peer and ours(peer))):
         direct = (str(peer), port) if peer else scope.get("client")
-        return {"client": direct, "picture_edge.way": Way(_text(peer), trusted=False)}
+        return {"client": direct, "picture_edge.peer": Peer(_text(peer), trusted=False)}
     client = _client(values_of(scope, FOR), ours) or peer
     return {
         "client": (str(client), port if client == peer else 0) if client else None,
         "scheme": _scheme(scope),
-        "picture_edge.way": Way("" if replaced else _text(peer), trusted=True),
+        "picture_edge.peer": Peer("" if replaced else _text(peer), trusted=True),
     }
 
 
@@ -106,15 +105,13 @@ def _text(address: Address | None) -> str:
 
 
 def _client(lines: Iterable[bytes], ours: Callable[[Address], bool]) -> Address | None:
-    """The last address that is not one of ours; else the first of those; None where there is none at all."""
+    """The last address that is no trusted proxy's; else the first of the trusted ones; None for an empty list."""
     seen: Address | None = None
     for entry in reversed(b",".join(lines).rsplit(b",", MAX_PROXIES)[-MAX_PROXIES:]):
         if not entry.strip():
             continue
         address = parse_address(entry)
-        if (
-            address is None
-        ):  # "unknown", or nonsense: the proxy that wrote it knows no more, and nor do we
+        if address is None:  # "unknown" or malformed: the entries before it are unreliable
             break
         seen = address
         if not ours(address):
@@ -123,7 +120,7 @@ def _client(lines: Iterable[bytes], ours: Callable[[Address], bool]) -> Address 
 
 
 def parse_address(entry: bytes) -> Address | None:
-    """Of ``1.2.3.4``, ``1.2.3.4:5``, ``::1``, ``[::1]:5`` and so on; IPv4 within IPv6 is IPv4."""
+    """The address of ``1.2.3.4``, ``1.2.3.4:5``, ``::1``, ``[::1]:5``; an IPv4-mapped IPv6 address becomes IPv4."""
     text = entry[: MAX_ENTRY + 1].strip().decode("latin-1")
     if len(text) > MAX_ENTRY:
         return None
@@ -139,7 +136,7 @@ def parse_address(entry: bytes) -> Address | None:
 
 
 def _scheme(scope: Scope) -> str:
-    """Of X-Forwarded-Proto, the last that was said, if it is one."""
-    said = b",".join(values_of(scope, PROTO)).rpartition(b",")[2].strip().lower()
-    http, ws = SCHEMES.get(said, (scope["scheme"],) * 2)
+    """The last entry of X-Forwarded-Proto if it is a scheme, else the connection's own."""
+    last = b",".join(values_of(scope, PROTO)).rpartition(b",")[2].strip().lower()
+    http, ws = SCHEMES.get(last, (scope["scheme"],) * 2)
     return ws if scope["type"] == "websocket" else http

@@ -1,4 +1,4 @@
-"""QUOTA_*: the default quota of users, written down where SQL counts."""
+"""QUOTA_*: the default quotas of users, stored in the database, where they are enforced."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ AGAIN_S = 5.0
 
 
 async def keep_quotas(settings: Settings, pool: Pool) -> None:
-    """Write QUOTA_* down for all processes, once the database answers. Without any of them what is there stays."""
+    """Store QUOTA_* for all processes, retrying until the database answers. Without a QUOTA_* the stored ones stay."""
     quotas = (settings.quota_running, settings.quota_hourly, settings.quota_daily)
     while quotas != (None, None, None):
         try:

@@ -1,6 +1,7 @@
-"""The rest of Supabase behind the gateway's address: what comes for it is passed on, and its answers are passed back.
+"""Reverse proxy to the Supabase project at SUPABASE_UPSTREAM_URL, for HTTP and websockets.
 
-Bodies stream both ways, so that uploads and downloads of any size pass through without being held. Nothing is repeated.
+Bodies are streamed both ways with backpressure, never buffered as a whole. Requests are never retried: they may not be
+idempotent.
 """
 
 import asyncio
@@ -21,18 +22,18 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from functions._shared.errors import BadGateway, error_response
 from functions._shared.settings import Settings
 from functions.gateway.paths import raw_path_of
-from functions.gateway.proxies import FOR, HOST, PROTO, is_about_the_way, values_of, way_of
+from functions.gateway.proxies import FOR, HOST, PROTO, is_forwarding_header, peer_of, values_of
 
 log = logging.getLogger(__name__)
 
 SERVICES = ("auth", "rest", "storage", "graphql", "realtime")
 CONNECT_S = 5.0
 CLOSE_S = 1.0
-"""How long a websocket's other side may take to answer its end: one that floods never reads it."""
+"""How long the upstream may take to answer a websocket's close frame: a flooding upstream never reads it."""
 SILENT_S = 300.0
-"""How long the other side may send nothing; a websocket any time."""
-PATIENCE = httpx.Timeout(SILENT_S, connect=CONNECT_S)
-OF_ONE_CONNECTION = frozenset(
+"""Read time-out of HTTP; a websocket has none."""
+TIMEOUT = httpx.Timeout(SILENT_S, connect=CONNECT_S)
+HOP_BY_HOP = frozenset(
     {
         b"connection",
         b"keep-alive",
@@ -44,26 +45,27 @@ OF_ONE_CONNECTION = frozenset(
         b"upgrade",
     }
 )
-"""What RFC 9110 has each connection settle for itself."""
-OF_THE_HANDSHAKE = b"sec-websocket-"
-NEVER_BACK = b"x-relay-error"
-"""Clients would throw the answer away."""
-USUAL, GONE, FAILED = 1000, 1001, 1011
-UNSENDABLE = {1005: USUAL, 1006: FAILED, 1015: FAILED}
-"""What stands for an end without a code; no frame may hold it."""
+"""Hop-by-hop headers (RFC 9110, 7.6.1): they concern one connection, and are not forwarded."""
+HANDSHAKE_HEADERS = b"sec-websocket-"
+"""Prefix of the headers that the websocket client sets for its own handshake."""
+RELAY_ERROR = b"x-relay-error"
+"""Not passed back: supabase-js takes a response with it for a failed relay, and drops the body."""
+NORMAL, GOING_AWAY, INTERNAL_ERROR = 1000, 1001, 1011
+RESERVED_CODES = {1005: NORMAL, 1006: INTERNAL_ERROR, 1015: INTERNAL_ERROR}
+"""Close codes that no frame may hold (RFC 6455, 7.4.1), and the code that is sent in their place."""
 
 Headers = list[tuple[bytes, bytes]]
 
 
 class Connect(connect):
-    """Follows no redirect, as the client for HTTP does not: who asked is told, and the credentials stay here."""
+    """A websocket client that follows no redirect: it would carry the caller's credentials to another host."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
 
 
 class Upstream:
-    """An ASGI app for everything below ``/auth/v1``, ``/rest/v1`` and so on."""
+    """The reverse proxy as an ASGI app: paths below ``/auth/v1``, ``/rest/v1`` …, and unknown functions."""
 
     def __init__(self, base: str, transport: httpx.AsyncHTTPTransport) -> None:
         self._base = httpx.URL(base.rstrip("/"))
@@ -78,16 +80,16 @@ class Upstream:
         outgoing = httpx.Request(
             scope["method"],
             self._base,
-            headers=_asked_with(scope),
+            headers=_request_headers(scope),
             content=request.stream() if _has_body(scope["headers"]) else None,
-            # httpx's own URL would be spelled anew.
-            extensions={"target": self._target(scope), "timeout": PATIENCE.as_dict()},
+            # The raw target: httpx would normalise the URL.
+            extensions={"target": self._target(scope), "timeout": TIMEOUT.as_dict()},
         )
         began = False
         try:
             response = await self._transport.handle_async_request(outgoing)
             try:
-                headers = _passed_on(response.headers.raw, {NEVER_BACK})
+                headers = _passed_on(response.headers.raw, {RELAY_ERROR})
                 start = {"type": "http.response.start", "status": response.status_code}
                 await send({**start, "headers": headers})
                 began = True
@@ -99,11 +101,11 @@ class Upstream:
             finally:
                 await response.aclose()
         except ClientDisconnect:
-            return  # in the middle of its body; nobody is there to answer
+            return  # during its body: there is no client to answer
         except httpx.HTTPError as error:
             log.warning("upstream: %s", type(error).__name__)
-            if began:  # the client has to see that this is not all of it
-                raise
+            if began:
+                raise  # the connection is cut: the client must see a truncated response
             refusal = BadGateway("The project's Supabase does not answer at the moment")
             await error_response(refusal)(scope, receive, send)
 
@@ -128,19 +130,19 @@ class Upstream:
             )
         except (OSError, TimeoutError, WebSocketException) as error:
             log.warning("upstream: %s", type(error).__name__)
-            await send({"type": "websocket.close", "code": FAILED})
+            await send({"type": "websocket.close", "code": INTERNAL_ERROR})
 
     @asynccontextmanager
     async def _connected(self, scope: Scope) -> AsyncIterator[ClientConnection]:
         scheme = "wss" if self._base.scheme == "https" else "ws"
         headers = [
             (key.decode("latin-1"), value.decode("latin-1"))
-            for key, value in _asked_with(scope)
-            if not key.startswith(OF_THE_HANDSHAKE) and key not in {b"origin", b"user-agent"}
+            for key, value in _request_headers(scope)
+            if not key.startswith(HANDSHAKE_HEADERS) and key not in {b"origin", b"user-agent"}
         ]
 
-        def as_it_came(protocol: ClientProtocol, **options: Any) -> ClientConnection:
-            # parse_uri has lost some of it, such as the parameters behind a ";".
+        def with_raw_target(protocol: ClientProtocol, **options: Any) -> ClientConnection:
+            # websockets' parse_uri drops the parameters behind a ";".
             path, _, query = self._target(scope).decode("ascii").partition("?")
             protocol.uri = dataclasses.replace(protocol.uri, path=path, query=query)
             return ClientConnection(protocol, **options)
@@ -149,20 +151,20 @@ class Upstream:
             str(self._base.copy_with(scheme=scheme)),
             subprotocols=scope["subprotocols"] or None,
             additional_headers=headers,
-            create_connection=as_it_came,  # type: ignore[arg-type]  # it is called, no more
-            compression=None,  # what passes through is not unfolded
+            create_connection=with_raw_target,  # type: ignore[arg-type]  # typed as a class
+            compression=None,  # frames pass through as they are (decompression bomb)
             open_timeout=CONNECT_S,
             close_timeout=CLOSE_S,
-            ping_interval=None,  # the two ends have heartbeats of their own
+            ping_interval=None,  # client and upstream have heartbeats of their own
             max_size=None,
             proxy=None,
         ) as remote:
             yield remote
 
     def _target(self, scope: Scope) -> bytes:
-        """The same path and query, byte by byte: signed addresses would not survive being spelled anew.
+        """The path and query byte for byte: a normalised one would break signed URLs.
 
-        But for a ``?`` with nothing behind it, which ASGI does not tell of.
+        Only an empty query is lost: ASGI does not distinguish ``/path?`` from ``/path``.
         """
         query = scope["query_string"]
         path = self._base.raw_path.rstrip(b"/") + raw_path_of(scope)
@@ -171,10 +173,10 @@ class Upstream:
 
 @asynccontextmanager
 async def open_upstream(settings: Settings) -> AsyncIterator[Upstream | None]:
-    """None where SUPABASE_UPSTREAM_URL is not set.
+    """The upstream; None where SUPABASE_UPSTREAM_URL is not set.
 
-    Over a transport, not httpx's client: that keeps cookies, and reads each Location, so that one it cannot read would
-    end in an error, where it is the caller's to judge. The environment's proxies count all the same.
+    Uses httpx's transport, not its client: the client keeps cookies, which would leak from one caller to another, and
+    fails at a Location it cannot parse. HTTP_PROXY and NO_PROXY are honoured here instead.
     """
     base = settings.supabase_upstream_url
     if base is None:
@@ -187,14 +189,14 @@ async def open_upstream(settings: Settings) -> AsyncIterator[Upstream | None]:
 
 
 async def _both_ways(remote: ClientConnection, receive: Receive, send: Send) -> None:
-    """Frames as they come, until one side ends; then the other's end too."""
+    """Relay frames until one side closes, then close the other with the same code and reason."""
 
     async def to_remote() -> None:
         while (message := await receive())["type"] == "websocket.receive":
             text = message.get("text")
             await remote.send(message["bytes"] if text is None else text)
-        code = message.get("code") or GONE
-        await remote.close(UNSENDABLE.get(code, code))
+        code = message.get("code") or GOING_AWAY
+        await remote.close(RESERVED_CODES.get(code, code))
 
     async def to_client() -> None:
         try:
@@ -202,9 +204,9 @@ async def _both_ways(remote: ClientConnection, receive: Receive, send: Send) -> 
                 kind = "text" if isinstance(frame, str) else "bytes"
                 await send({"type": "websocket.send", kind: frame})
         except ConnectionClosed:
-            pass  # any end but the usual two
-        code = UNSENDABLE.get(remote.close_code or FAILED, remote.close_code or FAILED)
-        closed: Message = {"type": "websocket.close", "code": code}
+            pass  # closed with another code than 1000 or 1001; it is passed on below
+        code = remote.close_code or INTERNAL_ERROR
+        closed: Message = {"type": "websocket.close", "code": RESERVED_CODES.get(code, code)}
         await send({**closed, "reason": remote.close_reason or ""})
 
     ways = [asyncio.create_task(to_remote()), asyncio.create_task(to_client())]
@@ -213,8 +215,8 @@ async def _both_ways(remote: ClientConnection, receive: Receive, send: Send) -> 
         for way in done:
             try:
                 way.result()
-            except (ConnectionClosed, OSError):  # OSError: the client's side is gone
-                pass  # the other way tells its side
+            except (ConnectionClosed, OSError):  # OSError: the client has disconnected
+                pass  # the other direction closes its side
     finally:
         for way in ways:
             way.cancel()
@@ -222,6 +224,7 @@ async def _both_ways(remote: ClientConnection, receive: Receive, send: Send) -> 
 
 
 def _passed_on(headers: Iterable[tuple[bytes, bytes]], without: set[bytes]) -> Headers:
+    """End-to-end headers: all but the hop-by-hop ones, those that Connection names, and ``without``."""
     pairs = [(bytes(key).lower(), bytes(value)) for key, value in headers]
     named = {
         name.strip()
@@ -229,32 +232,32 @@ def _passed_on(headers: Iterable[tuple[bytes, bytes]], without: set[bytes]) -> H
         if key == b"connection"
         for name in value.lower().split(b",")
     }
-    left_out = OF_ONE_CONNECTION | named | without
+    left_out = HOP_BY_HOP | named | without
     return [(key, value) for key, value in pairs if key not in left_out]
 
 
-def _asked_with(scope: Scope) -> Headers:
-    """The request's headers, and who asked: what came of that, in one line, and the one that reached us.
+def _request_headers(scope: Scope) -> Headers:
+    """The request's end-to-end headers, with X-Forwarded-For (the peer appended), -Proto and -Host.
 
-    Of what else there is about the way, a client's own word is left out: only a trusted proxy's is passed on.
+    Forwarding headers that the client has set itself are dropped (spoofing); those of a trusted proxy are passed on.
     """
-    way = way_of(scope)
+    peer = peer_of(scope)
 
-    def told(name: bytes) -> bytes:
-        return b"".join(values_of(scope, name)[-1:]) if way.trusted else b""
+    def from_proxy(name: bytes) -> bytes:
+        return b"".join(values_of(scope, name)[-1:]) if peer.trusted else b""
 
-    by = [*(line.strip(b", \t") for line in values_of(scope, FOR)), way.peer.encode()]
-    about = {
-        FOR: b", ".join(one for one in by if one),
-        PROTO: told(PROTO) or scope["scheme"].encode(),
-        HOST: told(HOST) or b"".join(values_of(scope, b"host")[:1]),
+    chain = [*(line.strip(b", \t") for line in values_of(scope, FOR)), peer.address.encode()]
+    forwarding = {
+        FOR: b", ".join(entry for entry in chain if entry),
+        PROTO: from_proxy(PROTO) or scope["scheme"].encode(),
+        HOST: from_proxy(HOST) or b"".join(values_of(scope, b"host")[:1]),
     }
     kept = [
         (key, value)
-        for key, value in _passed_on(scope["headers"], {b"host", *about})
-        if way.trusted or not is_about_the_way(key)
+        for key, value in _passed_on(scope["headers"], {b"host", *forwarding})
+        if peer.trusted or not is_forwarding_header(key)
     ]
-    return [*kept, *((key, value) for key, value in about.items() if value)]
+    return [*kept, *((key, value) for key, value in forwarding.items() if value)]
 
 
 def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:

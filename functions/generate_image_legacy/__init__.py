@@ -1,6 +1,7 @@
-"""POST /functions/v1/generate-image: one picture, made while the caller waits. The rollback target.
+"""POST /functions/v1/generate-image: make one picture while the caller waits (blocking). The rollback target.
 
 Caller  a signed-in user
-Writes  the picture; with a generation_id, that row and its images row; without one, nothing more
-Uses    process_generation's code, and neither the queue nor cron: it serves when they are broken
+Writes  the picture, and a use of the user's quota; with a generation_id, also that row and its images row
+Uses    process_generation's code and a connection pool of its own (bulkhead), neither the queue nor cron: it serves
+        while they are broken
 """

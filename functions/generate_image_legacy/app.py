@@ -1,4 +1,4 @@
-"""Route generate-image."""
+"""The route of generate-image: with a row of the client's, which follows the generation, or without one."""
 
 import asyncio
 from functools import partial
@@ -21,7 +21,7 @@ from functions.process_generation import GenerationResult, OnPrediction, process
 
 
 async def handle(request: Request) -> JSONResponse:
-    """Answer when the picture is stored, however long it takes."""
+    """Answer once the picture is stored, up to JOB_TIMEOUT_MS later."""
     resources = resources_of(request)
     user_id = await resources.auth.user(request)
     body = await read_body(request, LegacyRequest)
@@ -39,7 +39,7 @@ async def handle(request: Request) -> JSONResponse:
 async def _make_recorded(
     body: LegacyRequest, generation_id: UUID, user_id: UUID, resources: Resources
 ) -> tuple[GenerationResult, dict[str, Any]]:
-    """Make the pictures of the caller's own row, which follows it to completed or failed; the first one's row."""
+    """Make the pictures of the caller's own row, which ends as completed or failed; returns the first images row."""
     pool = resources.legacy_pool
     adopt = await rows.begin(pool, generation_id, user_id)
     try:
@@ -48,12 +48,12 @@ async def _make_recorded(
         seconds = result.generation_time_seconds
         return result, await rows.complete(pool, generation_id, stored, seconds)
     except asyncio.CancelledError:
-        # A stop of the process. The row may be asked for again, and then adopts what was paid for.
+        # Graceful shutdown. A repeated request for the failed row adopts the prediction that is paid for.
         await pool.to_the_end(rows.fail(pool, generation_id, "The server was stopped"))
         raise
     except Exception as error:
-        told = str(error) if isinstance(error, FunctionError) else "Internal error"
-        await rows.fail(pool, generation_id, told)
+        message = str(error) if isinstance(error, FunctionError) else "Internal error"
+        await rows.fail(pool, generation_id, message)
         raise
 
 
@@ -65,7 +65,10 @@ async def _make(
     on_prediction: OnPrediction | None = None,
     adopt: str | None = None,
 ) -> tuple[GenerationResult, list[dict[str, Any]]]:
-    """The pictures, stored as ``<user_id>/<name>.<format>`` and so on, and the fields of their images rows."""
+    """Make and store the pictures, the first as ``<user_id>/<name>.<format>``; returns the fields of their images rows.
+
+    ``adopt``: the id of a prediction that is paid for, to be awaited in the place of a new one.
+    """
     result = await process_generation(
         body, resources, pool=resources.legacy_pool, adopt=adopt, on_prediction=on_prediction
     )

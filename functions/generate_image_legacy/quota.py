@@ -1,4 +1,4 @@
-"""The use of a quota by a blocking generation without a row: counted while it runs."""
+"""Quota of a generation without a row: one use, which counts as running while the request does."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def counted(pool: Pool, user_id: UUID) -> AsyncIterator[None]:
-    """What is done inside is one use of the user's quotas, and runs as long as the block. Raises TooManyRequests.
+    """The block is one use of the user's quotas. Raises TooManyRequests, Unavailable.
 
-    While the database is down, or knows no quotas, everybody may. One that is there and does not answer the question
-    (too many connections, a lock, a standby) is no reason to pay: Unavailable.
+    Fail open while the database is down, or has no quotas: this function is the rollback target. Fail closed while the
+    database is up and cannot answer (too many connections, a lock, a standby): each generation costs money.
     """
     use_id = await _spend(pool, user_id)
     try:
@@ -31,7 +31,7 @@ async def counted(pool: Pool, user_id: UUID) -> AsyncIterator[None]:
 
 
 async def _spend(pool: Pool, user_id: UUID) -> int | None:
-    """The id of the use; None where nothing was counted."""
+    """Count a use; returns its id, None where the check was skipped (fail open) or no quota applies."""
     for again in (True, False):
         try:
             async with refused(), pool.connection() as connection:

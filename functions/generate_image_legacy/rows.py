@@ -1,4 +1,4 @@
-"""The one row a legacy generation may have: claimed, given its prediction, completed or failed."""
+"""The row of a legacy generation, which the client has inserted: begin, keep the prediction's id, complete or fail."""
 
 from typing import Any, cast
 from uuid import UUID
@@ -10,10 +10,10 @@ from functions._shared.errors import Conflict, NotFound
 
 
 async def begin(pool: Pool, generation_id: UUID, user_id: UUID) -> str | None:
-    """Take the user's waiting row; returns the prediction an earlier request has paid for.
+    """Set the user's pending or failed row to processing; returns the id of a prediction that is paid for, to adopt.
 
-    Raises NotFound for none of theirs, Conflict for one begun or finished, TooManyRequests where a quota has no room.
-    One that adopts what is paid for is no further use of it; one that pays again is.
+    Locks the row, so of two requests at once only one begins. A use of the quota is counted unless a prediction is
+    adopted. Raises NotFound (also for another user's row), Conflict for any other status, TooManyRequests.
     """
     async with refused(), pool.connection() as connection, connection.transaction():
         cursor = await connection.execute(
@@ -43,6 +43,7 @@ async def begin(pool: Pool, generation_id: UUID, user_id: UUID) -> str | None:
 
 
 async def keep_prediction(pool: Pool, generation_id: UUID, prediction_id: str | None) -> None:
+    """Store the id before the prediction has ended, so that a repeated request adopts it; None once it has failed."""
     async with pool.connection() as connection:
         await connection.execute(
             "update public.image_generations set replicate_prediction_id = %s, updated_at = now() where id = %s",
@@ -53,7 +54,7 @@ async def keep_prediction(pool: Pool, generation_id: UUID, prediction_id: str | 
 async def complete(
     pool: Pool, generation_id: UUID, images: list[dict[str, Any]], seconds: int
 ) -> dict[str, Any]:
-    """Write the images rows and complete the generation in one transaction; returns the first of them."""
+    """Write the images rows and complete the generation in one transaction; returns the first images row."""
     async with pool.connection() as connection, connection.transaction():
         await connection.execute(
             "update public.image_generations set generation_time_seconds = %s where id = %s",
@@ -68,6 +69,7 @@ async def complete(
 
 
 async def fail(pool: Pool, generation_id: UUID, error: str) -> None:
+    """Fail a processing row; a row in a terminal status stays."""
     async with pool.connection() as connection:
         await connection.execute(
             "update public.image_generations set status = 'failed', error_message = %s, updated_at = now()"

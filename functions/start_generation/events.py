@@ -1,7 +1,7 @@
-"""GET start-generation/<id>/events: status and progress as server-sent events, until the generation has ended.
+"""GET start-generation/<id>/events: status and progress as server-sent events, until the status is terminal.
 
 event: status
-id: <the row's version; sent back as Last-Event-ID, what was heard before is not told again>
+id: <the row's version; a client that reconnects sends it as Last-Event-ID, and gets only later changes>
 data: {"generation_id", "status", "stage", "progress", "error_message", "images"}
 """
 
@@ -14,45 +14,39 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from functions._shared.errors import NotFound
-from functions._shared.generation import find_generation
 from functions._shared.resources import resources_of
-from functions.start_generation.streams import ENDED, Streams, Watch
+from functions.start_generation.own_generation import generation_id_of, own_generation
+from functions.start_generation.streams import TERMINAL, Streams, Watch
 
 KEEP_ALIVE_S = 15.0
-"""Shorter than proxies wait for a silent server."""
+"""Between comments on a silent stream: below the read time-out of proxies."""
 RETRY_MS = 1000
+"""The reconnection time that clients are told."""
 LAST = "-ended"
-"""In the id of the last event."""
-TOLD = ("status", "stage", "progress", "error_message", "images")
+"""Suffix of the last event's id: with it, a reconnect needs no stream."""
+FIELDS = ("status", "stage", "progress", "error_message", "images")
 
 
 async def events(request: Request) -> Response:
-    """The caller's generation as a stream; anybody else's does not exist."""
-    resources = resources_of(request)
-    user_id = await resources.auth.user(request)
-    try:
-        generation_id = UUID(request.path_params["generation_id"])
-    except ValueError:
-        raise NotFound("Generation not found") from None
-    generation = await find_generation(resources.pool, generation_id, user_id)
-    if generation is None:
-        raise NotFound("Generation not found")
-    heard = request.headers.get("last-event-id", "")
-    if heard.endswith(LAST) and generation["status"] in ENDED:
-        return Response(status_code=204)  # this tells an EventSource not to come again
+    """The stream of the caller's generation; 204, which ends an EventSource's reconnects, after the last event."""
+    user_id = await resources_of(request).auth.user(request)
+    generation = await own_generation(request, user_id)
+    last_event_id = request.headers.get("last-event-id", "")
+    if last_event_id.endswith(LAST) and generation["status"] in TERMINAL:
+        return Response(status_code=204)
+    version = last_event_id if last_event_id.isascii() else ""
     return StreamingResponse(
-        _stream(request.state.streams, generation_id, heard if heard.isascii() else None),
+        _stream(request.state.streams, generation_id_of(request), version or None),
         media_type="text/event-stream",
-        # no-transform: a proxy that compresses would hold the events back until the stream has ended.
+        # no-transform, X-Accel-Buffering: a proxy that compresses or buffers would hold events back until the end.
         headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"},
     )
 
 
-async def _stream(streams: Streams, generation_id: UUID, heard: str | None) -> AsyncIterator[str]:
+async def _stream(streams: Streams, generation_id: UUID, version: str | None) -> AsyncIterator[str]:
     yield f"retry: {RETRY_MS}\n\n"
-    watch = streams.open(generation_id, heard or None)
-    told: Any = None
+    watch = streams.open(generation_id, version)
+    sent: Any = None
     try:
         while not streams.closing:
             if not await _changed(watch):
@@ -61,19 +55,20 @@ async def _stream(streams: Streams, generation_id: UUID, heard: str | None) -> A
             state = watch.state
             if state is None:
                 continue
-            news = {name: state[name] for name in TOLD}
-            if news != told:
-                told = news
-                data = json.dumps({"generation_id": str(generation_id), **news})
-                last = LAST if state["status"] in ENDED else ""
+            fields = {name: state[name] for name in FIELDS}
+            if fields != sent:
+                sent = fields
+                data = json.dumps({"generation_id": str(generation_id), **fields})
+                last = LAST if state["status"] in TERMINAL else ""
                 yield f"event: status\nid: {state['version']}{last}\ndata: {data}\n\n"
-            if state["status"] in ENDED:
+            if state["status"] in TERMINAL:
                 return
     finally:
         streams.close(watch)
 
 
 async def _changed(watch: Watch) -> bool:
+    """Wait for a change; False after KEEP_ALIVE_S without one."""
     try:
         async with asyncio.timeout(KEEP_ALIVE_S):
             await watch.changed.wait()

@@ -1,4 +1,4 @@
-"""Generations written together: requests that come while a round trip is under way share the next one."""
+"""Natural batching of starts: requests that come while a round trip is under way share the next one."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,22 +13,26 @@ from functions._shared.database.batching import Batcher
 from functions._shared.database.pool import Pool, refused
 
 BATCH = 100
+"""Calls that one round trip takes at most."""
 
 Start = tuple[UUID, Sequence[dict[str, Any]]]
-"""A user, and the requests of one call: all or none of them."""
+"""A user and the requests of one call, a request per prompt: all of them are started, or none (atomic)."""
 Started = Sequence[dict[str, UUID]]
-"""generation_id and job_id of each."""
+"""generation_id and job_id per request, in their order."""
 
 
 class Starts:
+    """Starts generations for all requests of the process."""
+
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._batcher: Batcher[Start, Started] = Batcher(self._write, BATCH)
 
     async def start(self, user_id: UUID, requests: Sequence[dict[str, Any]]) -> Started:
+        """Start the requests of one call. Raises TooManyRequests where they exceed a quota."""
         if _picture_of(requests) is None:
             return await self._batcher.do((user_id, requests))
-        # A picture inside the request is a megabyte: it goes alone, so that nobody else's start waits behind it.
+        # Not batched (head-of-line blocking): other users' starts would wait for a megabyte of picture.
         async with (
             refused(),
             self._pool.connection() as connection,
@@ -43,7 +47,10 @@ class Starts:
     async def start_once(
         self, user_id: UUID, requests: Sequence[dict[str, Any]], key: str, request_hash: str
     ) -> Started:
-        """As ``start``, once for each ``key``: the same request again gets the same ids. Raises KeyReused."""
+        """Idempotent ``start``: a repetition under the same ``key`` gets the first call's ids, and starts nothing.
+
+        Raises KeyReused where ``request_hash`` is another than the first call's; else as ``start`` does.
+        """
         async with (
             refused(),
             self._pool.connection() as connection,
@@ -56,6 +63,7 @@ class Starts:
             return await cursor.fetchall()
 
     async def _write(self, starts: Sequence[Start]) -> Sequence[Started | Exception]:
+        """Write a batch of calls in one statement: the two arrays hold a user and a request per generation."""
         async with refused(), self._pool.connection() as connection:
             cursor = await connection.execute(
                 "select generation_id, job_id from public.start_generations(%s, %s)",
@@ -74,7 +82,7 @@ class Starts:
 
 
 def _picture_of(requests: Sequence[dict[str, Any]]) -> str | None:
-    """The picture inside the requests of one call, which have the same one."""
+    """The source picture as a data: URI, which all requests of one call share; None for an address or no picture."""
     url: str | None = requests[0].get("source_image_url") if requests else None
     return url if url and url.startswith("data:") else None
 
@@ -83,7 +91,7 @@ def _picture_of(requests: Sequence[dict[str, Any]]) -> str | None:
 async def _picture_kept(
     connection: AsyncConnection[DictRow], requests: Sequence[dict[str, Any]]
 ) -> AsyncIterator[Sequence[dict[str, Any]]]:
-    """The requests with a reference to their picture, which is sent and stored once, and only if they are."""
+    """The requests with a reference in the place of their data: URI, which is stored once, in their transaction."""
     picture = _picture_of(requests)
     if picture is None:
         yield requests

@@ -1,4 +1,4 @@
-"""Who watches which generation, and what has changed for them: one query for all open streams of the process."""
+"""Change detection for server-sent events: one query (multiplexed polling) serves all open streams of the process."""
 
 import asyncio
 import logging
@@ -12,12 +12,12 @@ from functions._shared.database.pool import DATABASE_DOWN, Pool
 log = logging.getLogger(__name__)
 
 HINTED_S, UNHINTED_S = 2.0, 0.25
-"""How often it looks without a hint."""
+"""Seconds between polls without a hint, while LISTEN works and while it does not."""
 SETTLE_S = 0.06
-"""After a hint: hints are at least 50 ms apart, so a change just behind one gives none of its own."""
-ENDED = frozenset({"completed", "failed", "cancelled"})
+"""Until the second poll after a hint (throttled NOTIFY): a change within 50 ms of a hint sends none of its own."""
+TERMINAL = frozenset({"completed", "failed", "cancelled"})
 
-# By its row version: every change makes a new one, whoever makes it.
+# xmin is the row version (MVCC): each update makes a new one, also an update by psql, so no trigger is needed.
 CHANGED = """
 select generation.id, generation.xmin::text as version, generation.status, generation.stage, generation.progress,
     generation.error_message, case when generation.status = 'completed' then coalesce(
@@ -31,7 +31,10 @@ where generation.xmin::text is distinct from watched.version
 
 @dataclass(eq=False)
 class Watch:
-    """One stream. ``state`` is what it has to tell next; ``changed`` is set when there is something, or at the end."""
+    """One open stream. ``state`` is the row to send next; ``changed`` is set when it is new, and at a shutdown.
+
+    ``version`` is that of the row which the client has seen last; None for a client that has seen none.
+    """
 
     generation_id: UUID
     version: str | None
@@ -40,31 +43,36 @@ class Watch:
 
 
 class Streams:
-    """One to a process; ``run`` it until cancelled. ``hint`` it when some generation has changed."""
+    """One per process: ``run`` polls until cancelled, ``hint`` has it poll at once.
+
+    ``hinted`` tells whether notifications of changes arrive at present.
+    """
 
     def __init__(self, pool: Pool, hinted: Callable[[], bool]) -> None:
         self._pool = pool
         self._hinted = hinted
         self._watches: set[Watch] = set()
-        self._look = asyncio.Event()
+        self._poll_now = asyncio.Event()
         self.closing = False
+        """Set at a shutdown: each stream ends at its next step."""
 
     def hint(self) -> None:
+        """Some generation has changed."""
         if self._watches:
-            self._look.set()
+            self._poll_now.set()
 
     def open(self, generation_id: UUID, version: str | None) -> Watch:
-        """Watch a generation from ``version`` on; None: from its present state."""
+        """Watch a generation for states other than ``version``; None: its present state is the first."""
         watch = Watch(generation_id, version)
         self._watches.add(watch)
-        self._look.set()
+        self._poll_now.set()
         return watch
 
     def close(self, watch: Watch) -> None:
         self._watches.discard(watch)
 
     def close_all(self) -> None:
-        """The process is about to stop: clients come back to another, with the id of what they heard last."""
+        """Graceful shutdown: end all streams; clients reconnect to another process with their Last-Event-ID."""
         self.closing = True
         for watch in self._watches:
             watch.changed.set()
@@ -75,20 +83,22 @@ class Streams:
             pause_s = SETTLE_S if settled else HINTED_S if self._hinted() else UNHINTED_S
             try:
                 async with asyncio.timeout(pause_s):
-                    await self._look.wait()
+                    await self._poll_now.wait()
                 settled = True
             except TimeoutError:
                 settled = False
-            self._look.clear()
+            self._poll_now.clear()
             if self._watches:
                 try:
                     await self._tell()
                 except DATABASE_DOWN as error:
                     log.debug("streams: the database does not answer: %s", type(error).__name__)
                 if settled:
-                    await asyncio.sleep(len(self._watches) / 20_000)  # many streams: fewer looks
+                    # Load shedding: the query's cost grows with the streams, so its rate falls with them.
+                    await asyncio.sleep(len(self._watches) / 20_000)
 
     async def _tell(self) -> None:
+        """Ask once for all watched rows whose version has changed, and wake their streams."""
         watches = list(self._watches)
         async with self._pool.connection() as connection:
             cursor = await connection.execute(

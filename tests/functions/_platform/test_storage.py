@@ -1,4 +1,4 @@
-"""The storage stand-in, through the real client and by hand."""
+"""Our Storage, through the real client and over raw sockets: path traversal, atomic writes, limits, stored XSS."""
 
 import errno
 import io
@@ -114,7 +114,7 @@ def test_names_do_not_leave_the_bucket(idle_edge, tmp_path, path):
     (tmp_path / "secret.png").write_bytes(b"secret")
     (tmp_path / "data" / "secret.png").parent.mkdir(exist_ok=True)
     (tmp_path / "data" / "secret.png").write_bytes(b"secret")
-    # By hand: a client library tidies such paths up before it sends them.
+    # A raw socket: client libraries normalise such paths.
     host, port = idle_edge.url.removeprefix("http://").split(":")
     for method, base in (("GET", "object/public"), ("POST", "object")):
         with socket.create_connection((host, int(port))) as connection:
@@ -195,9 +195,9 @@ def test_a_failed_write_leaves_nothing(
 
 
 def test_a_full_disk_is_worth_another_attempt(idle_edge: Edge, monkeypatch):
-    """What the worker makes of it: the room may come back, and the picture is paid."""
+    """The worker retries it: space may be freed, and the picture is paid for."""
     with monkeypatch.context() as full:
-        full.setattr("functions._platform.storage.app._write", no_room)
+        full.setattr("functions._platform.storage.file_driver._replace", no_room)
         with pytest.raises(StorageApiError) as refused:
             bucket_of(idle_edge).upload("a.png", png(), {"content-type": "image/png"})
     assert str(refused.value.status) == "507"

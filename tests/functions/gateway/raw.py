@@ -1,4 +1,4 @@
-"""HTTP by hand: what no client library would send, and what came back."""
+"""Raw HTTP over sockets: requests that no client library sends, and their responses."""
 
 import json
 import socket
@@ -24,12 +24,12 @@ def until_closed(connection: socket.socket) -> bytes:
         while chunk := connection.recv(65536):
             said += chunk
     except ConnectionError:
-        pass  # it was reset under what had not been read
+        pass  # reset: the server closed with unread data
     return said
 
 
 def pour(connection: socket.socket, piece: bytes, most: int, pause_s: float = 0) -> int:
-    """Send ``piece`` again and again; how many bytes went before the other side hung up, or ``most``."""
+    """Send ``piece`` repeatedly; returns the bytes sent until the server closed the connection, or ``most``."""
     sent = 0
     try:
         while sent < most:
@@ -42,6 +42,6 @@ def pour(connection: socket.socket, piece: bytes, most: int, pause_s: float = 0)
 
 
 def refusal(said: bytes) -> tuple[int, Any, bytes]:
-    """The status, the code and the headers in lower case."""
+    """Of an error response: status, code, and the headers in lower case."""
     answer, _, body = said.partition(b"\r\n\r\n")
     return int(answer.split()[1]), json.loads(body)["code"], answer.lower()

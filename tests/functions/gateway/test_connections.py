@@ -1,4 +1,4 @@
-"""What a connection costs who sends what nobody waits for, or nothing at all: bounded in every state, and soon over."""
+"""Bounds on a connection: slowloris, slow POST, slow read, pipelining, trailers, lingering close, websockets."""
 
 import asyncio
 import re
@@ -10,7 +10,8 @@ from contextlib import closing
 import pytest
 
 from functions._shared.errors import InvalidRequest
-from functions.gateway.server import MAX_HEAD_BYTES, MAX_PIPELINED, BoundedProtocol
+from functions.gateway.bounds import MAX_HEAD_BYTES, MAX_PIPELINED
+from functions.gateway.http_protocol import HttpProtocol
 from tests.conftest import Edge
 from tests.functions.gateway.raw import dial, head, pour, refusal, until_closed
 
@@ -24,9 +25,9 @@ PIECE = b"a" * 65536
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answered request is read on for a moment only."""
-    monkeypatch.setattr("functions.gateway.server.LINGER_SILENT_S", 0.1)
-    monkeypatch.setattr("functions.gateway.server.LINGER_BYTES", MIB)
+    """A lingering close that is short."""
+    monkeypatch.setattr("functions.gateway.bounds.LINGER_SILENT_S", 0.1)
+    monkeypatch.setattr("functions.gateway.bounds.LINGER_BYTES", MIB)
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def connection(idle_edge: Edge) -> Iterator[socket.socket]:
 
 @pytest.fixture
 def listening(idle_edge: Edge, connection: socket.socket) -> socket.socket:
-    """A connection with an answer under way that does not end."""
+    """A connection whose response, an event stream, is under way and does not end."""
     connection.sendall(events_of(idle_edge))
     assert b" 200 " in connection.recv(65536)
     return connection
@@ -143,7 +144,7 @@ def test_who_is_gone_is_not_answered_on_though_another_request_waited_behind(
     assert gone.wait(10)
 
 
-# A request that has its answer
+# Early responses: the request is still arriving (lingering close)
 
 
 UNFINISHED = {
@@ -171,7 +172,7 @@ def test_who_does_not_end_an_answered_request_is_hung_up_on(connection, quick, c
 
 
 def test_nor_for_dripping_on(connection, quick, monkeypatch):
-    monkeypatch.setattr("functions.gateway.server.LINGER_S", 0.3)
+    monkeypatch.setattr("functions.gateway.bounds.LINGER_S", 0.3)
     connection.sendall(REFUSED["without a token"][0])
     assert b" 401 " in connection.recv(65536)
     assert connection.recv(65536) == b"", "the end of the answer is told"
@@ -188,7 +189,7 @@ def test_a_stream_does_not_read_a_body_for_ever(idle_edge: Edge, connection, qui
     assert pour(connection, PIECE, 32 * MIB) < 32 * MIB
 
 
-# A request that has none yet
+# Slow POST
 
 
 UPLOADS = {
@@ -205,32 +206,32 @@ def upload_to(edge: Edge, *lines: str) -> bytes:
 @pytest.mark.parametrize("kind", UPLOADS)
 @pytest.mark.parametrize("framed", ["content-length: 99", CHUNKED])
 def test_an_upload_that_stops_is_408(idle_edge: Edge, connection, monkeypatch, kind, framed):
-    monkeypatch.setattr("functions.gateway.server.BODY_WINDOW_S", 0.1)
+    monkeypatch.setattr("functions.gateway.bounds.BODY_WINDOW_S", 0.1)
     begun = b"--b" if framed != CHUNKED else b"3\r\n--b\r\n"
     connection.sendall(upload_to(idle_edge, framed, *UPLOADS[kind]) + begun)
     assert refusal(until_closed(connection))[:2] == (408, "REQUEST_TIMEOUT")
 
 
 def test_trailers_that_stop_are_408(idle_edge: Edge, connection, monkeypatch):
-    monkeypatch.setattr("functions.gateway.server.BODY_WINDOW_S", 0.1)
+    monkeypatch.setattr("functions.gateway.bounds.BODY_WINDOW_S", 0.1)
     connection.sendall(head("POST", START, CHUNKED, signed_in(idle_edge)) + b"0\r\nx: ")
     assert refusal(until_closed(connection))[:2] == (408, "REQUEST_TIMEOUT")
 
 
 def test_an_upload_that_drips_has_an_end(idle_edge: Edge, connection, monkeypatch):
-    monkeypatch.setattr("functions._platform.storage.app.UPLOAD_S", 0.1)
+    monkeypatch.setattr("functions._platform.storage.upload.UPLOAD_S", 0.1)
     connection.sendall(upload_to(idle_edge, "content-length: 99") + b"x")
     said = until_closed(connection)
     assert b'"statusCode":"408"' in said
 
 
 def test_who_waits_for_leave_to_send_its_body_is_not_slow(idle_edge: Edge, connection, monkeypatch):
-    """Expect: 100-continue, while the gateway is still busy with who asks."""
-    monkeypatch.setattr("functions.gateway.server.BODY_WINDOW_S", 0.05)
+    """Expect: 100-continue, while the gateway still checks the token."""
+    monkeypatch.setattr("functions.gateway.bounds.BODY_WINDOW_S", 0.05)
     windows, done = threading.Semaphore(0), threading.Event()
-    ended = BoundedProtocol._end_body_window
+    ended = HttpProtocol._end_body_window
 
-    def end_body_window(self: BoundedProtocol) -> None:
+    def end_body_window(self: HttpProtocol) -> None:
         windows.release()
         ended(self)
 
@@ -238,7 +239,7 @@ def test_who_waits_for_leave_to_send_its_body_is_not_slow(idle_edge: Edge, conne
         await asyncio.to_thread(done.wait, 30)
         raise InvalidRequest("done")
 
-    monkeypatch.setattr(BoundedProtocol, "_end_body_window", end_body_window)
+    monkeypatch.setattr(HttpProtocol, "_end_body_window", end_body_window)
     monkeypatch.setattr("functions._shared.auth.authenticator.Authenticator.user", slowly)
     connection.sendall(head("POST", START, "content-length: 2", "expect: 100-continue"))
     for _ in range(4):
@@ -277,12 +278,12 @@ def test_an_answer_under_way_does_not_become_a_websocket(idle_edge: Edge, connec
     assert b"HTTP/1.1 403" not in until_closed(connection)
 
 
-# Who does not read
+# Slow read
 
 
 def test_who_does_not_read_is_cut_off(idle_edge: Edge, monkeypatch):
     lost = threading.Event()
-    monkeypatch.setattr("functions.gateway.server.UNREAD_S", 0.1)
+    monkeypatch.setattr("functions.gateway.bounds.UNREAD_S", 0.1)
     size = 16 * MIB
     put = idle_edge.client.post(
         f"{idle_edge.url}/storage/v1/object/generated-images/a.png",
@@ -290,13 +291,13 @@ def test_who_does_not_read_is_cut_off(idle_edge: Edge, monkeypatch):
         headers={"authorization": f"Bearer {idle_edge.service_role_key}"},
     )
     assert put.status_code == 200
-    connection_lost = BoundedProtocol.connection_lost
+    connection_lost = HttpProtocol.connection_lost
 
-    def noted(self: BoundedProtocol, exc: Exception | None) -> None:
+    def noted(self: HttpProtocol, exc: Exception | None) -> None:
         connection_lost(self, exc)
         lost.set()
 
-    monkeypatch.setattr(BoundedProtocol, "connection_lost", noted)
+    monkeypatch.setattr(HttpProtocol, "connection_lost", noted)
     with closing(dial(idle_edge)) as connection:
         connection.sendall(head("GET", "/storage/v1/object/public/generated-images/a.png"))
         assert lost.wait(10)

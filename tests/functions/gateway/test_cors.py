@@ -1,4 +1,4 @@
-"""CORS_ORIGINS: any page without credentials, or those listed with them, on every answer there is."""
+"""CORS_ORIGINS: any page without credentials, or the listed ones with credentials, on every kind of response."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ LISTED = f"{APP}/, {OTHER}"
 
 @pytest.fixture
 def project() -> Iterator[str]:
-    """A Supabase that says something about CORS itself."""
+    """An upstream that sets CORS headers itself."""
 
     async def tell(request: Request) -> Response:
         said = {
@@ -45,7 +45,7 @@ def ask(edge: Edge, method: str, path: str, origin: str | None, **options) -> ht
 
 
 def answers(edge: Edge, origin: str | None) -> Iterator[httpx.Response]:
-    """One of each kind: good, refused, a preflight, a bug, an event stream, another service's."""
+    """A response of each kind: success, error, preflight, bug, event stream, upstream."""
     start = "/functions/v1/start-generation"
     good = ask(edge, "POST", start, origin, json=BODY)
     yield good
@@ -97,7 +97,7 @@ def test_by_default_it_is_any_page_without_credentials(start_edge, project):
 
 
 def test_with_credentials_readable_headers_are_named(start_edge, project):
-    """There ``*`` is a header's name like any other."""
+    """With credentials ``*`` is no wildcard but a header's name."""
     edge = start_edge(CORS_ORIGINS=LISTED, SUPABASE_UPSTREAM_URL=project)
     answer = ask(edge, "POST", "/functions/v1/start-generation", APP, json=BODY)
     exposed = answer.headers.get_list("access-control-expose-headers", split_commas=True)

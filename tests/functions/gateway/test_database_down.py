@@ -1,4 +1,4 @@
-"""A database that goes away and comes back: 503 with Retry-After meanwhile, and nobody restarts anything."""
+"""Database outage: 503 with Retry-After while it lasts, recovery without a restart."""
 
 import tempfile
 from pathlib import Path

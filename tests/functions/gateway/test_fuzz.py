@@ -1,4 +1,4 @@
-"""Whatever arrives, no answer is a 5xx, and none shows one user what is another's."""
+"""Fuzzing (hypothesis): no input is answered with a 5xx, no route shows one user another's data."""
 
 import json
 import string
@@ -83,7 +83,7 @@ def sound(answer: httpx.Response) -> None:
 
 def tokens(edge: Edge, name: str) -> list[str]:
     if name in {"process-generation", "generate-image"}:
-        return [edge.anon_key, "x.y.z"]  # what the others may do takes a provider, who may fail
+        return [edge.anon_key, "x.y.z"]  # good tokens would call the provider, which may fail
     return [edge.user_token(), edge.anon_key, edge.service_role_key, "x.y.z"]
 
 
@@ -104,7 +104,7 @@ def test_no_body_or_header_is_answered_with_a_5xx(edge: Edge, name):
         try:
             answer = edge.client.post(url, content=body, headers=given)
         except httpx.LocalProtocolError:
-            return  # the client itself would not send that
+            return  # httpx refuses to send it
         sound(answer)
 
     ask()

@@ -1,4 +1,4 @@
-"""What the gateway does for every function: names, methods, CORS, tokens."""
+"""The gateway in front of every function: routing, methods, CORS preflights, request ids, bodies, tokens."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Refused credentials are counted by address; right ones pass whatever their address did."""
+"""Throttling of failed authentication by address (brute force); valid credentials are never throttled."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

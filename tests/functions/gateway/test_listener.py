@@ -1,4 +1,4 @@
-"""Hints over LISTEN: a job starts at once, a dead connection is noticed however silent, and no job is lost by it."""
+"""LISTEN/NOTIFY: a hint starts a job at once; a half-open connection is noticed (heartbeat) and loses no job."""
 
 import socket
 import struct
@@ -13,7 +13,7 @@ from tests.conftest import Database, Edge
 
 @pytest.fixture
 def rare(monkeypatch):
-    """Nobody looks without a hint."""
+    """No polling: only a hint makes the worker claim."""
     for name in ("LOOK_AGAIN_S", "POLL_S", "POLL_UNHINTED_S"):
         monkeypatch.setattr(f"functions.process_jobs.worker.{name}", 3600)
 
@@ -115,7 +115,7 @@ def test_statements_too_end_on_a_silent_connection(start_edge, dsn, db, proxy: P
 
 
 def test_without_a_direct_connection_it_says_so_and_looks_often(start_edge, dsn, db, capsys):
-    """A pooler tells its clients other backend numbers than the server has."""
+    """A pooler sends its clients other process ids than the server's backends have."""
     with renumbering(int(psycopg.conninfo.conninfo_to_dict(dsn)["port"])) as port:
         edge = start_edge(SUPABASE_DB_DIRECT_URL=through(dsn, port), LOG_LEVEL="INFO")
         said = ""

@@ -1,4 +1,4 @@
-"""While the keys are those that everybody knows: only this machine, by its own names, and no page that is foreign."""
+"""Well-known local keys: only this machine, by its own names (DNS rebinding), and no foreign page (CSRF)."""
 
 import socket
 from typing import Any

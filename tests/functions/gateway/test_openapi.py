@@ -1,4 +1,4 @@
-"""The document that the gateway serves says what its functions are; schemathesis asks them whatever follows from it."""
+"""The OpenAPI document matches the routes, and the responses to requests generated from it (schemathesis)."""
 
 from uuid import uuid4
 
@@ -9,14 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.config import SchemathesisConfig
 from schemathesis.generation import GenerationMode
 
+from functions._shared.web.openapi import SHARED_SCHEMAS
 from functions.gateway.app import FUNCTIONS
-from functions.gateway.openapi import PATHS
+from functions.gateway.openapi import document
 from tests.conftest import Edge
 
 MODEL = "black-forest-labs/flux-schnell"
+ENTRIES = [function.entry for function in FUNCTIONS.values()]
+PATHS = document("", ENTRIES)["paths"]
 OPERATIONS = [(path, method) for path, methods in PATHS.items() for method in methods]
 ASKED = [operation for operation in OPERATIONS if operation != ("/openapi.json", "get")]
-"""That one takes nothing."""
+"""All but the document itself, which takes no input."""
 
 
 @pytest.fixture
@@ -31,11 +34,25 @@ def edge(start_edge, monkeypatch) -> Edge:
 def test_it_names_every_route_and_no_other():
     routes = {
         (route.path, method.lower())
-        for app in FUNCTIONS.values()
-        for route in app.routes
+        for function in FUNCTIONS.values()
+        for route in function.app.routes
         for method in route.methods - {"HEAD"}
     }
     assert routes | {("/openapi.json", "get")} == set(OPERATIONS)
+
+
+def test_a_function_is_described_in_its_own_folders_entry():
+    for name, function in FUNCTIONS.items():
+        assert {route.path for route in function.app.routes} <= set(function.entry.paths)
+        assert {route.path.split("/")[1] for route in function.app.routes} == {name}
+
+
+def test_no_schema_of_one_entry_replaces_anothers():
+    entries = {id(entry): entry for entry in ENTRIES}.values()
+    names = [
+        name for schemas in (SHARED_SCHEMAS, *(e.schemas for e in entries)) for name in schemas
+    ]
+    assert len(names) == len(set(names))
 
 
 def test_anybody_may_read_it(idle_edge: Edge):
@@ -59,7 +76,7 @@ def test_answers_are_what_it_says(edge: Edge, path: str, method: str, mode: Gene
     @given(case=operation.as_strategy(mode))
     def ask(case: schemathesis.Case) -> None:
         if mode.is_positive and isinstance(case.body, dict) and "model_id" in case.body:
-            # What no schema says: which models there are, and that a key is for one body.
+            # Constraints beyond the schema: the models that exist; an Idempotency-Key is for one body.
             case.body["model_id"] = MODEL
             case.headers["Idempotency-Key"] = str(uuid4())
         case.call_and_validate(

@@ -1,4 +1,4 @@
-"""One spelling of an address: what a service is chosen by is what it is sent, and nothing climbs out of it."""
+"""Path traversal and path confusion: dot segments in every encoding; one reading of a path for all."""
 
 import re
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ BETWEEN = ["/", "//", "%2f", "%5c", "\\", "%252F", "%255c"]
 
 
 class Project:
-    """What reached the Supabase behind: each request line's target, of websockets as well."""
+    """An upstream that records the target of each request line, of websockets too."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -183,5 +183,5 @@ def test_wherever_it_stands(before: list[str], up: str, after: list[str]):
 
 @pytest.mark.parametrize("piece", [b"%25", b"/.", b"\\ ", b". ", b"/ ", b"%2e", b"%5c "])
 def test_a_long_path_takes_no_longer_than_its_length(piece):
-    """ReDoS: the time-out of the test is what would fail."""
+    """ReDoS: a backtracking pattern would exceed the test's time-out."""
     has_dot_segments(b"/" + piece * (64 * 1024 // len(piece)) + b"x")

@@ -1,4 +1,4 @@
-"""However a stream of requests is cut into reads, each is answered, whole and in its turn."""
+"""HTTP pipelining: requests are answered in order, independent of how TCP cuts them into reads."""
 
 import asyncio
 import random
@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.gateway.server import MAX_PIPELINED
+from functions.gateway.bounds import MAX_PIPELINED
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 
@@ -34,7 +34,7 @@ def address() -> Iterator[tuple[str, int]]:
 
 
 def requests(chance: random.Random) -> tuple[bytes, bytes]:
-    """As many as may wait behind one that is answered, and what they are answered with."""
+    """The most requests that may be pipelined, and their responses."""
     sent, told = b"", b""
     for number in range(MAX_PIPELINED + 1):
         size = chance.choice([0, 3, 1000, 3001])

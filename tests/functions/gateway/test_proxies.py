@@ -1,4 +1,4 @@
-"""Who asks, through proxies: over TCP and a UNIX socket, under our own server and under plain uvicorn."""
+"""Trusted proxies and X-Forwarded-For spoofing: over TCP and a UNIX socket, under our server and plain uvicorn."""
 
 import os
 import socket
@@ -21,7 +21,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from functions._local.defaults import local_environment
 from functions._shared.settings import Settings, SettingsError
-from functions.gateway.proxies import MAX_PROXIES, TrustedProxies, Way, way_of
+from functions.gateway.proxies import MAX_PROXIES, Peer, TrustedProxies, peer_of
 from functions.gateway.server import UVICORN
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
@@ -44,7 +44,7 @@ async def seen(
     trusted: str = "",
     uvicorns: str | None = None,
     **more: str,
-) -> tuple[str | None, str, Way]:
+) -> tuple[str | None, str, Peer]:
     """The client's address, the scheme and the way that the app sees; ``uvicorns``: whom its middleware trusts."""
     scopes: list[Any] = []
 
@@ -65,7 +65,7 @@ async def seen(
     outer = ProxyHeadersMiddleware(ours, uvicorns) if uvicorns else ours
     await outer(scope, None, None)
     [inner] = scopes
-    return (inner["client"] or (None,))[0], inner["scheme"], way_of(inner)
+    return (inner["client"] or (None,))[0], inner["scheme"], peer_of(inner)
 
 
 DOCKER: dict[str, Any] = {"peer": ("172.18.0.2", 5)}
@@ -130,9 +130,9 @@ async def test_a_scheme_is_believed_of_proxies(options, said, scheme):
 
 
 async def test_what_is_behind_a_way_is_told():
-    assert (await seen())[2] == Way("127.0.0.1", trusted=True)
-    assert (await seen(peer=("203.0.113.7", 5)))[2] == Way("203.0.113.7", trusted=False)
-    assert (await seen(**UNIX))[2] == Way("", trusted=True)
+    assert (await seen())[2] == Peer("127.0.0.1", trusted=True)
+    assert (await seen(peer=("203.0.113.7", 5)))[2] == Peer("203.0.113.7", trusted=False)
+    assert (await seen(**UNIX))[2] == Peer("", trusted=True)
 
 
 async def test_of_a_list_without_end_only_its_end_is_read(monkeypatch):
@@ -220,7 +220,7 @@ def test_guesses_through_a_proxy_in_its_container_are_counted_by_who_makes_them(
     assert guesses("127.0.0.3", "203.0.113.{}") == [401] * 3 + [429] * 2, "not a proxy of ours"
 
 
-# What the Supabase behind us is told
+# The forwarding headers that an upstream gets
 
 
 @pytest.fixture

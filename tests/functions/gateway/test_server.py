@@ -1,4 +1,4 @@
-"""What keeps a server standing: bounds on heads, bodies and time; and answers about itself that wait for nothing."""
+"""Bounds on heads, bodies and time (slowloris, slow POST); health checks that do not wait for the database."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -9,7 +9,8 @@ import pytest
 
 from functions._local.defaults import SANDBOX_TOKEN
 from functions._local.sandbox.app import create_sandbox
-from functions.gateway.server import MAX_HEAD_BYTES, UVICORN
+from functions.gateway.bounds import MAX_HEAD_BYTES
+from functions.gateway.server import UVICORN
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import Edge
@@ -49,7 +50,7 @@ def test_headers_without_an_end_are_not_read_on(idle_edge: Edge, dial: Connect):
 def test_who_does_not_come_to_the_point_is_hung_up_on(
     idle_edge: Edge, dial: Connect, monkeypatch, said
 ):
-    monkeypatch.setattr("functions.gateway.server.HEAD_S", 0.1)
+    monkeypatch.setattr("functions.gateway.bounds.HEAD_S", 0.1)
     connection = dial(idle_edge)
     connection.sendall(said)
     answer = until_closed(connection)
@@ -59,7 +60,7 @@ def test_who_does_not_come_to_the_point_is_hung_up_on(
 def test_the_second_head_of_a_connection_is_bounded_too(
     idle_edge: Edge, dial: Connect, monkeypatch
 ):
-    monkeypatch.setattr("functions.gateway.server.HEAD_S", 0.1)
+    monkeypatch.setattr("functions.gateway.bounds.HEAD_S", 0.1)
     connection = dial(idle_edge)
     connection.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
     assert b" 200 " in connection.recv(65536)
@@ -68,7 +69,7 @@ def test_the_second_head_of_a_connection_is_bounded_too(
 
 
 def test_the_body_of_a_refused_request_may_come_all_the_same(idle_edge: Edge, dial: Connect):
-    """Clients send it before they read, and lose the answer where they are hung up on."""
+    """Lingering close: clients send the body before they read; a reset would lose them the response."""
     size = 40 * MAX_HEAD_BYTES
     head = (
         "POST /functions/v1/start-generation HTTP/1.1\r\nhost: localhost\r\n"
@@ -92,8 +93,8 @@ def test_a_body_that_does_not_come_is_408(idle_edge: Edge, dial: Connect, monkey
 
 
 def test_a_client_that_waits_ten_minutes_is_not_cut(start_edge, dial: Connect, monkeypatch):
-    """All of the server's limits pass meanwhile: other connections are seen to meet them."""
-    monkeypatch.setattr("functions.gateway.server.HEAD_S", 0.1)
+    """All time-outs of the server pass meanwhile, as other connections show."""
+    monkeypatch.setattr("functions.gateway.bounds.HEAD_S", 0.1)
     monkeypatch.setitem(UVICORN, "timeout_keep_alive", 0.1)
     slow = create_sandbox(token=SANDBOX_TOKEN, seconds=599)
     with (

@@ -1,4 +1,4 @@
-"""A stop: not ready, nothing claimed, what runs given back uncounted, exit code 0; a second signal ends it now."""
+"""Graceful shutdown: unready, no claims, running jobs released uncounted, exit code 0; a second signal kills it."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from functions.__main__ import GRACE_S
+from functions.__main__ import SHUTDOWN_GRACE_S
 from functions._local.defaults import local_environment
 from functions.process_jobs.worker import Worker
 from tests.functions.process_jobs.test_crash import BODY, PROJECT, own_process
@@ -109,7 +109,7 @@ def test_a_stream_is_let_go_at_a_stop(environ, db, slow):
 
 
 def test_the_second_signal_ends_it_now(environ, sandbox, slow):
-    """With a request open that the first one would wait for."""
+    """While a request is open that the first signal waits for."""
     with own_process(environ) as (process, url), ThreadPoolExecutor(1) as client:
         client.submit(
             httpx.post, f"{url}/functions/v1/generate-image", json=SLOW, headers=token(), timeout=60
@@ -123,4 +123,4 @@ def test_the_second_signal_ends_it_now(environ, sandbox, slow):
             except httpx.HTTPError:
                 break
         process.send_signal(signal.SIGTERM)
-        process.wait(GRACE_S / 2)
+        process.wait(SHUTDOWN_GRACE_S / 2)

@@ -1,4 +1,4 @@
-"""One URL for everything: what is not ours is passed on to the project's Supabase, byte by byte, and back."""
+"""The reverse proxy: HTTP and websockets to the project's Supabase, byte for byte, with backpressure both ways."""
 
 import asyncio
 import hashlib
@@ -20,7 +20,7 @@ from supabase import ClientOptions, create_client
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from functions.gateway.server import BoundedProtocol
+from functions.gateway.http_protocol import HttpProtocol
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import Edge
@@ -31,7 +31,7 @@ BIG = 20 * 1024 * 1024
 
 @dataclass
 class Project:
-    """A Supabase that tells what reached it."""
+    """An upstream that records what reached it."""
 
     url: str = ""
     seen: list[Request] = field(default_factory=list)
@@ -195,14 +195,14 @@ def test_a_large_upload_is_streamed_with_its_length(edge: Edge):
 
 def test_an_upload_that_waits_for_us_is_not_slow(edge: Edge, project: Project, monkeypatch):
     """Backpressure: the project reads nothing for many of the windows in which a client has to send something."""
-    monkeypatch.setattr("functions.gateway.server.BODY_WINDOW_S", 0.05)
-    ended, windows = BoundedProtocol._end_body_window, threading.Semaphore(0)
+    monkeypatch.setattr("functions.gateway.bounds.BODY_WINDOW_S", 0.05)
+    ended, windows = HttpProtocol._end_body_window, threading.Semaphore(0)
 
-    def end_body_window(self: BoundedProtocol) -> None:
+    def end_body_window(self: HttpProtocol) -> None:
         windows.release()
         ended(self)
 
-    monkeypatch.setattr(BoundedProtocol, "_end_body_window", end_body_window)
+    monkeypatch.setattr(HttpProtocol, "_end_body_window", end_body_window)
     url = f"{edge.url}/storage/v1/object/slow"
     with ThreadPoolExecutor(1) as client:
         answer = client.submit(edge.client.post, url, content=bytes(BIG))
@@ -214,7 +214,7 @@ def test_an_upload_that_waits_for_us_is_not_slow(edge: Edge, project: Project, m
 
 
 def test_an_upload_that_stops_is_408(edge: Edge, project: Project, monkeypatch):
-    monkeypatch.setattr("functions.gateway.server.BODY_WINDOW_S", 0.1)
+    monkeypatch.setattr("functions.gateway.bounds.BODY_WINDOW_S", 0.1)
     with dial(edge) as client:
         client.sendall(head("POST", "/storage/v1/object/b/p", "content-length: 99") + b"half")
         assert refusal(until_closed(client))[:2] == (408, "REQUEST_TIMEOUT")
@@ -351,7 +351,7 @@ class NotFollowing(connect):
 
 
 async def test_no_frame_unfolds(edge: Edge):
-    """One read of compressed frames may hold a thousand times its size, before anybody is asked for a key."""
+    """Decompression bomb: a read of compressed frames inflates a thousandfold, before any token is checked."""
     async with connect(socket_url(edge), compression="deflate") as remote:
         assert remote.protocol.extensions == []
 
@@ -374,7 +374,7 @@ def test_who_pings_and_does_not_read_is_not_read_on(edge: Edge, between):
 
 
 def test_and_is_cut_off_in_the_end(edge: Edge, monkeypatch):
-    monkeypatch.setattr("functions.gateway.server.UNREAD_S", 0.1)
+    monkeypatch.setattr("functions.gateway.bounds.UNREAD_S", 0.1)
     with dial(edge) as client:
         client.sendall(head("GET", "/realtime/v1/websocket?apikey=k", *CLIENT))
         assert b" 101 " in client.recv(65536)

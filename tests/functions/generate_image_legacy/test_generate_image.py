@@ -1,4 +1,4 @@
-"""generate-image, the rollback target: both contracts, and no need of the queue."""
+"""generate-image, the rollback target: with and without a row of the client's, and independent of the queue."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""The rollback drill of docs/DEPLOYMENT_GUIDE.md, performed; and what generate-image owes a client that hangs up."""
+"""The rollback drill of docs/DEPLOYMENT_GUIDE.md, performed; and generate-image for a client that disconnects."""
 
 import json
 import socket

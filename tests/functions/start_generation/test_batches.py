@@ -1,4 +1,4 @@
-"""Arrays of prompts in one call, and requests and ends that share a round trip."""
+"""Natural batching: several prompts in one call; starts and completions that share a round trip."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +47,7 @@ def test_all_of_them_or_none(idle_edge: Edge, db, prompts, text):
 
 
 def test_one_that_the_database_refuses_spoils_none_beside_it(idle_edge: Edge, db):
-    """All in the air at once, so that they share statements."""
+    """Concurrent, so that they share statements."""
     db.execute(
         "alter table image_generations add constraint no_dogs check (prompt not like '%dog%')"
     )

@@ -1,4 +1,4 @@
-"""DELETE start-generation/<id>, and cancel_generation in SQL: what waits, runs, is parked, or has ended."""
+"""DELETE start-generation/<id> and cancel_generation: for queued, running, parked and ended generations."""
 
 from uuid import uuid4
 

@@ -1,4 +1,4 @@
-"""GET start-generation/<id>/events: what a client that listens is told, and when it is let go."""
+"""Server-sent events of a generation: each change once, Last-Event-ID, 204 after the last event."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Idempotency-Key on start-generation: the same request again, at once or later, is the same generation."""
+"""Idempotency-Key: a repeated request, concurrent or later, gets the first one's generation."""
 
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4

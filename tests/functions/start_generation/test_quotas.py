@@ -1,4 +1,4 @@
-"""How much a user may ask for: at a time, an hour, a day; whoever asks, and however."""
+"""Quotas: generations at a time, per hour and per day, on every route and under concurrency."""
 
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""start-generation: what clients send, what they get, and what is refused with nothing written."""
+"""start-generation over HTTP: accepted requests and their responses; refused ones, which write nothing."""
 
 import json
 

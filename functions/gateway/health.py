@@ -1,0 +1,33 @@
+"""Liveness and readiness: GET /health and GET /ready. Neither waits for the database, and neither asks for a token."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from functions.gateway.listener import Listener
+from functions.process_jobs.worker import Worker
+
+
+async def health(request: Request) -> JSONResponse:
+    """Liveness: the process serves. Independent of the database, so that a slow one causes no restart."""
+    return JSONResponse({"status": "ok"})
+
+
+async def ready(request: Request) -> JSONResponse:
+    """Readiness, for load balancers: 503 while the process drains, or while the worker has trouble with the database.
+
+    ``notifications``: whether LISTEN works. ``cron_silent_s``: seconds since cron called process-jobs, once that is too
+    long. Both are for people: workers poll by themselves, so neither makes the process unready.
+    """
+    worker: Worker = request.state.worker
+    listener: Listener = request.state.listener
+    silence = worker.clock_silent_for
+    trouble = None if worker.queue_up else "no database"  # at the merge: worker.trouble
+    status = "stopping" if worker.draining else trouble or "ready"
+    return JSONResponse(
+        {
+            "status": status,
+            "notifications": listener.up,
+            "cron_silent_s": round(silence.total_seconds()) if silence else None,
+        },
+        status_code=200 if status == "ready" else 503,
+    )

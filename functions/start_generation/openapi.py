@@ -1,0 +1,112 @@
+"""The OpenAPI entry of start-generation: its operations, who may call them, what they take and answer."""
+
+from functions._shared.errors import (
+    Conflict,
+    KeyReused,
+    NotFound,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
+from functions._shared.web.openapi import (
+    TEXT,
+    TRUE,
+    UUID,
+    WITH_BODY,
+    Entry,
+    Json,
+    object_of,
+    operation,
+    ref,
+    response_of,
+)
+from functions.start_generation.request import IDEMPOTENCY_KEY, MAX_PROMPTS, StartRequest
+
+
+def _body() -> Json:
+    """StartRequest's schema, whose prompt may be an array as well: each is validated as a StartRequest of its own."""
+    schema = StartRequest.model_json_schema()
+    one = schema["properties"]["prompt"]
+    several = {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_PROMPTS}
+    schema["properties"]["prompt"] = {"anyOf": [one, several]}
+    return schema
+
+
+STARTED = object_of(generation_id=UUID, job_id=UUID)
+STATUSES = ["pending", "queued", "processing", "downloading", "completed", "failed", "cancelled"]
+SCHEMAS = {
+    "StartRequest": _body(),
+    "Started": {
+        **object_of(success=TRUE, status={"const": "queued"}, message=TEXT),
+        "anyOf": [STARTED, object_of(generations={"type": "array", "items": STARTED})],
+    },
+    "Generation": object_of(
+        id=UUID,
+        user_id=UUID,
+        status={"enum": STATUSES},
+        prompt=TEXT,
+        progress={"type": ["integer", "null"], "minimum": 0, "maximum": 100},
+        stage={"type": ["string", "null"]},
+        error_message={"type": ["string", "null"]},
+        images={"type": "array", "items": ref("Image")},
+    ),
+    "Cancelled": object_of(success=TRUE, generation_id=UUID, status={"const": "cancelled"}),
+}
+GENERATION_ID: Json = {"name": "generation_id", "in": "path", "required": True, "schema": TEXT}
+KEY_HEADER: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same key and body within 24 hours are answered with the same ids.",
+    "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"},
+}
+LAST_EVENT_ID: Json = {"name": "Last-Event-ID", "in": "header", "schema": TEXT}
+EVENTS: Json = {
+    "description": "Server-sent events, until the generation has ended",
+    "content": {"text/event-stream": {"schema": TEXT}},
+}
+OF_ONE = (Unauthorized, NotFound, TooManyRequests, Unavailable)
+"""The errors of an operation on one generation."""
+
+ENTRY = Entry(
+    {
+        "/start-generation": {
+            "post": operation(
+                "Queue a generation, or one for each of several prompts",
+                response_of("Started"),
+                *WITH_BODY,
+                Conflict,
+                KeyReused,
+                body="StartRequest",
+                parameters=[KEY_HEADER],
+                caller="user",
+            )
+        },
+        "/start-generation/{generation_id}": {
+            "get": operation(
+                "A generation with its images",
+                response_of("Generation"),
+                *OF_ONE,
+                parameters=[GENERATION_ID],
+                caller="user",
+            ),
+            "delete": operation(
+                "Cancel a generation",
+                response_of("Cancelled"),
+                *OF_ONE,
+                Conflict,
+                parameters=[GENERATION_ID],
+                caller="user",
+            ),
+        },
+        "/start-generation/{generation_id}/events": {
+            "get": operation(
+                "Status and progress as they change",
+                EVENTS,
+                *OF_ONE,
+                parameters=[GENERATION_ID, LAST_EVENT_ID],
+                caller="user",
+            )
+        },
+    },
+    SCHEMAS,
+)

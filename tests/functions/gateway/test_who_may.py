@@ -1,0 +1,108 @@
+"""Who may call which route: every route is called without a token, with a user's, the service's and the anon key.
+
+The table is ``caller`` of each operation's OpenAPI entry, and BESIDE for routes that the document does not describe.
+The routes are walked as Starlette has them, so that a route without a row fails.
+"""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+
+from functions.gateway.app import FUNCTIONS, PLATFORM, create_app
+from functions.gateway.openapi import document
+from functions.gateway.routing import PREFIX
+from functions.gateway.upstream import SERVICES
+from tests.conftest import Edge
+
+BESIDE = {
+    ("GET", "/health"): "anybody",
+    ("GET", "/ready"): "anybody",
+    ("GET", "/storage/v1/bucket/{bucket}"): "service",
+    ("GET", "/storage/v1/object/public/{bucket}/{path:path}"): "anybody",
+    ("POST", "/storage/v1/object/{bucket}/{path:path}"): "service",
+    ("PUT", "/storage/v1/object/{bucket}/{path:path}"): "service",
+}
+DESCRIBED = {
+    (method.upper(), f"{PREFIX}{path}"): operation["tags"][0]
+    for path, methods in document("", [one.entry for one in FUNCTIONS.values()])["paths"].items()
+    for method, operation in methods.items()
+}
+WHO = {**BESIDE, **DESCRIBED}
+
+NO_TOKEN, USER, SERVICE, ANON = "no token", "a user's", "the service's", "the anon key"
+MAY = {
+    "user": {USER},
+    "service": {SERVICE},
+    "provider": set(),  # its signature is no token
+    "anybody": {NO_TOKEN, USER, SERVICE, ANON},
+}
+"""Caller → the credentials that are let through. With ALLOW_ANON the anon key opens functions of the first two, too."""
+
+
+def gateway() -> Starlette:
+    app = create_app()
+    while not isinstance(app, Starlette):
+        app = app.app  # type: ignore[attr-defined]  # the middleware around it
+    return app
+
+
+def routes() -> Iterator[tuple[str, str]]:
+    """Method and path of every route there is: the gateway's own, the functions', the services'."""
+    apps = [
+        ("", gateway()),
+        *((PREFIX, function.app) for function in FUNCTIONS.values()),
+        *((f"/{service}/v1", app) for service, app in PLATFORM.items()),
+    ]
+    for prefix, app in apps:
+        for route in app.routes:
+            if isinstance(route, Mount):
+                continue  # its apps are walked above, see test_nothing_else_is_mounted
+            assert isinstance(route, Route)
+            for method in (route.methods or set()) - {"HEAD"}:  # HEAD is GET without the body
+                yield method, f"{prefix}{route.path}"
+
+
+def test_every_route_has_a_row_and_no_row_is_stale():
+    assert sorted(routes()) == sorted(WHO)
+
+
+def test_nothing_else_is_mounted():
+    mounted = {route.path for route in gateway().routes if isinstance(route, Mount)}
+    assert mounted == {PREFIX, *(f"/{service}/v1" for service in SERVICES)}
+
+
+@pytest.mark.parametrize("allow_anon", ["false", "true"])
+def test_each_credential_opens_what_the_table_says(start_edge, allow_anon: str):
+    edge: Edge = start_edge(AUTH_FAILURES_PER_MINUTE="0", ALLOW_ANON=allow_anon)
+    tokens = {
+        NO_TOKEN: None,
+        USER: edge.user_token(),
+        SERVICE: edge.service_role_key,
+        ANON: edge.anon_key,
+    }
+    seen, expected = {}, {}
+    for (method, path), caller in WHO.items():
+        for credential, token in tokens.items():
+            row = f"{method} {path} with {credential}"
+            seen[row] = opens(edge, method, path, token)
+            demo = credential == ANON and allow_anon == "true" and (method, path) in DESCRIBED
+            expected[row] = credential in MAY[caller] or (demo and caller in {"user", "service"})
+    assert seen == expected
+
+
+def opens(edge: Edge, method: str, path: str, token: str | None) -> bool:
+    """Whether a request gets past authentication: with an empty body, and ids of nothing that there is."""
+    filled = path.replace("{generation_id}", str(uuid4())).replace("{bucket}", "generated-images")
+    answer = edge.client.request(
+        method,
+        f"{edge.url}{filled.replace('{path:path}', 'none.png')}",
+        json={},
+        headers={"Authorization": f"Bearer {token}"} if token else {},
+    )
+    assert answer.status_code < 500, answer.text
+    # Storage has the status in the body, as Supabase's.
+    refused = {answer.status_code, int(answer.json().get("statusCode", 0))} & {401, 403}
+    return not refused
