@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from functions._shared.database.pool import refused
+from functions._shared.database.sqlstates import refused
 from functions._shared.errors import InvalidRequest, NotFound
 from functions._shared.generation import find_generation
 from functions._shared.pictures.fetch import check_source_address

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 import psycopg
-import psycopg_pool
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
@@ -127,7 +126,7 @@ class ModelStore:
             async with pool.connection(timeout=TABLE_WAIT_S) as connection:
                 cursor = await connection.execute(ROW, {"id": replicate_id, "word": word})
                 return await cursor.fetchone()
-        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        except psycopg.Error as error:
             log.warning("the models table does not answer: %s", type(error).__name__)
             return None
 
@@ -173,7 +172,7 @@ class ModelStore:
         try:
             async with pool.connection() as connection:
                 await connection.execute(_upsert(columns), columns)
-        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        except psycopg.Error as error:
             log.warning("model %s could not be kept: %s", replicate_id, type(error).__name__)
         return model
 

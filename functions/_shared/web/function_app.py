@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
-import psycopg_pool
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -14,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
+from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import (
     FunctionError,
     MethodNotAllowed,
@@ -40,8 +40,7 @@ def function_app(
             FunctionError: on_function_error,
             HTTPException: on_http_exception,
             ClientDisconnect: on_disconnect,
-            psycopg.OperationalError: on_database_down,
-            psycopg_pool.PoolTimeout: on_database_down,
+            psycopg.Error: on_database_error,
             **(handlers or {}),
         },
     )
@@ -106,7 +105,9 @@ async def on_disconnect(request: Request, error: Exception) -> Response:
     return Response(status_code=400)  # nobody is there to read it
 
 
-async def on_database_down(request: Request, error: Exception) -> JSONResponse:
+async def on_database_error(request: Request, error: Exception) -> JSONResponse:
+    if not is_down(error):
+        raise error  # a bug, or sql/ of another version: AnsweredBugs logs and answers it
     log.warning("database not reachable: %s", type(error).__name__)
     return error_response(
         Unavailable("The database is not reachable at the moment, please try again")

@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel
 
-from functions._shared.database.pool import fenced
+from functions._shared.database.sqlstates import fenced
 from functions._shared.errors import InvalidRequest
 from functions._shared.jobs import Job
 from functions._shared.pictures.store import fetch_and_store
