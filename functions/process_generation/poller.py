@@ -14,8 +14,8 @@ import psycopg
 
 from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import GenerationFailed
+from functions._shared.provider.failures import Failure, PredictionOver, Unreadable
 from functions._shared.provider.prediction import TERMINAL, Prediction
-from functions._shared.provider.replicate import Failure, PredictionOver, Unreadable
 from functions._shared.resources import Resources
 from functions.process_generation import predictions
 from functions.process_generation.generation import cancel, timed_out

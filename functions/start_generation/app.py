@@ -13,9 +13,7 @@ from starlette.routing import Route
 from functions._shared.database.sqlstates import refused
 from functions._shared.errors import InvalidRequest, NotFound
 from functions._shared.generation import find_generation
-from functions._shared.pictures.fetch import check_source_address
-from functions._shared.resources import resources_of
-from functions._shared.settings import Settings
+from functions._shared.resources import Resources, resources_of
 from functions._shared.web.addresses import webhook_address
 from functions._shared.web.bodies import read_object, validate
 from functions._shared.web.function_app import function_app
@@ -37,7 +35,7 @@ async def start(request: Request) -> JSONResponse:
     requests = [
         validate(StartRequest, {**body, "prompt": prompt}) for prompt in _prompts(prompts, many)
     ]
-    _check_addresses(requests[0], resources.settings)
+    _check_addresses(requests[0], resources)
     model = await resources.models.resolve(requests[0].model_id, resources.pool)
     named: dict[str, Any] = {"model_id": model.replicate_id}
     if ":" in requests[0].model_id:
@@ -80,14 +78,14 @@ def _digest(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _check_addresses(request: StartRequest, settings: Settings) -> None:
+def _check_addresses(request: StartRequest, resources: Resources) -> None:
     """What would be refused when the picture is made, or has been, without asking anybody. Raises InvalidRequest."""
     if request.source_image_url:
-        check_source_address(request.source_image_url, settings)
+        resources.fetcher.check_source(request.source_image_url)
     if request.webhook_url:
-        if settings.webhook_secret is None:
+        if resources.settings.webhook_secret is None:
             raise InvalidRequest("webhook_url: this server has no WEBHOOK_SECRET to sign with")
-        webhook_address(request.webhook_url, settings)
+        webhook_address(request.webhook_url, resources.settings)
 
 
 async def show(request: Request) -> JSONResponse:

@@ -26,7 +26,8 @@ from functions._shared.image_models.catalog import (
 )
 from functions._shared.image_models.describe import beyond_a_request, describe
 from functions._shared.image_models.json_schema import read_schema
-from functions._shared.provider.replicate import Failure, Replicate
+from functions._shared.provider.failures import Failure
+from functions._shared.provider.replicate import Replicate
 
 log = logging.getLogger(__name__)
 

@@ -35,7 +35,8 @@ async def run(job: Job, resources: Resources) -> None:
     if not all(urls):
         raise InvalidRequest("output_url: Field required")
     images = await fetch_and_store(
-        resources,
+        resources.fetcher,
+        resources.storage,
         urls,
         user_id=payload.user_id,
         name=str(payload.generation_id),
