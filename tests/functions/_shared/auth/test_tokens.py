@@ -25,7 +25,7 @@ from starlette.routing import Route
 from functions._shared.auth import signing_keys, tokens
 from functions._shared.auth.throttle import FailedAttempts
 from functions._shared.errors import Unauthorized, Unavailable
-from functions._shared.settings import LOCAL_JWT_SECRET
+from functions._shared.local_keys import LOCAL_JWT_SECRET
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import Edge, user_token
