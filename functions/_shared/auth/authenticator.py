@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from functions._shared.auth.signing_keys import SigningKeys
 from functions._shared.auth.throttle import FailedAttempts
-from functions._shared.auth.tokens import Caller, NotNow, Rules, Tokens
+from functions._shared.auth.tokens import Caller, OutsideValidity, Rules, Tokens
 from functions._shared.errors import Forbidden, Unauthorized
 from functions._shared.settings import Settings
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 DEMO_USER = UUID("00000000-0000-4000-8000-000000000000")
 """The user id of the anon key where ALLOW_ANON is set."""
-MIN_KEY = 32
+MIN_KEY_CHARACTERS = 32
 """Least characters of an opaque SUPABASE_SERVICE_ROLE_KEY or SUPABASE_ANON_KEY that callers may authenticate with: a
 placeholder such as ``unused``, where Storage checks no key, must not open the functions."""
 
@@ -51,7 +51,7 @@ class Authenticator:
             _Key(key.encode(), role, _expiry(key))
             for role in ("anon", "service_role")
             for key in settings.keys_of(role)
-            if key.startswith("sb_") or len(key) >= MIN_KEY
+            if key.startswith("sb_") or len(key) >= MIN_KEY_CHARACTERS
         ]
 
     async def user(self, request: Request) -> UUID:
@@ -80,20 +80,20 @@ class Authenticator:
         an address with an attacker.
         """
         token = _credentials(request)
-        known = await self._tokens.known(token) or self._by_key(token)
+        known = await self._tokens.cached(token) or self._holder_of_key(token)
         if known:
             return known
         try:
             if token.startswith("sb_"):
                 raise Unauthorized("Invalid API key", code="UNAUTHORIZED_INVALID_API_KEY")
             return await self._tokens.verify(token)
-        except NotNow:
+        except OutsideValidity:
             raise
         except Unauthorized:
             self._failed.note(request.client.host if request.client else "")
             raise
 
-    def _by_key(self, token: str) -> Caller | None:
+    def _holder_of_key(self, token: str) -> Caller | None:
         # Constant time: every key is compared, so that timing tells nothing about any of them (timing attack).
         sent, now = token.encode(), time.time()
         equal = [key for key in self._keys if hmac.compare_digest(key.text, sent)]

@@ -22,15 +22,15 @@ from functions._shared.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-FRESH_S = 600.0
+TTL_S = 600.0
 """Time to live of the cache: Auth's own Cache-Control max-age."""
-IDLE_S = 2 * FRESH_S
+STALE_S = 2 * TTL_S
 """Age above which a request waits for the refresh: stale keys would admit a revoked key once more."""
-ASK_AGAIN_S = 30.0
+FETCH_INTERVAL_S = 30.0
 """Rate limit of fetches: made-up key ids must not become requests to Auth."""
 ANSWER_S = 5.0
 MAX_BYTES = 256 * 1024
-OF_TYPE = {"EC": ("ES256", ("x", "y")), "RSA": ("RS256", ("n", "e"))}
+ALGORITHMS = {"EC": ("ES256", ("x", "y")), "RSA": ("RS256", ("n", "e"))}
 """Key type → the one algorithm it may be used with (algorithm confusion), and its parameters."""
 
 
@@ -52,11 +52,11 @@ class SigningKeys:
         self._url = url
         self._given = _by_id(given)
         self._fetched: Mapping[str, SigningKey] | None = None
-        self._fetched_at = self._asked_at = float("-inf")
-        self._answers = True
+        self._fetched_at = self._fetch_began = float("-inf")
+        self._fetch_succeeded = True
         """Whether the last fetch succeeded."""
-        self._asking = asyncio.Lock()
-        self._beside: asyncio.Task[None] | None = None
+        self._fetching = asyncio.Lock()
+        self._background: asyncio.Task[None] | None = None
 
     async def find(self, key_id: str) -> SigningKey | None:
         """The key, fetched if it is unknown. Raises Unavailable for an unknown key while Auth does not answer."""
@@ -65,55 +65,55 @@ class SigningKeys:
         if self._url is None:
             return None
         if key := (self._fetched or {}).get(key_id):
-            return key if await self.stands(key) else self._fetched_now(key_id)
-        await self._ask()
+            return key if await self.is_current(key) else self._fetched_now(key_id)
+        await self._refresh()
         found = self._fetched_now(key_id)
-        if found is None and not self._answers:
+        if found is None and not self._fetch_succeeded:
             raise Unavailable("The signing keys cannot be fetched at the moment, please try again")
         return found
 
-    async def stands(self, key: SigningKey) -> bool:
+    async def is_current(self, key: SigningKey) -> bool:
         """Whether a key found earlier has not been revoked; a stale cache is refreshed in the background."""
         if self._given.get(key.key_id) is key:
             return True
         now = time.monotonic()
-        if now - self._fetched_at > FRESH_S and self._url is not None:
-            if now - self._asked_at > IDLE_S:
-                await self._ask()
-            elif self._may_ask() and (self._beside is None or self._beside.done()):
-                self._beside = asyncio.create_task(self._ask())
+        if now - self._fetched_at > TTL_S and self._url is not None:
+            if now - self._fetch_began > STALE_S:
+                await self._refresh()
+            elif self._may_fetch() and (self._background is None or self._background.done()):
+                self._background = asyncio.create_task(self._refresh())
         return self._fetched_now(key.key_id) is key
 
     async def close(self) -> None:
-        if self._beside:
-            self._beside.cancel()
-            await asyncio.gather(self._beside, return_exceptions=True)
+        if self._background:
+            self._background.cancel()
+            await asyncio.gather(self._background, return_exceptions=True)
 
     def _fetched_now(self, key_id: str) -> SigningKey | None:
         return (self._fetched or {}).get(key_id)
 
-    def _may_ask(self) -> bool:
-        return time.monotonic() - self._asked_at > ASK_AGAIN_S
+    def _may_fetch(self) -> bool:
+        return time.monotonic() - self._fetch_began > FETCH_INTERVAL_S
 
-    async def _ask(self) -> None:
-        if self._may_ask() or self._asking.locked():
-            async with self._asking:  # single flight: concurrent requests share one fetch
-                if self._may_ask() and self._url is not None:
+    async def _refresh(self) -> None:
+        if self._may_fetch() or self._fetching.locked():
+            async with self._fetching:  # single flight: concurrent requests share one fetch
+                if self._may_fetch() and self._url is not None:
                     await self._fetch(self._url)
 
     async def _fetch(self, url: str) -> None:
         """Replace the cache by the keys at ``url``; on any error the cached keys stay."""
-        self._asked_at = time.monotonic()
-        self._answers = False
+        self._fetch_began = time.monotonic()
+        self._fetch_succeeded = False
         try:
             old, new = self._fetched or {}, _by_id(await self._jwks(url))
-            # An unchanged key stays the same object: ``stands`` compares by identity.
+            # An unchanged key stays the same object: ``is_current`` compares by identity.
             self._fetched = {
                 key_id: old[key_id] if old.get(key_id) == key else key
                 for key_id, key in new.items()
             }
-            self._fetched_at = self._asked_at
-            self._answers = True
+            self._fetched_at = self._fetch_began
+            self._fetch_succeeded = True
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
             log.warning("signing keys not fetched (%s)", type(error).__name__)
 
@@ -143,9 +143,9 @@ def _by_id(jwks: Any) -> dict[str, SigningKey]:
 def _signing_key(one: Mapping[str, Any]) -> SigningKey | None:
     """None for anything but a public signing key of a supported type; the document is untrusted."""
     key_id, key_type = one.get("kid"), one.get("kty")
-    if not isinstance(key_id, str) or not isinstance(key_type, str) or key_type not in OF_TYPE:
+    if not isinstance(key_id, str) or not isinstance(key_type, str) or key_type not in ALGORITHMS:
         return None
-    algorithm, names = OF_TYPE[key_type]
+    algorithm, names = ALGORITHMS[key_type]
     parts = tuple(one.get(name) for name in names)
     if (
         one.get("use", "sig") != "sig"

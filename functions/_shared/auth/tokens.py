@@ -27,13 +27,13 @@ from functions._shared.errors import Unauthorized
 MAX_CHARACTERS = 8192
 LEEWAY_S = 30
 """Clock skew allowed in exp and nbf."""
-MAX_KNOWN = MAX_REFUSED = 10_000
+MAX_VERIFIED = MAX_REFUSED = 10_000
 """Entries of the cache of verified tokens, and of the negative cache of refused ones."""
-REFUSED_S = 600.0
+REFUSED_TTL_S = 600.0
 """Time to live in the negative cache: a key that was replaced under the same id is tried again after that."""
-UNEXPIRING_S = 3600
+UNEXPIRING_TTL_S = 3600
 """Time to live in the cache of a token without exp; it is verified again after that."""
-LATEST = 2.0**53
+MAX_NUMERIC_DATE = 2.0**53
 """The largest NumericDate: above 2^53 a float no longer holds whole seconds."""
 MAX_SUBJECT = 255
 """Characters of sub, by OpenID Connect Core."""
@@ -45,7 +45,7 @@ LEGACY, ASYMMETRIC = "UNAUTHORIZED_LEGACY_JWT", "UNAUTHORIZED_ASYMMETRIC_JWT"
 V = TypeVar("V")
 
 
-class NotNow(Unauthorized):
+class OutsideValidity(Unauthorized):
     """A valid signature outside its validity period (exp, nbf): no failed attempt, as it cannot be a guess."""
 
 
@@ -67,7 +67,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class _Known:
+class _Verified:
     """A verified token. ``key`` None: the secret, which cannot be revoked while the process runs."""
 
     caller: Caller
@@ -91,40 +91,40 @@ class Tokens:
         self._keys = keys
         self._rules = rules
         # Keyed by SHA-256 digest, so that no token stays in memory. Clients repeat their token, valid or not.
-        self._known: dict[bytes, _Known] = {}
+        self._verified: dict[bytes, _Verified] = {}
         self._refused: dict[bytes, _Refused] = {}
 
-    async def known(self, token: str) -> Caller | None:
+    async def cached(self, token: str) -> Caller | None:
         """The caller from the cache: verified before, not expired, and its key not revoked (key rotation)."""
         digest = _digest(token)
-        known = self._known.get(digest)
+        known = self._verified.get(digest)
         if known is None or time.time() > known.expires_at + LEEWAY_S:
             return None
-        if known.key and not await self._keys.stands(known.key):
-            self._known.pop(digest, None)
+        if known.key and not await self._keys.is_current(known.key):
+            self._verified.pop(digest, None)
             return None
         return known.caller
 
     async def verify(self, token: str) -> Caller:
-        """The token's caller. Raises Unauthorized (NotNow), Unavailable. A refused token is verified once only."""
+        """The token's caller. Raises Unauthorized, Unavailable. A refused token is verified once."""
         digest = _digest(token)
-        before = self._refused.get(digest)
-        if before and time.monotonic() < before.until:
-            raise before.kind(before.message, code=before.code)
+        refused_before = self._refused.get(digest)
+        if refused_before and time.monotonic() < refused_before.until:
+            raise refused_before.kind(refused_before.message, code=refused_before.code)
         algorithm, key_id = _header(token)
         key, verifier, code = await self._key(algorithm, key_id)
         try:
             claims = _claims(token, verifier, algorithm, code)
-            _expired(claims)
+            _check_expiry(claims)
             caller = _caller(claims, self._rules)
         except Unauthorized as refusal:
-            until = time.monotonic() + REFUSED_S
+            until = time.monotonic() + REFUSED_TTL_S
             refused = _Refused(type(refusal), str(refusal), refusal.code, until)
-            _remember(self._refused, digest, refused, MAX_REFUSED)
+            _put(self._refused, digest, refused, MAX_REFUSED)
             raise
-        _begun(claims)
-        expires_at = claims.get("exp", time.time() + UNEXPIRING_S)
-        _remember(self._known, digest, _Known(caller, expires_at, key), MAX_KNOWN)
+        _check_not_before(claims)
+        expires_at = claims.get("exp", time.time() + UNEXPIRING_TTL_S)
+        _put(self._verified, digest, _Verified(caller, expires_at, key), MAX_VERIFIED)
         return caller
 
     async def _key(self, algorithm: str, key_id: object) -> tuple[SigningKey | None, Key, str]:
@@ -178,17 +178,17 @@ def _claims(token: str, verifier: Key, algorithm: str, code: str) -> Mapping[str
 
 def _is_time(value: object) -> bool:
     # Not isinstance: a bool is an int. JSON's 1e400 is infinity, and an integer may have any number of digits.
-    return type(value) in {int, float} and 0 <= value < LATEST  # type: ignore[operator]
+    return type(value) in {int, float} and 0 <= value < MAX_NUMERIC_DATE  # type: ignore[operator]
 
 
-def _expired(claims: Mapping[str, Any]) -> None:
-    if claims.get("exp", LATEST) < time.time() - LEEWAY_S:
-        raise NotNow("JWT expired", code="UNAUTHORIZED_JWT_EXPIRED")
+def _check_expiry(claims: Mapping[str, Any]) -> None:
+    if claims.get("exp", MAX_NUMERIC_DATE) < time.time() - LEEWAY_S:
+        raise OutsideValidity("JWT expired", code="UNAUTHORIZED_JWT_EXPIRED")
 
 
-def _begun(claims: Mapping[str, Any]) -> None:
+def _check_not_before(claims: Mapping[str, Any]) -> None:
     if claims.get("nbf", 0) > time.time() + LEEWAY_S:
-        raise NotNow("JWT not yet valid", code="UNAUTHORIZED_JWT_NOT_YET_VALID")
+        raise OutsideValidity("JWT not yet valid", code="UNAUTHORIZED_JWT_NOT_YET_VALID")
 
 
 def _caller(claims: Mapping[str, Any], rules: Rules) -> Caller:
@@ -230,7 +230,7 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def _remember(store: dict[bytes, V], digest: bytes, value: V, most: int) -> None:
+def _put(store: dict[bytes, V], digest: bytes, value: V, most: int) -> None:
     store.pop(digest, None)
     while len(store) >= most:
         del store[next(iter(store))]

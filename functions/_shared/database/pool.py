@@ -40,7 +40,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
     over one would fail as if the database were down.
     """
 
-    _asked: asyncio.Task[bool] | None = None
+    _away_probe: asyncio.Task[bool] | None = None
     _steps: frozenset[asyncio.Task[Any]] = frozenset()
     """Running ``to_the_end`` steps, awaited before the pool closes."""
 
@@ -61,13 +61,13 @@ class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
         until = time.monotonic() + (self.timeout if timeout is None else timeout)
         while True:
             connection = await super().getconn(max(0.0, until - time.monotonic()))
-            stands = False
+            alive = False
             try:
-                stands = await _stands(connection)
+                alive = await _is_alive(connection)
             finally:
-                if not stands:
+                if not alive:
                     await self.putconn(connection)
-            if stands:
+            if alive:
                 return connection
 
     async def to_the_end(self, step: Coroutine[Any, Any, T]) -> T:
@@ -94,12 +94,12 @@ class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
 
     async def is_away(self) -> bool:
         """Whether no server answers, asked over a connection outside the pool; concurrent callers share one probe."""
-        if self._asked is None or self._asked.done():
-            self._asked = asyncio.create_task(_away(str(self.conninfo)))
-        return await asyncio.shield(self._asked)
+        if self._away_probe is None or self._away_probe.done():
+            self._away_probe = asyncio.create_task(_server_is_away(str(self.conninfo)))
+        return await asyncio.shield(self._away_probe)
 
 
-async def _stands(connection: AsyncConnection[Any]) -> bool:
+async def _is_alive(connection: AsyncConnection[Any]) -> bool:
     """Whether an idle connection is alive. A round trip only when its socket is readable, which mostly means EOF."""
     if connection.closed:
         return False
@@ -115,7 +115,7 @@ async def _stands(connection: AsyncConnection[Any]) -> bool:
     return True
 
 
-async def _away(conninfo: str) -> bool:
+async def _server_is_away(conninfo: str) -> bool:
     conninfo = make_conninfo(conninfo, connect_timeout=POOL_WAIT_S)
     try:
         connection = await AsyncConnection.connect(conninfo, autocommit=True)
