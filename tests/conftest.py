@@ -19,7 +19,8 @@ from pytest_postgresql import factories
 
 from functions._local.defaults import SANDBOX_TOKEN, local_environment, sign_key
 from functions._local.sandbox.app import create_sandbox
-from functions._shared.settings import LOCAL_JWT_SECRET, Settings
+from functions._shared.local_keys import LOCAL_JWT_SECRET
+from functions._shared.settings import Settings
 from functions.gateway.app import create_app
 from scripts.postgres import Postgres, cluster, free_port
 from scripts.schema import apply_schema

@@ -1,22 +1,22 @@
-"""Every expected failure, and how it reads over HTTP.
+"""The exception hierarchy: every expected failure, with its HTTP status and its code.
 
 FunctionError              500
-├── GenerationFailed       500   no picture came of it; says whether trying again may help
-├── InvalidRequest         400   the caller can mend it by changing the request
-├── Unauthorized           401   no token, or one we do not accept
-├── Forbidden              403   a good token that may not do this
-├── NotFound               404   no such thing, or not the caller's: we do not say which
+├── GenerationFailed       500   no picture was made; ``retry`` says whether another attempt may succeed
+├── InvalidRequest         400   the request itself is at fault
+├── Unauthorized           401   no credentials, or invalid ones
+├── Forbidden              403   valid credentials without the right to do this
+├── NotFound               404   absent or another user's: not told apart, so that ids cannot be probed
 ├── MethodNotAllowed       405
-├── RequestTimeout         408   the request did not arrive in time
-├── Conflict               409   the thing is in no state for this
+├── RequestTimeout         408   the request did not arrive in time (slow-read attack)
+├── Conflict               409   the resource's state does not allow it
 ├── PayloadTooLarge        413
-├── UnsupportedMediaType   415   a body in an encoding we do not read
-├── KeyReused              422   an Idempotency-Key that came with another body before
-├── TooManyRequests        429   says when to come back
+├── UnsupportedMediaType   415   a Content-Encoding other than gzip
+├── KeyReused              422   an Idempotency-Key that was used with another body
+├── TooManyRequests        429   Retry-After says when to try again
 ├── HeadersTooLarge        431
-├── BadGateway             502   the Supabase behind us does not answer
-└── Unavailable            503   the database does not answer; trying again will help
-LeaseLost is not one of them: only workers meet it, and they stop quietly.
+├── BadGateway             502   the upstream Supabase does not answer
+└── Unavailable            503   the database cannot serve now; try again
+LeaseLost stands apart: it has no HTTP status, as only workers meet it, and they stop without a report.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,19 +26,21 @@ from starlette.responses import JSONResponse
 from functions._shared import foreign
 
 RETRY_AFTER_S = 5
-LONGEST = 10_000
-"""Characters of an error's text."""
+MAX_TEXT = 10_000
+"""Characters of an error's text; a longer one is truncated."""
 
 
 class FunctionError(Exception):
-    """``str(error)`` is safe to show, and to store: it often quotes a stranger. ``code`` is for programs."""
+    """``str(error)`` is safe to show and to store: it may quote untrusted text, which is sanitised. ``code`` is for
+    programs.
+    """
 
     status = 500
     code = "INTERNAL_ERROR"
     headers: Mapping[str, str] = {}
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
-        super().__init__(foreign.text(message, LONGEST))
+        super().__init__(foreign.text(message, MAX_TEXT))
         self.code = code or self.code
 
 
@@ -59,7 +61,7 @@ class NotFound(FunctionError):
 
 
 class MethodNotAllowed(FunctionError):
-    """``allowed`` are the methods there are."""
+    """``allowed`` becomes the Allow header."""
 
     status, code = 405, "METHOD_NOT_ALLOWED"
 
@@ -89,7 +91,7 @@ class KeyReused(FunctionError):
 
 
 class TooManyRequests(FunctionError):
-    """``headers`` are added to the answer."""
+    """``headers`` are added to Retry-After, in seconds."""
 
     status, code = 429, "RATE_LIMIT_EXCEEDED"
 
@@ -119,9 +121,10 @@ class Unavailable(FunctionError):
 
 
 class GenerationFailed(FunctionError):
-    """``retry``: whether another attempt may end better. ``retry_after_s``: the provider's own delay in seconds.
+    """``retry``: whether another attempt may succeed. ``retry_after_s``: the delay that the provider asks for.
 
-    ``error_class`` is kept with the job: ``failures.py`` has the provider's, None stands for permanent or transient.
+    ``error_class`` is recorded with the job: the provider's are in ``provider/failures.py``; None: permanent or
+    transient, by ``retry``.
     """
 
     status, code = 500, "GENERATION_FAILED"
@@ -141,11 +144,11 @@ class GenerationFailed(FunctionError):
 
 
 class LeaseLost(Exception):
-    """Another worker has the job, or a person has finished it: this attempt may write nothing more."""
+    """Stale fencing token: another worker has the job, or a person has ended it; this attempt must not write."""
 
 
 def error_response(error: FunctionError) -> JSONResponse:
-    """``error`` for people, ``code`` for programs; ``message`` and ``msg`` are where other client readers look."""
+    """``error`` for people, ``code`` for programs; ``message`` and ``msg`` are what Supabase's other clients read."""
     text = str(error)
     body = {"success": False, "error": text, "message": text, "msg": text, "code": error.code}
     headers = {"sb-error-code": error.code, **error.headers}

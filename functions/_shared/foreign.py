@@ -1,7 +1,8 @@
-"""What a stranger sends, made plain where it comes in, so that nothing behind has to think of it.
+"""Sanitise untrusted JSON at the border: storable text, finite numbers, bounded depth and size.
 
-Text that PostgreSQL stores as text and as jsonb (it takes no NUL, and no half of a surrogate pair), numbers that are
-finite and have few digits, depth and size with a bound. The provider's every answer and webhook goes through here.
+Every response and webhook of the provider comes through here, so that no code behind it has to check again.
+PostgreSQL's text and jsonb store neither NUL nor lone surrogates, and jsonb no NaN; deep nesting ends in a
+RecursionError, many small values in a memory bomb.
 """
 
 import json
@@ -10,20 +11,22 @@ import re
 from typing import Any
 
 MAX_DEPTH = 64
-"""What lies deeper is null: Python's own reader gives up at about a thousand."""
+"""Nesting; deeper values become null. Python's JSON parser overflows its stack at about a thousand."""
 MAX_VALUES = 500_000
-"""In one document. ``[[],[],…`` takes twenty times its length in memory."""
+"""Values of one document: ``[[],[],…`` takes twenty times its length in memory."""
 MAX_DIGITS = 38
+"""Digits of an integer; longer ones are read as floats: Python refuses integers of more than 4300 digits."""
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
-# Possessive (++, *+): a string is passed over once, without a way back, however it ends.
+# Possessive quantifiers (++, *+): no backtracking, linear time for any input (ReDoS).
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[][{}]', re.DOTALL)
 _TOLD = ("message", "detail", "error", "title", "reason", "description", "msg", "text")
+"""Keys under which error objects have their text, the most telling first."""
 
 
 def text(value: str, most: int | None = None) -> str:
-    """``value`` as it can be stored, ``most`` characters of it; what cannot be is U+FFFD."""
+    """``value`` as storable text, truncated to ``most`` characters; NUL and lone surrogates become U+FFFD."""
     if most is not None and len(value) > most:
         value = f"{value[: most - 1]}…"
     if value.isascii() and "\0" not in value:
@@ -32,14 +35,14 @@ def text(value: str, most: int | None = None) -> str:
 
 
 def number(value: Any, least: float, most: float) -> float | None:
-    """``value`` where it is a number from ``least`` to ``most``, else None: also for NaN, text and booleans."""
+    """``value`` where it is a number from ``least`` to ``most``; None otherwise, also for NaN, text and booleans."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if least <= value <= most else None
 
 
 def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
-    """A JSON value with its text storable, its numbers finite, and null for what is deeper than ``depth``."""
+    """A JSON value sanitised: text storable, numbers finite, null in place of anything deeper than ``depth``."""
     if isinstance(value, str):
         return text(value)
     if isinstance(value, dict):
@@ -52,7 +55,7 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
 
 
 def read_json(raw: bytes) -> Any:
-    """A stranger's JSON document, plain. Raises ValueError for what is none, or has too many values."""
+    """An untrusted JSON document, parsed and sanitised. Raises ValueError for invalid JSON or too many values."""
     if sum(raw.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
         raise ValueError("too many values")
     written = raw.decode("utf-8-sig", "replace")
@@ -63,7 +66,7 @@ def read_json(raw: bytes) -> Any:
 
 
 def in_words(value: Any) -> str:
-    """An error of any shape as text for people: an object by its message and code, not as a program prints it."""
+    """An error of any JSON type as text for people: an object by its message and code, not as its JSON source."""
     if isinstance(value, str):
         return value.strip()
     if value is None or isinstance(value, bool):
@@ -93,7 +96,7 @@ def _finite(digits: str) -> float | None:
 
 
 def _shallow(written: str) -> str:
-    """The same document with ``null`` in place of every object and list that is too deep to be read."""
+    """The document's source with ``null`` in place of every object and list below MAX_DEPTH."""
     kept, depth, begin = [], 0, 0
     for found in _STRING_OR_BRACKET.finditer(written):
         if found[0] in ("[", "{"):

@@ -1,4 +1,4 @@
-"""A generation: the fields of a request for one, the same for every function, and its row as clients read it."""
+"""A generation: the request's fields, common to all functions, and its row as clients read it."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -11,13 +11,13 @@ from functions._shared.web.fields import WHOLE, Filled, PictureAddress, Ratio, T
 MAX_PROMPT_CHARACTERS = 10_000
 MAX_OUTPUTS = 16
 MAX_SIDE_PX = 4096
-"""The longest side any model in the catalogue draws (seedream-4)."""
+"""The largest side of any model in the catalogue (seedream-4)."""
 
 Side = Annotated[int, Field(ge=64, le=MAX_SIDE_PX), WHOLE]
 
 
 class GenerationRequest(BaseModel):
-    """One picture to make. Absent means "the model's own default"; 0 is a value like any other."""
+    """One generation. An absent field means the model's own default; 0 is no absence."""
 
     model_config = ConfigDict(
         strict=True,
@@ -30,7 +30,7 @@ class GenerationRequest(BaseModel):
 
     prompt: Annotated[Filled, Field(max_length=MAX_PROMPT_CHARACTERS)]
     model_id: Annotated[Filled, Field(max_length=200)]
-    """``owner/name`` as Replicate spells it, or an alias of the catalogue."""
+    """Replicate's ``owner/name``, or an alias of the catalogue."""
     model_version: Annotated[Text, Field(max_length=200)] | None = None
     width: Side | None = None
     """Pixels."""
@@ -42,10 +42,10 @@ class GenerationRequest(BaseModel):
     negative_prompt: Annotated[Text, Field(max_length=MAX_PROMPT_CHARACTERS)] | None = None
     source_image_url: PictureAddress | None = None
     strength: Annotated[float, Field(ge=0, le=1)] | None = None
-    """How far the result may leave the source image: 0 keeps it, 1 ignores it."""
+    """Denoising strength: 0 keeps the source image, 1 ignores it."""
     style: Annotated[Text, Field(max_length=200)] | None = None
     aspect_ratio: Ratio | None = None
-    """``16:9``; with one side given it gives the other, and beside two it counts for nothing."""
+    """``16:9``; completes a single side; without effect where both sides are given."""
     num_outputs: Annotated[int, Field(ge=1, le=MAX_OUTPUTS), WHOLE] | None = None
     output_format: Literal["webp", "png", "jpg", "jpeg", "svg"] | None = None
 
@@ -62,7 +62,7 @@ where generation.id = %s and (%s::uuid is null or generation.user_id = %s)
 async def find_generation(
     pool: Pool, generation_id: UUID, user_id: UUID | None = None
 ) -> dict[str, Any] | None:
-    """The row with its images; None where there is none, or it is not ``user_id``'s."""
+    """The row with its images, as JSON; None where it is absent or another user's than ``user_id``."""
     async with pool.connection() as connection:
         cursor = await connection.execute(GENERATION, (generation_id, user_id, user_id))
         row = await cursor.fetchone()

@@ -1,15 +1,16 @@
-"""The keys that everybody knows: those of ``supabase start`` on every laptop, and of the self-hosting example.
+"""Publicly known default credentials: those of ``supabase start`` on every laptop, and of the self-hosting example.
 
-Whoever knows a secret can sign any token: while one of these is in use only this machine is served (``LoopbackOnly``).
+A public secret lets anybody sign any token: while one of these is in use, only this machine is served
+(``LoopbackOnly``).
 """
 
 from jose import jws
 from jose.exceptions import JOSEError
 
 LOCAL_JWT_SECRET = "super-secret-jwt-token-with-at-least-32-characters-long"  # noqa: S105 - public: every laptop's
-"""Supabase's own local secret."""
+"""The JWT secret of ``supabase start``."""
 EXAMPLE_JWT_SECRET = "your-super-secret-jwt-token-with-at-least-32-characters-long"  # noqa: S105 - public, too
-"""The one of its docker compose example, which people leave as it is."""
+"""The JWT secret of Supabase's docker compose example, which is often left unchanged."""
 PUBLISHABLE_KEY = "sb_publishable_ACJWlzQHlZjBrEguHvfOxg_3BJgxAaH"
 SECRET_KEY = "sb_secret_N7UND0UgjKTVK-Uodkm0Hg_xSvEMPvz"  # noqa: S105 - public, as the one above
 
@@ -17,7 +18,7 @@ _PUBLIC = frozenset({LOCAL_JWT_SECRET, EXAMPLE_JWT_SECRET, PUBLISHABLE_KEY, SECR
 
 
 def is_well_known(key: str) -> bool:
-    """Whether a secret or key is a public one; a JWT is, where a public secret has signed it."""
+    """Whether a secret or key is publicly known; a JWT is, if a publicly known secret has signed it."""
     return key in _PUBLIC or any(
         _signed_with(secret, key) for secret in (LOCAL_JWT_SECRET, EXAMPLE_JWT_SECRET)
     )

@@ -1,4 +1,4 @@
-"""Log lines for people (console) or programs (json). Prompts, tokens and keys are never in them."""
+"""Logging for people (console) or programs (JSON): no prompts, tokens or keys, and no log injection."""
 
 import logging
 import re
@@ -13,9 +13,10 @@ from pythonjsonlogger.json import JsonFormatter
 from functions._shared.settings import Settings
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""Of the request that is being answered; empty in the worker's own time."""
+"""Correlation id of the request that is being answered; empty in the worker's tasks."""
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""C0 and C1 control characters, terminal escapes among them, and Unicode's line separators."""
 
 
 def configure_logging(settings: Settings) -> None:
@@ -36,13 +37,12 @@ def configure_logging(settings: Settings) -> None:
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     for noisy in ("httpx", "httpcore", "hpack"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("psycopg.pool").setLevel(
-        logging.ERROR
-    )  # it warns at each reconnect attempt; we say it once
+    # psycopg warns at each reconnect attempt; the worker logs the outage once.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
 class DiscreetFormatter(logging.Formatter):
-    """Tracebacks without the rows that PostgreSQL quotes in an error's details: prompts are among them."""
+    """Redacts tracebacks: PostgreSQL's DETAIL quotes rows, prompts among them; only the primary message stays."""
 
     def formatException(self, ei: Any) -> str:
         text = super().formatException(ei)
@@ -53,7 +53,7 @@ class DiscreetFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(DiscreetFormatter):
-    """A message is one line: what a provider or a caller has put in forges no second one and steers no terminal."""
+    """Log injection: control characters are escaped, so that untrusted text forges no second line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = CONTROL.sub(lambda it: f"\\x{ord(it[0]):02x}", record.message.rstrip())
@@ -65,7 +65,7 @@ class DiscreetJsonFormatter(DiscreetFormatter, JsonFormatter):
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """``error`` and all that it came of."""
+    """``error`` with its causes, contexts and group members."""
     if error:
         yield error
         yield from _chain(error.__cause__)

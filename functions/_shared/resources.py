@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import httpx
 from starlette.requests import Request
-from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from functions._shared.auth.authenticator import Authenticator
 from functions._shared.auth.signing_keys import SigningKeys
 from functions._shared.database.pool import Pool, make_pool
 from functions._shared.image_models.store import ModelStore
 from functions._shared.jobs import LocalWorker, NoWorker
+from functions._shared.pictures.fetch import Fetcher
+from functions._shared.pictures.storage import Storage, open_storage
 from functions._shared.provider.replicate import Replicate
 from functions._shared.settings import Settings
 
@@ -29,7 +30,8 @@ class Resources:
     legacy_pool: Pool
     """generate-image's own: a queue that is stuck may take all of ``pool``, and must not take these."""
     http: httpx.AsyncClient
-    supabase: AsyncClient
+    storage: Storage
+    fetcher: Fetcher
     auth: Authenticator
     replicate: Replicate
     models: ModelStore
@@ -50,13 +52,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     legacy_pool = make_pool(settings, min_size=0)
     # One for each peer: none waits for the connections that another holds, or looks through them at each request.
     async with _client() as http, _client() as to_storage, _client() as to_replicate:
-        supabase = await acreate_client(
-            str(settings.supabase_url).rstrip("/"),
-            settings.supabase_service_role_key.get_secret_value(),
-            AsyncClientOptions(
-                auto_refresh_token=False, persist_session=False, httpx_client=to_storage
-            ),
-        )
+        storage = await open_storage(settings, to_storage)
         replicate = Replicate(
             to_replicate, str(settings.replicate_api_url), settings.replicate_api_token
         )
@@ -69,7 +65,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 pool=pool,
                 legacy_pool=legacy_pool,
                 http=http,
-                supabase=supabase,
+                storage=storage,
+                fetcher=Fetcher.from_settings(settings, http, storage),
                 auth=Authenticator(settings, signing_keys),
                 replicate=replicate,
                 models=ModelStore(replicate),

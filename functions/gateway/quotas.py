@@ -4,7 +4,6 @@ import asyncio
 import logging
 
 import psycopg
-import psycopg_pool
 
 from functions._shared.database.pool import Pool
 from functions._shared.settings import Settings
@@ -22,6 +21,6 @@ async def keep_quotas(settings: Settings, pool: Pool) -> None:
             async with pool.connection() as connection:
                 await connection.execute("select public.set_user_quota(null, %s, %s, %s)", quotas)
             return
-        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        except psycopg.Error as error:
             log.warning("quotas not written down yet: %s", type(error).__name__)
             await asyncio.sleep(AGAIN_S)

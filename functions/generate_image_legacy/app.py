@@ -73,7 +73,8 @@ async def _make(
         body, resources, pool=resources.legacy_pool, adopt=adopt, on_prediction=on_prediction
     )
     stored = await fetch_and_store(
-        resources,
+        resources.fetcher,
+        resources.storage,
         result.output_urls,
         user_id=user_id,
         name=str(name),

@@ -7,9 +7,16 @@ from typing import cast
 from uuid import UUID
 
 import psycopg
-import psycopg_pool
 
-from functions._shared.database.pool import DATABASE_DOWN, Pool, is_gone, refused
+from functions._shared.database.pool import Pool
+from functions._shared.database.sqlstates import (
+    Scope,
+    is_down,
+    is_lost,
+    lacks_function,
+    refused,
+    scope_of,
+)
 from functions._shared.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -40,17 +47,17 @@ async def _spend(pool: Pool, user_id: UUID) -> int | None:
                 )
                 row = cast(dict[str, int | None], await cursor.fetchone())
                 return row["id"]
-        except psycopg.errors.UndefinedFunction:
-            log.warning("quota not checked: the database knows none")
-            return None
-        except (*DATABASE_DOWN, psycopg.errors.ReadOnlySqlTransaction) as error:
-            gone = is_gone(error)
-            if gone and await pool.is_away():
+        except psycopg.Error as error:
+            if lacks_function(error):
+                log.warning("quota not checked: the database knows none")
+                return None
+            if not is_down(error):
+                raise
+            if is_lost(error) and await pool.is_away():
                 log.warning("quota not checked: the database is down (%s)", type(error).__name__)
                 return None
-            # Lost on the way, and the server is there: a new connection will tell.
-            if again and gone and not isinstance(error, psycopg_pool.PoolTimeout):
-                continue
+            if again and scope_of(error) is Scope.SESSION:
+                continue  # the server is there: a new connection will tell
             log.warning("quota not checked, the request refused: %s", type(error).__name__)
             break
     raise Unavailable("The quota cannot be checked at the moment, please try again")
@@ -60,6 +67,6 @@ async def _end(pool: Pool, user_id: UUID, use_id: int) -> None:
     try:
         async with pool.connection() as connection:
             await connection.execute("select public.end_quota_use(%s, %s)", (user_id, use_id))
-    except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+    except psycopg.Error as error:
         # It stops counting as running by itself, once no call can take that long.
         log.warning("the end of a use could not be written: %s", type(error).__name__)

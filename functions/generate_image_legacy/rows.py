@@ -5,7 +5,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from functions._shared.database.pool import Pool, refused
+from functions._shared.database.pool import Pool
+from functions._shared.database.sqlstates import refused
 from functions._shared.errors import Conflict, NotFound
 
 

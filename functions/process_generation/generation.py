@@ -10,14 +10,9 @@ from typing import TypeVar
 from functions._shared.database.pool import Pool
 from functions._shared.errors import GenerationFailed
 from functions._shared.generation import GenerationRequest
-from functions._shared.provider.prediction import TERMINAL, Prediction
-from functions._shared.provider.replicate import (
-    Failure,
-    NotCreated,
-    PredictionOver,
-    Replicate,
-    outputs_of,
-)
+from functions._shared.provider.failures import Failure, NotCreated, PredictionOver
+from functions._shared.provider.prediction import TERMINAL, Prediction, outputs_of
+from functions._shared.provider.replicate import Replicate
 from functions._shared.resources import Resources
 from functions.process_generation.prepare import Prepared, with_current_model
 

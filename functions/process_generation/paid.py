@@ -15,8 +15,8 @@ from uuid import UUID
 
 from functions._shared.errors import LeaseLost
 from functions._shared.generation import GenerationRequest
+from functions._shared.provider.failures import MaybeCreated, NotCreated
 from functions._shared.provider.prediction import Prediction
-from functions._shared.provider.replicate import MaybeCreated, NotCreated
 from functions._shared.resources import Resources
 from functions.process_generation import predictions
 from functions.process_generation.generation import GRACE_S, cancel

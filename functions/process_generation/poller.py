@@ -12,10 +12,10 @@ from uuid import UUID
 
 import psycopg
 
-from functions._shared.database.pool import DATABASE_DOWN
+from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import GenerationFailed
+from functions._shared.provider.failures import Failure, PredictionOver, Unreadable
 from functions._shared.provider.prediction import TERMINAL, Prediction
-from functions._shared.provider.replicate import Failure, PredictionOver, Unreadable
 from functions._shared.resources import Resources
 from functions.process_generation import predictions
 from functions.process_generation.generation import cancel, timed_out
@@ -66,10 +66,9 @@ class Poller:
             try:
                 if await self._look() == BATCH:
                     continue
-            except DATABASE_DOWN as error:
-                log.debug("the poller's database does not answer: %s", type(error).__name__)
-            except psycopg.Error as error:  # sql/ is not what we need; it may be mended meanwhile
-                log.error("the poller cannot work: %s", type(error).__name__)
+            except psycopg.Error as error:
+                level = logging.DEBUG if is_down(error) else logging.ERROR
+                log.log(level, "the poller's database does not answer: %s", type(error).__name__)
             except Exception:
                 log.exception("polling: bug")  # whatever it is, the next round may go well
             while (left_s := self._due_at - loop.time()) > 0:
@@ -141,7 +140,7 @@ class Poller:
     async def _follow(self, due: Due, listed: Prediction | None) -> None:
         """Write the end of one prediction if it has come; cancel it if nobody wants it or its time is up.
 
-        Raises DATABASE_DOWN only: whatever else one prediction brings about, the others go on.
+        Raises psycopg.Error (``is_down``) only: whatever else one prediction brings about, the others go on.
         """
         async with self._slots:
             try:
@@ -149,9 +148,9 @@ class Poller:
                     await self._drop(due)
                 elif not await self._has_ended(due, listed) and due.expired:
                     await self._end(due)
-            except DATABASE_DOWN:
-                raise
-            except Exception:
+            except Exception as error:
+                if is_down(error):
+                    raise
                 log.exception("prediction %s: bug", due.prediction_id)
 
     async def _drop(self, due: Due) -> None:
@@ -181,10 +180,8 @@ class Poller:
                 self._be_quiet(error)
         except TimeoutError:
             log.warning("prediction %s: no answer within %g s", due.prediction_id, ASKED_S)
-        except DATABASE_DOWN:
-            raise
-        except Exception:
-            if not due.expired:
+        except Exception as error:
+            if is_down(error) or not due.expired:
                 raise
             log.exception("prediction %s: bug", due.prediction_id)  # its time is up all the same
         return False
@@ -199,9 +196,10 @@ class Poller:
             if prediction.status == "succeeded":  # in that very moment
                 await settle(resources, due, prediction)
                 return
-        except DATABASE_DOWN:
-            raise
-        except Exception as error:  # noqa: BLE001 - what the provider said last is of no consequence
+        except Exception as error:
+            if is_down(error):
+                raise
+            # What the provider said last is of no consequence.
             log.warning("prediction %s: ended unread: %s", due.prediction_id, type(error).__name__)
         timeout_s = resources.settings.job_timeout_ms / 1000
         await settle_without(resources, due, "canceled", timed_out(timeout_s))

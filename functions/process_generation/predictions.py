@@ -9,10 +9,11 @@ from uuid import UUID
 from psycopg.rows import args_row, class_row
 from psycopg.types.json import Jsonb
 
-from functions._shared.database.pool import Pool, fenced
+from functions._shared.database.pool import Pool
+from functions._shared.database.sqlstates import fenced
 from functions._shared.errors import GenerationFailed
 from functions._shared.jobs import Job
-from functions._shared.provider.replicate import Failure, PredictionOver
+from functions._shared.provider.failures import Failure, PredictionOver
 from functions.process_generation.prepare import Prepared
 
 EARLY_S = 0.5

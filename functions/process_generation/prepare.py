@@ -9,10 +9,9 @@ from functions._shared.database.pool import Pool
 from functions._shared.errors import GenerationFailed, InvalidRequest
 from functions._shared.generation import GenerationRequest
 from functions._shared.image_models.catalog import ImageModel
-from functions._shared.pictures.fetch import fetch_source
 from functions._shared.pictures.formats import CONTENT_TYPES
 from functions._shared.pictures.headers import Broken
-from functions._shared.provider.replicate import NotCreated
+from functions._shared.provider.failures import NotCreated
 from functions._shared.resources import Resources
 from functions.process_generation.inputs import build_input, output_format_of
 from functions.process_generation.source_images import is_reference, kept_source, reference_to
@@ -105,7 +104,7 @@ def _told(value: Any) -> Any:
 
 async def _bring(resources: Resources, url: str) -> str:
     """The source picture as the provider can read it: a data URI, or the address of an uploaded file."""
-    fetched = await fetch_source(resources, url)
+    fetched = await resources.fetcher.source(url)
     try:
         data, picture_format = await made_right(fetched, resources.settings.max_source_pixels)
     except Broken as error:

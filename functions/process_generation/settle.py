@@ -3,8 +3,8 @@
 import logging
 
 from functions._shared.errors import LeaseLost
-from functions._shared.provider.prediction import TERMINAL, Prediction
-from functions._shared.provider.replicate import PredictionOver, outputs_of
+from functions._shared.provider.failures import PredictionOver
+from functions._shared.provider.prediction import TERMINAL, Prediction, outputs_of
 from functions._shared.resources import Resources
 from functions.process_generation import predictions
 from functions.process_generation.predictions import Intent

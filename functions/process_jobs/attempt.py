@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 
-from functions._shared.database.pool import DATABASE_DOWN
+from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import FunctionError, GenerationFailed, InvalidRequest, LeaseLost
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources
@@ -19,7 +19,7 @@ GRACE_S = 10.0
 async def attempt(job: Job, resources: Resources) -> Ending | None:
     """Run the job's handler, JOB_TIMEOUT_MS and GRACE_S at most; None where it has ended the job itself.
 
-    Raises LeaseLost, DATABASE_DOWN: then nothing can be written about it.
+    Raises LeaseLost, psycopg.Error (``is_down``): then nothing can be written about it.
     """
     handler = jobs.JOBS.get(job.job_type)
     if handler is None:  # a newer deploy may know it
@@ -45,9 +45,11 @@ async def attempt(job: Job, resources: Resources) -> Ending | None:
         return Ending(job=job, error=str(error), retry=False, error_class=error_class)
     except TimeoutError:
         return Ending(job=job, error=f"Job timed out after {timeout_ms} ms", error_class="timeout")
-    except (LeaseLost, *DATABASE_DOWN):
+    except LeaseLost:
         raise
-    except Exception:
+    except Exception as error:
+        if is_down(error):
+            raise
         # Whatever a handler breaks with, its job has to get an end, and the worker's other jobs go on.
         log.exception("job %s (%s): bug", job.id, job.job_type)
         return Ending(job=job, error="Internal error", error_class="bug")

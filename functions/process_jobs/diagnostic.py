@@ -11,7 +11,6 @@ import psycopg_pool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from storage3.exceptions import StorageApiError
 
 from functions._shared.errors import FunctionError
 from functions._shared.resources import Resources, resources_of
@@ -51,11 +50,7 @@ async def _provider(resources: Resources) -> str:
 
 
 async def _storage(resources: Resources) -> str:
-    name = resources.settings.storage_bucket
-    bucket = await resources.supabase.storage.get_bucket(name)
-    if not bucket.public:
-        raise FunctionError(f"bucket {name} is not public: clients could not see the pictures")
-    return f"bucket {name}"
+    return await resources.storage.check()
 
 
 async def _cron(resources: Resources) -> str:
@@ -92,8 +87,6 @@ async def _ask(check: Check, resources: Resources) -> dict[str, Any]:
             ok, detail = True, await check(resources)
     except FunctionError as error:
         ok, detail = False, str(error)
-    except StorageApiError as error:
-        ok, detail = False, error.message
     except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
         ok, detail = False, f"database: {type(error).__name__}"
     except (httpx.HTTPError, TimeoutError, ValueError) as error:  # their texts may hold anything

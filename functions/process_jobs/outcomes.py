@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 
+import psycopg
+
 from functions._shared.database.batching import Batcher
-from functions._shared.database.pool import DATABASE_DOWN, Pool
+from functions._shared.database.pool import Pool
+from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import LeaseLost
 from functions.process_jobs import queue
 from functions.process_jobs.queue import Ending
@@ -19,7 +22,7 @@ class Outcomes:
         self._batcher: Batcher[Ending, None] = Batcher(self._write, BATCH)
 
     async def end(self, ending: Ending) -> None:
-        """Write the end of an attempt. Raises LeaseLost, DATABASE_DOWN."""
+        """Write the end of an attempt. Raises LeaseLost, psycopg.Error."""
         await self._batcher.do(ending)
 
     async def _write(self, endings: Sequence[Ending]) -> Sequence[Exception | None]:
@@ -36,7 +39,7 @@ class Outcomes:
         while True:
             try:
                 return set(await queue.end_all(self._pool, endings))
-            except DATABASE_DOWN:
-                if loop.time() > until:
+            except psycopg.Error as error:
+                if not is_down(error) or loop.time() > until:
                     raise
             await asyncio.sleep(PAUSE_S)

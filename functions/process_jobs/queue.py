@@ -10,7 +10,8 @@ from psycopg.rows import args_row
 from psycopg.types.json import Jsonb
 
 from functions._shared import foreign
-from functions._shared.database.pool import Pool, fenced
+from functions._shared.database.pool import Pool
+from functions._shared.database.sqlstates import fenced
 from functions._shared.jobs import Job
 
 LEASE_S = 10

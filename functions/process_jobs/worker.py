@@ -16,6 +16,7 @@ from uuid import UUID
 import psycopg
 import psycopg_pool
 
+from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import LeaseLost, NotFound
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources
@@ -177,7 +178,7 @@ class Worker:
         except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
             # Any error of the database, a missing table too: whatever it is, it may be mended while we look on.
             self._note_queue(up=False, detail=type(error).__name__)
-            if isinstance(error, psycopg.OperationalError):
+            if is_down(error):
                 self._most = max(
                     1, limit // 2
                 )  # perhaps more than comes through the line before it counts as dead

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from functions._shared.database.pool import refused
+from functions._shared.database.sqlstates import refused
 from functions._shared.resources import resources_of
 from functions._shared.web.bodies import read_object
 from functions._shared.web.function_app import function_app

@@ -10,7 +10,6 @@ from starlette.requests import Request
 
 from functions._shared.errors import InvalidRequest
 from functions._shared.generation import GenerationRequest
-from functions._shared.pictures.fetch import check_source_address
 from functions._shared.resources import Resources
 from functions._shared.web.addresses import webhook_address
 from functions._shared.web.bodies import validate
@@ -39,7 +38,7 @@ def start_requests(body: dict[str, Any]) -> list[StartRequest]:
 def check_addresses(request: StartRequest, resources: Resources) -> None:
     """Refuse addresses that the worker would refuse, as far as no DNS lookup is needed. Raises InvalidRequest."""
     if request.source_image_url:
-        check_source_address(request.source_image_url, resources.settings)
+        resources.fetcher.check_source(request.source_image_url)
     if request.webhook_url:
         if resources.settings.webhook_secret is None:
             raise InvalidRequest("webhook_url: this server has no WEBHOOK_SECRET to sign with")

@@ -10,7 +10,8 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from functions._shared.database.batching import Batcher
-from functions._shared.database.pool import Pool, refused
+from functions._shared.database.pool import Pool
+from functions._shared.database.sqlstates import refused
 
 BATCH = 100
 """Calls that one round trip takes at most."""

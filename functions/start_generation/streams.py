@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from functions._shared.database.pool import DATABASE_DOWN, Pool
+import psycopg
+
+from functions._shared.database.pool import Pool
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +93,7 @@ class Streams:
             if self._watches:
                 try:
                     await self._tell()
-                except DATABASE_DOWN as error:
+                except psycopg.Error as error:
                     log.debug("streams: the database does not answer: %s", type(error).__name__)
                 if settled:
                     # Load shedding: the query's cost grows with the streams, so its rate falls with them.

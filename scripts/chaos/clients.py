@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import httpx
 from jose import jwt
 
-from functions._shared.settings import LOCAL_JWT_SECRET
+from functions._shared.local_keys import LOCAL_JWT_SECRET
 from scripts.chaos.gateways import Gateway
 from scripts.chaos.history import History
 

@@ -1,1 +1,1 @@
-"""Who is calling: tokens, the project's keys, and the throttle on refused credentials."""
+"""Authentication: JWTs, the project's API keys and signing keys (JWKS), and the throttle on failed attempts."""

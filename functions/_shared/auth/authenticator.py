@@ -1,4 +1,4 @@
-"""Who is calling: a token or key → Caller, and what each function asks of them."""
+"""Authentication and authorisation: a request's credentials → Caller, and which callers a function accepts."""
 
 import hmac
 import logging
@@ -12,24 +12,22 @@ from starlette.requests import Request
 
 from functions._shared.auth.signing_keys import SigningKeys
 from functions._shared.auth.throttle import FailedAttempts
-from functions._shared.auth.tokens import Caller, NotNow, Rules, Tokens
+from functions._shared.auth.tokens import Caller, OutsideValidity, Rules, Tokens
 from functions._shared.errors import Forbidden, Unauthorized
 from functions._shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
 DEMO_USER = UUID("00000000-0000-4000-8000-000000000000")
-"""Who the anon key is where ALLOW_ANON is set."""
-
-
-MIN_KEY = 32
-"""Characters of an opaque SUPABASE_SERVICE_ROLE_KEY or SUPABASE_ANON_KEY that callers may send: a stopgap such as
-``unused``, which Storage alone would see, opens nothing."""
+"""The user id of the anon key where ALLOW_ANON is set."""
+MIN_KEY_CHARACTERS = 32
+"""Least characters of an opaque SUPABASE_SERVICE_ROLE_KEY or SUPABASE_ANON_KEY that callers may authenticate with: a
+placeholder such as ``unused``, where Storage checks no key, must not open the functions."""
 
 
 @dataclass(frozen=True)
 class _Key:
-    """``expires_at`` is that of a JWT, which may be compared as well as verified."""
+    """A configured key. ``expires_at`` is a JWT's exp, infinity for an opaque key."""
 
     text: bytes
     role: str
@@ -37,7 +35,7 @@ class _Key:
 
 
 class Authenticator:
-    """Checks tokens, and the project's own keys."""
+    """Accepts JWTs (``Tokens``) and the project's configured API keys, old (JWT) and new (sb_…)."""
 
     def __init__(self, settings: Settings, signing_keys: SigningKeys) -> None:
         if settings.supabase_jwt_secret is None:
@@ -53,7 +51,7 @@ class Authenticator:
             _Key(key.encode(), role, _expiry(key))
             for role in ("anon", "service_role")
             for key in settings.keys_of(role)
-            if key.startswith("sb_") or len(key) >= MIN_KEY
+            if key.startswith("sb_") or len(key) >= MIN_KEY_CHARACTERS
         ]
 
     async def user(self, request: Request) -> UUID:
@@ -66,7 +64,7 @@ class Authenticator:
         raise Unauthorized("Unauthorized", code="UNAUTHORIZED_NO_USER")
 
     async def service(self, request: Request, function: str) -> None:
-        """Let the service role pass, and anybody where NO_VERIFY_JWT names ``function``. Raises otherwise."""
+        """Accept the service role only, or any caller where NO_VERIFY_JWT names ``function``. Raises otherwise."""
         if function in self._no_verify:
             return
         caller = await self.caller(request)
@@ -75,35 +73,35 @@ class Authenticator:
         raise Forbidden(f"{function} is for the service role only")
 
     async def caller(self, request: Request) -> Caller:
-        """Who holds the request's credentials, wherever clients put them.
+        """The holder of the request's credentials, from any header that clients put them into.
 
-        Raises Unauthorized, TooManyRequests instead after many of those from an address, Unavailable while a signing
-        key cannot be had. What is right is let through whatever its address did: cron, servers and this process's own
-        uploads have theirs in common with whoever is beside them.
+        Raises Unauthorized, or TooManyRequests for it once the address is throttled; Unavailable while the signing keys
+        cannot be fetched. Valid credentials are never throttled: cron, servers and this process's own uploads may share
+        an address with an attacker.
         """
         token = _credentials(request)
-        known = await self._tokens.known(token) or self._by_key(token)
+        known = await self._tokens.cached(token) or self._holder_of_key(token)
         if known:
             return known
         try:
             if token.startswith("sb_"):
                 raise Unauthorized("Invalid API key", code="UNAUTHORIZED_INVALID_API_KEY")
             return await self._tokens.verify(token)
-        except NotNow:
+        except OutsideValidity:
             raise
         except Unauthorized:
             self._failed.note(request.client.host if request.client else "")
             raise
 
-    def _by_key(self, token: str) -> Caller | None:
-        # Every key is compared, so that the time taken tells nothing about which one came near.
+    def _holder_of_key(self, token: str) -> Caller | None:
+        # Constant time: every key is compared, so that timing tells nothing about any of them (timing attack).
         sent, now = token.encode(), time.time()
         equal = [key for key in self._keys if hmac.compare_digest(key.text, sent)]
         return next((Caller(key.role) for key in equal if now < key.expires_at), None)
 
 
 def _credentials(request: Request) -> str:
-    """Authorization unless it is a bare new-style key, else apikey: as Supabase's own gateway picks them."""
+    """The Authorization header's, unless that is a new-style key (sb_…) beside an apikey: Supabase's precedence."""
     authorization = request.headers.get("authorization", "")
     apikey = request.headers.get("apikey", "")
     scheme, _, token = authorization.partition(" ")
@@ -118,7 +116,7 @@ def _credentials(request: Request) -> str:
 
 
 def _expiry(key: str) -> float:
-    """When a key of the settings, which are believed, stops being one."""
+    """The exp of a configured key, unverified: settings are trusted."""
     try:
         expires_at = jwt.get_unverified_claims(key).get("exp")
     except JOSEError:

@@ -1,4 +1,8 @@
-"""The project's public signing keys (JWKS), as Supabase Auth publishes them for ES256 and RS256."""
+"""JWKS cache: the project's public signing keys for ES256 and RS256, as Supabase Auth publishes them.
+
+Key rotation: an unknown key id has the keys fetched at once, and known ones are refreshed in the background
+(stale-while-revalidate), so that a revoked key is noticed. While Auth is down the cached keys stay valid.
+"""
 
 import asyncio
 import json
@@ -18,21 +22,21 @@ from functions._shared.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-FRESH_S = 600.0
-"""As long as Auth itself lets caches keep them."""
-IDLE_S = 2 * FRESH_S
-"""After so long without a question a request waits for the answer, or it would be the last that an old key lets in."""
-ASK_AGAIN_S = 30.0
-"""At most this often, whatever key ids requests make up, and while Auth does not answer."""
+TTL_S = 600.0
+"""Time to live of the cache: Auth's own Cache-Control max-age."""
+STALE_S = 2 * TTL_S
+"""Age above which a request waits for the refresh: stale keys would admit a revoked key once more."""
+FETCH_INTERVAL_S = 30.0
+"""Rate limit of fetches: made-up key ids must not become requests to Auth."""
 ANSWER_S = 5.0
 MAX_BYTES = 256 * 1024
-OF_TYPE = {"EC": ("ES256", ("x", "y")), "RSA": ("RS256", ("n", "e"))}
-"""Key type → the one algorithm it is used for here, and its parts."""
+ALGORITHMS = {"EC": ("ES256", ("x", "y")), "RSA": ("RS256", ("n", "e"))}
+"""Key type → the one algorithm it may be used with (algorithm confusion), and its parameters."""
 
 
 @dataclass(frozen=True)
 class SigningKey:
-    """Equal to another of the same id and parts. ``verifier`` does the arithmetic."""
+    """Equality is by id and public parameters; ``verifier`` checks signatures."""
 
     key_id: str
     algorithm: str
@@ -41,75 +45,75 @@ class SigningKey:
 
 
 class SigningKeys:
-    """By key id. ``given`` are keys of the settings; ``url`` None: there are no others."""
+    """Keys by id: ``given`` by the settings, and those published at ``url``; None: no others."""
 
     def __init__(self, http: httpx.AsyncClient, url: str | None, given: Mapping[str, Any]) -> None:
         self._http = http
         self._url = url
         self._given = _by_id(given)
         self._fetched: Mapping[str, SigningKey] | None = None
-        self._fetched_at = self._asked_at = float("-inf")
-        self._answers = True
-        """Whether the last question was answered."""
-        self._asking = asyncio.Lock()
-        self._beside: asyncio.Task[None] | None = None
+        self._fetched_at = self._fetch_began = float("-inf")
+        self._fetch_succeeded = True
+        """Whether the last fetch succeeded."""
+        self._fetching = asyncio.Lock()
+        self._background: asyncio.Task[None] | None = None
 
     async def find(self, key_id: str) -> SigningKey | None:
-        """The key, asked for if need be. Raises Unavailable for one that Auth, which does not answer, may have made."""
+        """The key, fetched if it is unknown. Raises Unavailable for an unknown key while Auth does not answer."""
         if key := self._given.get(key_id):
             return key
         if self._url is None:
             return None
         if key := (self._fetched or {}).get(key_id):
-            return key if await self.stands(key) else self._fetched_now(key_id)
-        await self._ask()
+            return key if await self.is_current(key) else self._fetched_now(key_id)
+        await self._refresh()
         found = self._fetched_now(key_id)
-        if found is None and not self._answers:
+        if found is None and not self._fetch_succeeded:
             raise Unavailable("The signing keys cannot be fetched at the moment, please try again")
         return found
 
-    async def stands(self, key: SigningKey) -> bool:
-        """Whether a key that was found is still the project's. Old ones are asked for anew beside the request."""
+    async def is_current(self, key: SigningKey) -> bool:
+        """Whether a key found earlier has not been revoked; a stale cache is refreshed in the background."""
         if self._given.get(key.key_id) is key:
             return True
         now = time.monotonic()
-        if now - self._fetched_at > FRESH_S and self._url is not None:
-            if now - self._asked_at > IDLE_S:
-                await self._ask()
-            elif self._may_ask() and (self._beside is None or self._beside.done()):
-                self._beside = asyncio.create_task(self._ask())
+        if now - self._fetched_at > TTL_S and self._url is not None:
+            if now - self._fetch_began > STALE_S:
+                await self._refresh()
+            elif self._may_fetch() and (self._background is None or self._background.done()):
+                self._background = asyncio.create_task(self._refresh())
         return self._fetched_now(key.key_id) is key
 
     async def close(self) -> None:
-        if self._beside:
-            self._beside.cancel()
-            await asyncio.gather(self._beside, return_exceptions=True)
+        if self._background:
+            self._background.cancel()
+            await asyncio.gather(self._background, return_exceptions=True)
 
     def _fetched_now(self, key_id: str) -> SigningKey | None:
         return (self._fetched or {}).get(key_id)
 
-    def _may_ask(self) -> bool:
-        return time.monotonic() - self._asked_at > ASK_AGAIN_S
+    def _may_fetch(self) -> bool:
+        return time.monotonic() - self._fetch_began > FETCH_INTERVAL_S
 
-    async def _ask(self) -> None:
-        if self._may_ask() or self._asking.locked():
-            async with self._asking:  # one asks, the others wait for its answer
-                if self._may_ask() and self._url is not None:
+    async def _refresh(self) -> None:
+        if self._may_fetch() or self._fetching.locked():
+            async with self._fetching:  # single flight: concurrent requests share one fetch
+                if self._may_fetch() and self._url is not None:
                     await self._fetch(self._url)
 
     async def _fetch(self, url: str) -> None:
-        """Replace the keys by those of ``url``; they stay where it does not answer with any."""
-        self._asked_at = time.monotonic()
-        self._answers = False
+        """Replace the cache by the keys at ``url``; on any error the cached keys stay."""
+        self._fetch_began = time.monotonic()
+        self._fetch_succeeded = False
         try:
             old, new = self._fetched or {}, _by_id(await self._jwks(url))
-            # A key that stays is the same object, so that to ask whether it stands is one look.
+            # An unchanged key stays the same object: ``is_current`` compares by identity.
             self._fetched = {
                 key_id: old[key_id] if old.get(key_id) == key else key
                 for key_id, key in new.items()
             }
-            self._fetched_at = self._asked_at
-            self._answers = True
+            self._fetched_at = self._fetch_began
+            self._fetch_succeeded = True
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
             log.warning("signing keys not fetched (%s)", type(error).__name__)
 
@@ -128,7 +132,7 @@ class SigningKeys:
 
 
 def _by_id(jwks: Any) -> dict[str, SigningKey]:
-    """The public keys to verify with, others left out. Raises ValueError for what is no JWKS."""
+    """The usable public keys, others left out. Raises ValueError for a document that is no JWKS."""
     listed = jwks.get("keys", []) if isinstance(jwks, Mapping) else None
     if not isinstance(listed, list):
         raise ValueError("not a JWKS")
@@ -137,17 +141,19 @@ def _by_id(jwks: Any) -> dict[str, SigningKey]:
 
 
 def _signing_key(one: Mapping[str, Any]) -> SigningKey | None:
-    """None for what is no public key of a kind we verify with, whatever it is instead."""
+    """None for anything but a public signing key of a supported type; the document is untrusted."""
     key_id, key_type = one.get("kid"), one.get("kty")
-    if not isinstance(key_id, str) or not isinstance(key_type, str) or key_type not in OF_TYPE:
+    if not isinstance(key_id, str) or not isinstance(key_type, str) or key_type not in ALGORITHMS:
         return None
-    algorithm, names = OF_TYPE[key_type]
+    algorithm, names = ALGORITHMS[key_type]
     parts = tuple(one.get(name) for name in names)
     if (
         one.get("use", "sig") != "sig"
         or one.get("alg", algorithm) != algorithm
         or (key_type == "EC" and one.get("crv") != "P-256")
-        or not all(isinstance(part, str) for part in parts)  # bytes(7) would be seven of them
+        or not all(
+            isinstance(part, str) for part in parts
+        )  # jose would read a number n as n zero bytes
     ):
         return None
     public = {"kty": key_type, "crv": "P-256", **dict(zip(names, parts, strict=True))}

@@ -1,7 +1,7 @@
-"""How often an address may present credentials that are refused before it reads 429: who tries on is told to stop.
+"""Throttle on failed authentication, per client address: a fixed window of a minute, then 429.
 
-It never stands in the way of a credential that is right: people share addresses, behind a router, on one server. So it
-is no lock against guessing; that is the length of keys and secrets.
+Valid credentials always pass, as clients share addresses (NAT, one server). So this limits load and log noise; what
+protects from brute force is the length of keys and secrets.
 """
 
 import ipaddress
@@ -12,23 +12,24 @@ from functions._shared.errors import TooManyRequests
 
 WINDOW_S = 60.0
 MAX_ADDRESSES = 10_000
+"""Memory bound; the address that failed least recently is dropped."""
 TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::ffff:0:0:0/96"))
-"""Where NAT64 and SIIT put the whole of IPv4 (RFC 6052, RFC 7915)."""
+"""NAT64 and SIIT prefixes, which hold all IPv4 addresses (RFC 6052, RFC 7915)."""
 
 
 class FailedAttempts:
-    """``per_minute`` each address, 0 for no limit. An IPv6 network of 64 bits counts as one address.
+    """``per_minute`` for each address, 0 for no limit. An IPv6 /64 counts as one address: one customer has all of it.
 
-    Callers without one (a UNIX socket whose proxy names nobody) are not counted: they would share one count.
+    Callers without an address (a UNIX socket without X-Forwarded-For) are not counted: they would share one count.
     """
 
     def __init__(self, per_minute: int) -> None:
         self._per_minute = per_minute
         self._failed: dict[str, tuple[float, int]] = {}
-        """Address → when its minute began, and its failures since."""
+        """Address → start of its window, and the failures in it."""
 
     def note(self, address: str) -> None:
-        """Count one. Raises TooManyRequests beyond the limit, with the seconds until the minute is over."""
+        """Count a failure. Raises TooManyRequests above the limit, with Retry-After at the end of the window."""
         if not address or not self._per_minute:
             return
         network, now = _network(address), time.monotonic()

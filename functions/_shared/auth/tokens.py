@@ -1,7 +1,10 @@
-"""A JWT → who holds it. Which algorithm a key is for is fixed here, never by the token.
+"""JWT verification: a token → its caller. Each key has one algorithm, fixed here (algorithm confusion).
 
 HS256         the project's secret, also where the header names a key id; refused where there is no secret
-ES256, RS256  a public key of the project (``signing_keys.py``), EC or RSA as the algorithm wants it
+ES256, RS256  a public key of the project (``signing_keys.py``), of the type that the algorithm needs: EC or RSA
+
+Algorithm confusion: a token that names HS256 and is "signed" with a public key as its secret would pass a verifier that
+takes the algorithm from the token's header.
 """
 
 import hashlib
@@ -23,30 +26,32 @@ from functions._shared.errors import Unauthorized
 
 MAX_CHARACTERS = 8192
 LEEWAY_S = 30
-MAX_KNOWN = MAX_REFUSED = 10_000
-REFUSED_S = 600.0
-"""How long a refused token is remembered: a key that was put right under its old id counts after that."""
-UNEXPIRING_S = 3600
-"""How long a token without an expiry is believed before it is looked at again."""
-LATEST = 2.0**53
-"""Beyond it seconds are no whole numbers any more, and no date."""
+"""Clock skew allowed in exp and nbf."""
+MAX_VERIFIED = MAX_REFUSED = 10_000
+"""Entries of the cache of verified tokens, and of the negative cache of refused ones."""
+REFUSED_TTL_S = 600.0
+"""Time to live in the negative cache: a key that was replaced under the same id is tried again after that."""
+UNEXPIRING_TTL_S = 3600
+"""Time to live in the cache of a token without exp; it is verified again after that."""
+MAX_NUMERIC_DATE = 2.0**53
+"""The largest NumericDate: above 2^53 a float no longer holds whole seconds."""
 MAX_SUBJECT = 255
-"""Characters, as OpenID Connect has it."""
+"""Characters of sub, by OpenID Connect Core."""
 ALGORITHM = re.compile(r"[A-Za-z0-9+-]{1,20}")
 FORBIDDEN_HEADERS = frozenset({"jwk", "jku", "x5c", "x5u", "crit"})
-"""They bring a key along, or change what the signature means."""
+"""Headers that bring a key of the sender's own (RFC 7515, section 4.1), or change what is signed (crit)."""
 LEGACY, ASYMMETRIC = "UNAUTHORIZED_LEGACY_JWT", "UNAUTHORIZED_ASYMMETRIC_JWT"
 
 V = TypeVar("V")
 
 
-class NotNow(Unauthorized):
-    """A token that was signed well, and has expired or is not valid yet: it is nobody's guess."""
+class OutsideValidity(Unauthorized):
+    """A valid signature outside its validity period (exp, nbf): no failed attempt, as it cannot be a guess."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """``role`` is anon, service_role, or a user's: authenticated or one of JWT_ROLES, with a ``user_id``."""
+    """``role`` is anon, service_role, or a user's, with a ``user_id``: authenticated or one of JWT_ROLES."""
 
     role: str
     user_id: UUID | None = None
@@ -54,7 +59,7 @@ class Caller:
 
 @dataclass(frozen=True)
 class Rules:
-    """Which users' tokens are taken. ``text_subjects``: also those of users whose ids are no uuids."""
+    """Which users' tokens are accepted. ``text_subjects``: also those whose sub is no UUID (third-party auth)."""
 
     audiences: frozenset[str]
     roles: frozenset[str]
@@ -62,8 +67,8 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class _Known:
-    """``key`` None: the secret, which stays as long as the process."""
+class _Verified:
+    """A verified token. ``key`` None: the secret, which cannot be revoked while the process runs."""
 
     caller: Caller
     expires_at: float
@@ -79,51 +84,51 @@ class _Refused:
 
 
 class Tokens:
-    """Verifies them, and remembers those that were, until they expire, and those that were not."""
+    """Verifies tokens, with a cache of verified ones until they expire, and a negative cache of refused ones."""
 
     def __init__(self, secret: SecretStr | None, keys: SigningKeys, rules: Rules) -> None:
         self._secret = jwk.construct(secret.get_secret_value(), "HS256") if secret else None
         self._keys = keys
         self._rules = rules
-        # By digest: a client sends its own again and again, good or bad.
-        self._known: dict[bytes, _Known] = {}
+        # Keyed by SHA-256 digest, so that no token stays in memory. Clients repeat their token, valid or not.
+        self._verified: dict[bytes, _Verified] = {}
         self._refused: dict[bytes, _Refused] = {}
 
-    async def known(self, token: str) -> Caller | None:
-        """Whose token it is, if it was verified before, has not expired, and its key is still the project's."""
+    async def cached(self, token: str) -> Caller | None:
+        """The caller from the cache: verified before, not expired, and its key not revoked (key rotation)."""
         digest = _digest(token)
-        known = self._known.get(digest)
+        known = self._verified.get(digest)
         if known is None or time.time() > known.expires_at + LEEWAY_S:
             return None
-        if known.key and not await self._keys.stands(known.key):
-            self._known.pop(digest, None)
+        if known.key and not await self._keys.is_current(known.key):
+            self._verified.pop(digest, None)
             return None
         return known.caller
 
     async def verify(self, token: str) -> Caller:
-        """Whose token it is. Raises Unauthorized (NotNow), Unavailable. One that was refused costs nothing again."""
+        """The token's caller. Raises Unauthorized, Unavailable. A refused token is verified once."""
         digest = _digest(token)
-        before = self._refused.get(digest)
-        if before and time.monotonic() < before.until:
-            raise before.kind(before.message, code=before.code)
+        refused_before = self._refused.get(digest)
+        if refused_before and time.monotonic() < refused_before.until:
+            raise refused_before.kind(refused_before.message, code=refused_before.code)
         algorithm, key_id = _header(token)
         key, verifier, code = await self._key(algorithm, key_id)
         try:
             claims = _claims(token, verifier, algorithm, code)
-            _expired(claims)
+            _check_expiry(claims)
             caller = _caller(claims, self._rules)
         except Unauthorized as refusal:
-            until = time.monotonic() + REFUSED_S
+            until = time.monotonic() + REFUSED_TTL_S
             refused = _Refused(type(refusal), str(refusal), refusal.code, until)
-            _remember(self._refused, digest, refused, MAX_REFUSED)
+            _put(self._refused, digest, refused, MAX_REFUSED)
             raise
-        _begun(claims)
-        expires_at = claims.get("exp", time.time() + UNEXPIRING_S)
-        _remember(self._known, digest, _Known(caller, expires_at, key), MAX_KNOWN)
+        _check_not_before(claims)
+        expires_at = claims.get("exp", time.time() + UNEXPIRING_TTL_S)
+        _put(self._verified, digest, _Verified(caller, expires_at, key), MAX_VERIFIED)
         return caller
 
     async def _key(self, algorithm: str, key_id: object) -> tuple[SigningKey | None, Key, str]:
-        """What to verify with, and the code of a bad signature."""
+        """The key to verify with (None for the secret), its verifier, and the error code of an invalid signature."""
         if algorithm == "HS256" and self._secret:
             return None, self._secret, LEGACY
         if algorithm not in {"ES256", "RS256"}:
@@ -138,7 +143,7 @@ class Tokens:
 
 
 def _header(token: str) -> tuple[str, object]:
-    """``alg`` and ``kid``, unverified. What a token holds is its sender's choice, down to the types."""
+    """``alg`` and ``kid``, unverified: untrusted input, down to the types."""
     if len(token) > MAX_CHARACTERS:
         raise Unauthorized("Invalid JWT format")
     try:
@@ -146,7 +151,7 @@ def _header(token: str) -> tuple[str, object]:
     except (JOSEError, ValueError, RecursionError):
         raise Unauthorized("Invalid JWT format") from None
     algorithm = header.get("alg")
-    # Refusals name it, and half of a surrogate pair could not be sent.
+    # The refusal quotes it: a lone surrogate could not be encoded.
     named = isinstance(algorithm, str) and ALGORITHM.fullmatch(algorithm)
     if not named or FORBIDDEN_HEADERS & header.keys():
         raise Unauthorized("Invalid JWT format")
@@ -154,7 +159,7 @@ def _header(token: str) -> tuple[str, object]:
 
 
 def _claims(token: str, verifier: Key, algorithm: str, code: str) -> Mapping[str, Any]:
-    """What was signed, if it was: an object whose times are numbers."""
+    """The claims, once the signature is verified: an object whose times are NumericDates. Raises Unauthorized."""
     try:
         payload = jws.verify(token, verifier, [algorithm])
     except JOSEError:
@@ -172,18 +177,18 @@ def _claims(token: str, verifier: Key, algorithm: str, code: str) -> Mapping[str
 
 
 def _is_time(value: object) -> bool:
-    # 1e400 is read as infinity, and a whole number may have any number of digits.
-    return type(value) in {int, float} and 0 <= value < LATEST  # type: ignore[operator]
+    # Not isinstance: a bool is an int. JSON's 1e400 is infinity, and an integer may have any number of digits.
+    return type(value) in {int, float} and 0 <= value < MAX_NUMERIC_DATE  # type: ignore[operator]
 
 
-def _expired(claims: Mapping[str, Any]) -> None:
-    if claims.get("exp", LATEST) < time.time() - LEEWAY_S:
-        raise NotNow("JWT expired", code="UNAUTHORIZED_JWT_EXPIRED")
+def _check_expiry(claims: Mapping[str, Any]) -> None:
+    if claims.get("exp", MAX_NUMERIC_DATE) < time.time() - LEEWAY_S:
+        raise OutsideValidity("JWT expired", code="UNAUTHORIZED_JWT_EXPIRED")
 
 
-def _begun(claims: Mapping[str, Any]) -> None:
+def _check_not_before(claims: Mapping[str, Any]) -> None:
     if claims.get("nbf", 0) > time.time() + LEEWAY_S:
-        raise NotNow("JWT not yet valid", code="UNAUTHORIZED_JWT_NOT_YET_VALID")
+        raise OutsideValidity("JWT not yet valid", code="UNAUTHORIZED_JWT_NOT_YET_VALID")
 
 
 def _caller(claims: Mapping[str, Any], rules: Rules) -> Caller:
@@ -202,7 +207,7 @@ def _caller(claims: Mapping[str, Any], rules: Rules) -> Caller:
 
 
 def _user_id(claims: Mapping[str, Any], rules: Rules) -> UUID:
-    """The uuid in ``sub``; for another text one that is always the same for this issuer's user."""
+    """The UUID in ``sub``; for any other text a UUIDv5 of issuer and subject, stable for the same user."""
     subject, issuer = claims.get("sub"), claims.get("iss", "")
     if isinstance(subject, str) and isinstance(issuer, str) and 0 < len(subject) <= MAX_SUBJECT:
         try:
@@ -225,7 +230,7 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def _remember(store: dict[bytes, V], digest: bytes, value: V, most: int) -> None:
+def _put(store: dict[bytes, V], digest: bytes, value: V, most: int) -> None:
     store.pop(digest, None)
     while len(store) >= most:
         del store[next(iter(store))]

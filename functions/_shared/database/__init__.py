@@ -1,1 +1,1 @@
-"""The connection pool, natural batching over it, and what PostgreSQL's SQLSTATEs mean to us."""
+"""PostgreSQL: the connection pool, natural batching, what SQLSTATEs mean, and the version of sql/."""

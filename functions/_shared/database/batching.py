@@ -1,20 +1,20 @@
-"""Natural batching: what comes while a round trip is under way shares the next one. One alone goes at once."""
+"""Natural batching: items that arrive during a round trip share the next one; a lone item is sent at once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from functions._shared.database.pool import DATABASE_DOWN
+from functions._shared.database.sqlstates import is_down
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Batcher(Generic[Item, Result]):
-    """``run`` does up to ``most`` items together and answers for each, with what it is to raise where it failed.
+    """``run`` does up to ``most`` items together and returns, for each, its result or the exception to raise.
 
-    Where it raises for all of them, each is done alone, so that none spoils its neighbours; not when the database is
-    down, as then it may be done already.
+    When ``run`` raises for a whole batch, its items are run one by one, so that a bad item does not fail its
+    neighbours. Not so when the database is down: the batch may have been committed, its answer lost.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Batcher(Generic[Item, Result]):
         self._running: asyncio.Task[None] | None = None
 
     async def do(self, item: Item) -> Result:
-        """Its answer. It is done to the end also if whoever waits is cancelled, and only then is that passed on."""
+        """The item's result. A cancelled caller's item is finished first: the cancellation is raised after that."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer))
         if self._running is None or self._running.done():
@@ -45,7 +45,7 @@ class Batcher(Generic[Item, Result]):
             results = await self._results([item for item, _ in batch])
             for (_, answer), result in zip(batch, results, strict=True):
                 if answer.done():
-                    pass  # whoever waited was cancelled
+                    pass  # its caller was cancelled
                 elif isinstance(result, Exception):
                     answer.set_exception(result)
                 else:
@@ -54,7 +54,7 @@ class Batcher(Generic[Item, Result]):
     async def _results(self, items: Sequence[Item]) -> Sequence[Result | Exception]:
         try:
             return await self._run(items)
-        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
-            if len(items) == 1 or isinstance(error, DATABASE_DOWN):
+        except Exception as error:  # noqa: BLE001 - raised again in the caller
+            if len(items) == 1 or is_down(error):
                 return [error] * len(items)
         return [(await self._results([item]))[0] for item in items]

@@ -1,26 +1,29 @@
-"""Whether the database's sql/ is the one that this code was written for, by ``picture_edge.version()``."""
+"""Schema version check: whether the database has the sql/ that this code expects, by ``picture_edge.version()``."""
 
 from typing import cast
 
 import psycopg
 
 from functions._shared.database.pool import Pool
+from functions._shared.database.sqlstates import lacks_function
 
 SCHEMA_VERSION = 1
-"""What ``picture_edge.version()`` answers where sql/ is as the code expects it; tests hold the two together."""
+"""The ``picture_edge.version()`` that the code expects; a test compares it with the sql/ of the same commit."""
 
 
 async def schema_mismatch(pool: Pool) -> str | None:
-    """What to do about a database of another version, in words; None where it is the right one.
+    """What to do about a database with another version of sql/, in words; None where the versions agree.
 
-    Raises what the database raises, but for a version that is absent: older sql/ had none.
+    Raises psycopg.Error, except for an absent version: sql/ had none at first.
     """
     try:
         async with pool.connection() as connection:
             cursor = await connection.execute("select picture_edge.version() as version")
             row = cast(dict[str, int], await cursor.fetchone())
             found = row["version"]
-    except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
+    except psycopg.Error as error:
+        if not lacks_function(error):
+            raise
         found = 0
     if found == SCHEMA_VERSION:
         return None

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 import psycopg
-import psycopg_pool
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
@@ -27,7 +26,8 @@ from functions._shared.image_models.catalog import (
 )
 from functions._shared.image_models.describe import beyond_a_request, describe
 from functions._shared.image_models.schema_reader import read_schema
-from functions._shared.provider.replicate import Failure, Replicate
+from functions._shared.provider.failures import Failure
+from functions._shared.provider.replicate import Replicate
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class ModelStore:
             async with pool.connection(timeout=TABLE_TIMEOUT_S) as connection:
                 cursor = await connection.execute(FIND_ROW, {"id": replicate_id, "word": word})
                 return await cursor.fetchone()
-        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        except psycopg.Error as error:
             log.warning("the models table does not answer: %s", type(error).__name__)
             return None
 
@@ -176,7 +176,7 @@ class ModelStore:
         try:
             async with pool.connection() as connection:
                 await connection.execute(_upsert(columns), columns)
-        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        except psycopg.Error as error:
             log.warning("model %s could not be kept: %s", replicate_id, type(error).__name__)
         return model
 

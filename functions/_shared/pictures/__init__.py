@@ -1,1 +1,1 @@
-"""Pictures: fetched, told from their bytes, stored."""
+"""Pictures: downloads with SSRF protection, formats and headers without decoding, and Storage."""

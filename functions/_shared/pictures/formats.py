@@ -1,4 +1,4 @@
-"""What a file is, told from its first bytes, never from a name, an address or a header. Linear, whatever they are."""
+"""Content sniffing: a file's format from its magic bytes, never from a name, URL or Content-Type. Linear time."""
 
 import re
 
@@ -8,10 +8,10 @@ CONTENT_TYPES = {
     "jpeg": "image/jpeg",
     "svg": "image/svg+xml",
 }
-"""Formats that are stored, and what they are served as."""
+"""Stored format → its media type."""
 
 PROLOGUE_BYTES = 128 * 1024
-"""How far into a file its root element is looked for."""
+"""How far into an XML file its root element is searched."""
 
 _MAGIC = (
     (b"\xff\xd8\xff", "jpeg"),
@@ -48,7 +48,7 @@ _IN_DOCTYPE = re.compile(r"[\"'<>\[\]]")
 
 
 def format_of(data: bytes) -> str:
-    """One of CONTENT_TYPES; the name of another format that people send, in capitals; or "" for anything else."""
+    """A key of CONTENT_TYPES; another known format's name, in capitals (for the refusal); "" for anything else."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
     for magic, name in _MAGIC:
@@ -62,7 +62,7 @@ def format_of(data: bytes) -> str:
 
 
 def _brand(data: bytes) -> str:
-    """AVIF and HEIC share a container: the major brand says which, or else the compatible ones do."""
+    """AVIF and HEIC share a container (ISO BMFF): told apart by its major brand, or else its compatible brands."""
     box = data[: min(int.from_bytes(data[:4], "big"), 256)]
     brands = [box[8:12], *(box[at : at + 4] for at in range(16, len(box) - 3, 4))]
     if any(brand in {b"avif", b"avis"} for brand in brands):
@@ -71,10 +71,10 @@ def _brand(data: bytes) -> str:
 
 
 def _is_svg(data: bytes) -> bool:
-    """Whether the root element is svg, after what an XML document may begin with (XML 1.0, ``prolog``).
+    """Whether the root element is svg, behind an XML prolog (XML 1.0, production 22).
 
-    A pattern with "any number of comments" in it has 2^n ways to read n comments, and Python's ``re`` tries them all
-    while it holds the GIL (ReDoS). Here each step goes on where the one before has ended.
+    A scanner, no regular expression (ReDoS): a pattern for "any number of comments" has 2^n ways to match n comments,
+    which ``re`` tries while it holds the GIL. Each step here goes on where the last one ended.
     """
     text = _as_text(data[:PROLOGUE_BYTES])
     at = 0
@@ -94,7 +94,7 @@ def _is_svg(data: bytes) -> bool:
 
 
 def _as_text(data: bytes) -> str:
-    """Its characters as far as markup goes: UTF-16 by its mark or its first character, else one byte each."""
+    """Decoded as far as markup needs: UTF-16 by its byte order mark or first character, else Latin-1."""
     for start, encoding in (
         (b"\xff\xfe", "utf-16-le"),
         (b"\xfe\xff", "utf-16-be"),
@@ -107,13 +107,13 @@ def _as_text(data: bytes) -> str:
 
 
 def _behind(text: str, end: str, at: int) -> int:
-    """Where ``text`` goes on behind the next ``end``; -1 where there is none."""
+    """The index behind the next ``end``; -1 where there is none."""
     found = text.find(end, at)
     return -1 if found < 0 else found + len(end)
 
 
 def _behind_doctype(text: str, at: int) -> int:
-    """Where it goes on behind a document type, whose internal subset has declarations, quotes and comments in it."""
+    """The index behind a document type declaration, whose internal subset holds quotes, comments; -1 if unclosed."""
     inside = False
     while at >= 0 and (found := _IN_DOCTYPE.search(text, at)):
         at = found.end()
@@ -129,5 +129,5 @@ def _behind_doctype(text: str, at: int) -> int:
             case '"' | "'":
                 at = _behind(text, found[0], at)
             case _:
-                pass  # a declaration inside begins or ends
+                pass  # a declaration of the internal subset begins or ends
     return -1

@@ -1,8 +1,7 @@
-"""What a JPEG, PNG or WebP says of itself, read from its structure: nothing is decoded, so nothing unfolds.
+"""Header and integrity of a JPEG, PNG or WebP from its structure, without decoding: decompression bombs.
 
-A few hundred bytes may claim 13,300² pixels (a decompression bomb), and their raster takes 700 MB. The structure also
-tells whether the file is whole: it has its own end, and a PNG its checksums. Texts, and what stands behind the end, are
-not read.
+A few hundred bytes may declare 13,300² pixels, whose raster takes 700 MB. The structure also shows truncation: a file
+has an end marker, a PNG checksums. Text chunks, and data behind the end, are not read.
 """
 
 import math
@@ -13,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 MOST_PARTS = 10_000
-"""Segments of a JPEG, chunks of a PNG or WebP: more have no use but to be read."""
+"""Segments of a JPEG, chunks of a PNG or WebP: more are taken for an attack on the parser."""
 MOST_SCANS = 100
-"""Of a progressive JPEG; usual are ten. Each goes over the whole raster, and may be ten bytes long."""
+"""Scans of a progressive JPEG (decompression bomb): ten are usual; one of ten bytes makes a pass over the raster."""
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _ALONE = {0x01, *range(0xD0, 0xD9)}
@@ -23,21 +22,21 @@ _ORIENTATION = 0x0112
 
 
 class Broken(Exception):
-    """The file ends early, or is not what its first bytes say. ``str(error)`` is for people."""
+    """The file is truncated or malformed. ``str(error)`` is for people."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """``width`` and ``height`` are pixels as they are stored; ``orientation`` is EXIF's, 1 to 8, how they are shown."""
+    """``width`` and ``height`` are pixels as stored; ``orientation`` is EXIF's, 1 (upright) to 8."""
 
     format: str
     width: int
     height: int
     orientation: int = 1
     bits: int = 8
-    """Of a sample."""
+    """Per sample."""
     inks: bool = False
-    """Whether its colours are CMYK or YCCK."""
+    """Whether the colour space is CMYK or YCCK."""
     frames: int = 1
     scans: int = 1
     alpha: bool = False
@@ -48,13 +47,13 @@ class Header:
 
     @property
     def shown(self) -> tuple[int, int]:
-        """Width and height as a viewer shows it."""
+        """Width and height with the orientation applied, as a viewer shows them."""
         turned = self.orientation >= 5
         return (self.height, self.width) if turned else (self.width, self.height)
 
 
 def read_header(data: bytes, picture_format: str) -> Header:
-    """The header of a whole file in one of jpeg, png and webp. Raises Broken."""
+    """The header of a complete file; ``picture_format`` is jpeg, png or webp. Raises Broken."""
     read = {"jpeg": _jpeg, "png": _png, "webp": _webp}[picture_format]
     try:
         header = read(data)
@@ -66,7 +65,7 @@ def read_header(data: bytes, picture_format: str) -> Header:
 
 
 def _jpeg(data: bytes) -> Header:
-    """The first picture: what a camera keeps behind it (MPO, a film) is shown by no viewer."""
+    """The first picture: viewers ignore what cameras append to it (MPO, a film)."""
     frame: tuple[int, int, int, int] | None = None
     orientation, scans = 1, 0
     for marker, start, end in _segments(data):
@@ -91,7 +90,7 @@ def _jpeg(data: bytes) -> Header:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of each segment up to the end of the picture. Raises Broken where that does not come."""
+    """Marker, start and end of each segment up to the EOI marker. Raises Broken where that is missing."""
     at = 2
     for _ in range(MOST_PARTS):
         found = _MARKER.search(data, at)
@@ -104,7 +103,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             continue
         length = struct.unpack_from(">H", data, at)[0]
         yield marker, at + 2, at + length
-        at += length  # behind a scan's header come its data, in which no marker stands
+        at += length  # a scan's entropy-coded data follows its header: it contains no marker
     raise Broken("it has too many parts")
 
 
@@ -116,7 +115,9 @@ def _png(data: bytes) -> Header:
         start, end = at + 8, at + 8 + length
         checksum = struct.unpack_from(">I", data, end)[0]
         if not kind[0] & 0x20 and zlib.crc32(memoryview(data)[at + 4 : end]) != checksum:
-            raise Broken("a checksum in it is wrong")  # in texts and the like it does not matter
+            raise Broken(
+                "a checksum in it is wrong"
+            )  # of critical chunks only: ancillary ones (texts) do not matter
         if header is None and kind != b"IHDR":
             raise Broken("it does not begin with its size")
         match kind:
@@ -155,7 +156,7 @@ def _webp(data: bytes) -> Header:
     whole = 8 + struct.unpack_from("<I", data, 4)[0]
     if whole > len(data):
         raise Broken("it ends early")
-    sizes: list[tuple[int, int]] = []  # the canvas's and the picture's, which should be the same
+    sizes: list[tuple[int, int]] = []  # of the canvas and of the picture, which should be equal
     orientation, frames, alpha, drawn, at = 1, 0, False, False, 12
     for _ in range(MOST_PARTS):
         if at + 8 > whole:
@@ -200,7 +201,7 @@ def _u24(data: bytes, at: int) -> int:
 
 
 def _orientation(exif: bytes) -> int:
-    """Of a TIFF header with its first directory; 1, upright, where it says nothing that makes sense."""
+    """From a TIFF header and its first directory (EXIF); 1, upright, where that is absent or malformed."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:
         return 1

@@ -1,1 +1,1 @@
-"""Replicate: its API, its predictions, and what its failures mean."""
+"""Replicate: the HTTP client, its responses and predictions, and its failures as exceptions."""

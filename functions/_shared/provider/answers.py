@@ -1,10 +1,6 @@
-"""An answer of the provider, read within bounds whatever it sends: so many bytes, also of what it unfolds to.
-
-A few large ones are in memory at a time; the others wait for them.
-"""
+"""Responses of the provider, read within bounds: size as received and unpacked, and how many large ones at a time."""
 
 import asyncio
-import zlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,25 +9,26 @@ from typing import Any
 import httpx
 
 from functions._shared import foreign
+from functions._shared.web.unpacking import NotUnpacked, Unpacker
 
 MAX_BYTES = 64 * 1024 * 1024
-"""A list repeats the input pictures of a hundred predictions; an output may be data URIs."""
+"""A list repeats the source pictures of a hundred predictions; an output may be data URIs."""
 LARGE_BYTES = 1024 * 1024
 LARGE_AT_ONCE = 2
+"""Memory bound: how many responses above LARGE_BYTES are read concurrently; others wait."""
 MAX_REFUSAL_BYTES = 64 * 1024
-"""Of an answer that is no success: it is words for people."""
-GZIP = 16 + zlib.MAX_WBITS
+"""Of a response that is no success: it is text for people."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """``document`` is its JSON, made plain; None where it ``is_json`` not."""
+    """``document`` is the body as JSON, sanitised (``foreign.py``); None unless it ``is_json``."""
 
     status: int
     reason: str
     retry_after: str | None
     text: str
-    """The beginning of it, of a refusal only."""
+    """The beginning of the body, of a response that is no success only."""
     document: Any
     is_json: bool
 
@@ -41,7 +38,7 @@ class Answer:
 
 
 class Reader:
-    """One to a client. ``read`` raises httpx.HTTPError for an answer that is cut, too large or badly packed."""
+    """One per client. ``read`` raises httpx.HTTPError for a response that is cut short, too large or badly encoded."""
 
     def __init__(self) -> None:
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
@@ -49,9 +46,8 @@ class Reader:
     async def read(self, response: httpx.Response) -> Answer:
         pieces: list[bytes] = []
         async with AsyncExitStack() as held:
-            held.callback(
-                pieces.clear
-            )  # the traceback of an error would keep them for as long as it is kept
+            # A traceback keeps its frames' variables alive for as long as the error itself.
+            held.callback(pieces.clear)
             size = 0
             async for piece in _unpacked(response):
                 pieces.append(piece)
@@ -64,25 +60,14 @@ class Reader:
 
 
 async def _unpacked(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The body's pieces. httpx would unfold a piece whole, and one of 64 KiB may hold gigabytes."""
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in {"", "identity", "gzip"}:
-        raise httpx.DecodingError(f"Content-Encoding {encoding[:20]}")
-    unzip = zlib.decompressobj(wbits=GZIP) if encoding == "gzip" else None
-    received = unfolded = 0
-    async for chunk in response.aiter_raw():
-        received += len(chunk)
-        if unzip:
-            try:
-                chunk = unzip.decompress(chunk, MAX_BYTES + 1 - unfolded)
-            except zlib.error:
-                raise httpx.DecodingError("not gzip") from None
-        unfolded += len(chunk)
-        if max(received, unfolded) > MAX_BYTES:
-            raise httpx.DecodingError("too large")
-        yield chunk
-    if unzip and not unzip.eof:
-        raise httpx.DecodingError("not whole gzip")
+    """The body's chunks. httpx would unpack a received chunk whole, and one of 64 KiB may hold 64 MiB."""
+    try:
+        unpacker = Unpacker(response.headers.get("content-encoding"), MAX_BYTES)
+        async for chunk in response.aiter_raw():
+            yield unpacker.feed(chunk)
+        unpacker.end()
+    except NotUnpacked as error:
+        raise httpx.DecodingError(type(error).__name__) from None
 
 
 def _answer(response: httpx.Response, raw: bytes) -> Answer:

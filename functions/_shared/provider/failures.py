@@ -1,28 +1,36 @@
-"""What a failure at the provider means: from its status and text to a class, from the class to what follows.
+"""The provider's failures as exceptions: what each class means for retries, for our HTTP status and for its text.
 
-The texts are Replicate's, matched in any case; they are no stable contract, so what fits nothing has a class too.
+GenerationFailed
+└── Failure              any failed call; ``error_class`` is one of CLASSES
+    ├── NotCreated       nothing was created: creating again pays once
+    ├── MaybeCreated     outcome unknown
+    ├── PredictionOver   the prediction is terminal without a picture
+    └── Unreadable       a response that cannot be parsed
 """
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from typing import TypeVar
 
-MAX_WAIT_S = 3600.0
-ABSURD_WAIT_S = 86_400.0
-"""Whoever asks for more does not mean it: one answer must not hold up every worker."""
-_NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
-_WAIT = re.compile(
-    r"(?:resets|available) in ~?(\d{1,9}(?:\.\d{1,9})?) ?s(?:ec|\b)", re.ASCII | re.IGNORECASE
-)
-_RATE = re.compile(r"reduced to (\d{1,6}) requests per minute with a burst of 1\b", re.ASCII)
+from functions._shared import foreign
+from functions._shared.errors import GenerationFailed
+from functions._shared.provider import classify
+from functions._shared.provider.answers import Answer
+
+log = logging.getLogger(__name__)
+
+UNHINTED_S = 10.0
+"""The wait after a 429 that names none."""
+MAX_TEXT = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Consequence:
-    """``retry``: whether another attempt may help. ``status``: of our own answer. ``text``: in place of the provider's,
-    where that speaks to whoever runs this, not to the user.
+    """``retry``: whether another attempt may succeed. ``status``: of our own HTTP response.
+
+    ``text`` replaces the provider's where that addresses the account's owner, not the user.
     """
 
     retry: bool
@@ -48,81 +56,81 @@ CLASSES: Mapping[str, Consequence] = {
     "timed_out": Consequence(retry=False),
 }
 
-# The first line that fits decides. Statuses of an answer; () fits any. Words: one of them is in the text; () fits any.
-_ANSWERS: tuple[tuple[str, tuple[int, ...], tuple[str, ...]], ...] = (
-    ("busy", (429,), ()),
-    ("out_of_credit", (402,), ()),
-    ("out_of_credit", (), ("insufficient credit", "spend limit")),
-    ("unauthorised", (401,), ()),
-    ("forbidden", (403,), ()),
-    ("unknown_model", (404, 410), ()),
-    ("unknown_model", (422,), ("version does not exist", "invalid version", "version is disabled")),
-    ("bad_input", (400, 405, 406, 409, 411, 413, 414, 415, 422), ()),
-    ("transient", (), ()),
-)
-_ENDINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("refused", ("flagged as sensitive", "nsfw", "(e005)", "content policy", "safety system")),
-    ("busy", ("queue is full", "rate limit", "too many requests", "throttled")),
-    ("out_of_credit", ("insufficient credit", "spend limit")),
-    (
-        "transient",
-        (
-            "please retry (code:",
-            "unexpected error handling prediction",
-            *(f"e{code}" for code in (1000, 6716, 8367, 8765, 9243, 9825, 9828)),
-        ),
-    ),
-    ("model_failed", ()),
-)
+
+class Failure(GenerationFailed):
+    """A failed call. Its class decides ``retry``, unless given, and ``status``.
+
+    ``retry_after_s``: the wait that the provider asks for. ``spacing_s``: the least seconds between two creates.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error_class: str = "transient",
+        retry: bool | None = None,
+        retry_after_s: float | None = None,
+        spacing_s: float | None = None,
+    ) -> None:
+        consequence = CLASSES[error_class]
+        super().__init__(
+            message,
+            retry=consequence.retry if retry is None else retry,
+            retry_after_s=retry_after_s,
+            error_class=error_class,
+        )
+        self.status = consequence.status
+        self.spacing_s = spacing_s
 
 
-def class_of_answer(status: int, text: str) -> str:
-    """The class of an HTTP answer that is no success."""
-    folded = text.casefold()
-    return next(
-        name
-        for name, statuses, words in _ANSWERS
-        if (not statuses or status in statuses)
-        and (not words or any(word in folded for word in words))
+class NotCreated(Failure):
+    """Nothing was created: the request was refused, or never sent. Creating again is safe."""
+
+
+class MaybeCreated(Failure):
+    """Outcome unknown: the request was sent, no valid response came back; search for the prediction before creating
+    another.
+    """
+
+
+class PredictionOver(Failure):
+    """Terminal without a picture: a retry needs a new prediction."""
+
+
+class Unreadable(Failure):
+    """A response that is malformed, too large or endless; the next one may be valid."""
+
+    def __init__(self) -> None:
+        super().__init__("Replicate's answer was not understood")
+
+
+F = TypeVar("F", bound=Failure)
+
+
+def failure_of(kind: type[F], answer: Answer, redacted: Callable[[str], str]) -> F:
+    """The exception for a response that is no success; ``redacted`` removes secrets from the provider's text."""
+    text, title = redacted(answer.text), ""
+    if isinstance(answer.document, dict):  # an RFC 7807 problem
+        title = foreign.in_words(answer.document.get("title"))
+        if told := foreign.in_words(answer.document.get("detail")) or title:
+            text = redacted(told).strip()
+    if re.match(r"\s*(<|$)", text):  # a proxy's HTML page, or nothing
+        text = answer.reason
+    error_class = classify.class_of_answer(answer.status, f"{text} {title}")
+    in_place = CLASSES[error_class].text
+    if in_place:
+        log.error("Replicate answered %s: %s", answer.status, text[:MAX_TEXT])
+    wait_s = None
+    if error_class == "busy":
+        wait_s = classify.retry_after_s(answer.retry_after, answer.document, text) or UNHINTED_S
+    return kind(
+        f"Replicate API error ({answer.status}): {(in_place or text)[:MAX_TEXT]}",
+        error_class=error_class,
+        retry_after_s=wait_s,
+        spacing_s=classify.spacing_s(text),
     )
 
 
-def class_of_ending(text: str) -> str:
-    """The class of a prediction that failed with ``text``; one that failed without a word may do better next time."""
-    folded = text.casefold()
-    if not folded.strip():
-        return "transient"
-    return next(
-        name for name, words in _ENDINGS if not words or any(word in folded for word in words)
-    )
-
-
-def retry_after_s(header: str | None, body: object, text: str) -> float | None:
-    """The wait that a 429 asks for, in seconds, an hour at most: by its header, its body's field, its text."""
-    in_body = body.get("retry_after") if isinstance(body, dict) else None
-    in_text = _WAIT.search(text)
-    for hint in (header, in_body, in_text and in_text[1]):
-        seconds = _seconds(hint)
-        if seconds is not None:
-            return min(seconds, MAX_WAIT_S)
-    return None
-
-
-def _seconds(hint: object) -> float | None:
-    """A number of seconds, or the date that ``Retry-After`` may be; None for what is neither, past or absurd."""
-    if isinstance(hint, str) and not _NUMBER.fullmatch(hint.strip()):
-        try:
-            seconds = (parsedate_to_datetime(hint) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError, OverflowError):  # TypeError: without a zone
-            return None
-    elif isinstance(hint, str | int | float) and not isinstance(hint, bool):
-        seconds = float(hint)
-    else:
-        return None
-    return seconds if 0 < seconds <= ABSURD_WAIT_S else None
-
-
-def spacing_s(text: str) -> float | None:
-    """Seconds from one prediction to the next, where a 429 says that the account is held to a rate without bursts."""
-    rate = _RATE.search(text)
-    return 60 / int(rate[1]) if rate and int(rate[1]) else None
+def forgotten() -> PredictionOver:
+    """The provider answers 404 for a prediction: it deletes old ones. A new one may be created."""
+    return PredictionOver("The provider no longer knows the prediction")

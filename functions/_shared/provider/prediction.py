@@ -1,34 +1,36 @@
-"""A prediction of the provider's, read once into what is used of it: each field of its own type, or absent."""
+"""A prediction of the provider, parsed once and type-checked: each field has its own type, or is absent."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from functions._shared import foreign
+from functions._shared.provider.classify import class_of_ending
+from functions._shared.provider.failures import PredictionOver
 
 TERMINAL = frozenset({"succeeded", "failed", "canceled", "aborted"})
 STATUSES = TERMINAL | {"starting", "queued", "processing"}
 UNKNOWN = "unknown"
-"""A status that nobody knows, or that is no word: it counts as not ended, and the time limit ends it."""
+"""In place of an undocumented status: not terminal, so that polling goes on until the time limit."""
 
 PLAIN_ID = re.compile(r"[A-Za-z0-9][\w-]{0,127}", re.ASCII)
-"""Stands in paths of the API, so that it must not lead out of them."""
+"""Path traversal: ids are put into paths of the API, and must not lead to another path."""
 MAX_SECONDS = 86_400
 MAX_ERROR = 2000
 MAX_LOGS = 4096
-"""The end of the logs: progress is told by the last line."""
+"""Characters kept of the logs, the last ones: progress is parsed from the last line."""
 MAX_ADDRESS = 8192
-"""Of a file or a callback; what a data URI may hold is bounded by the answer it comes in."""
+"""Characters of an output's or callback's URL; a data URI is bounded by the size of the response."""
 MAX_OUTPUTS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """``status`` is one of STATUSES, or UNKNOWN. ``seconds``: from the request to the end, as the provider measures it.
+    """``status`` is one of STATUSES, or UNKNOWN. ``seconds``: from the request to the end, by the provider's clock.
 
-    ``error`` is text, whatever it came as; ``logs`` their end; ``output`` the pictures' addresses.
+    ``output`` are the pictures' URLs; ``error`` is text, whatever type was sent; ``logs`` are their last characters.
     """
 
     id: str
@@ -45,7 +47,7 @@ class Prediction:
 
 
 def read_prediction(document: Any) -> Prediction:
-    """Raises ValueError for what is no prediction: no object, or without a status and an id that a path can hold."""
+    """Raises ValueError for a document that is no object, or has no status or no id that fits into a path."""
     if not isinstance(document, dict) or "status" not in document:
         raise ValueError("not a prediction")
     found, status = document.get("id"), document["status"]
@@ -67,6 +69,34 @@ def read_prediction(document: Any) -> Prediction:
     )
 
 
+def outputs_of(prediction: Prediction) -> Sequence[str]:
+    """The URLs of a terminal prediction's pictures. Raises PredictionOver where there are none."""
+    match prediction.status:
+        case "succeeded":
+            if prediction.output:
+                return prediction.output
+            if prediction.data_removed:
+                raise PredictionOver(
+                    "The provider has removed the image before it could be fetched"
+                )
+            raise PredictionOver(
+                "The provider returned no image: it was filtered or has been removed",
+                error_class="refused",
+            )
+        case "aborted":
+            raise PredictionOver(
+                "The provider did not begin in time",
+                error_class="timed_out",
+                retry=True,  # it was never run, nor billed
+            )
+        case "canceled":
+            raise PredictionOver("The provider's prediction was canceled", error_class="canceled")
+    text = prediction.error
+    raise PredictionOver(
+        text or "The model failed without a reason", error_class=class_of_ending(text)
+    )
+
+
 def _seconds(metrics: Any) -> float | None:
     if not isinstance(metrics, dict):
         return None
@@ -77,12 +107,12 @@ def _seconds(metrics: Any) -> float | None:
 
 
 def _word(value: Any, most: int | None = None) -> str | None:
-    """Text, unless it is longer than such a thing can be."""
+    """``value`` where it is text of ``most`` characters at most, else None."""
     return value if isinstance(value, str) and (most is None or len(value) <= most) else None
 
 
 def _addresses(output: Any) -> Iterator[str]:
-    """An output is a list, a string, an object with url, or an object or list of those."""
+    """URLs in the forms that models give their output: a string, an object with url, an object or list of those."""
     if isinstance(output, str):
         web = output.startswith(("https://", "http://"))
         if (web and len(output) <= MAX_ADDRESS) or output.startswith("data:"):

@@ -1,11 +1,11 @@
-"""Replicate's HTTP API. Each failure says what it means; a create that may have arrived is never repeated."""
+"""Replicate's HTTP API. ``create`` is not idempotent: it is repeated only when the request was certainly never sent."""
 
 import asyncio
 import logging
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -13,50 +13,30 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
-from functions._shared import foreign
-from functions._shared.errors import GenerationFailed
-from functions._shared.provider import failures
 from functions._shared.provider.answers import Answer, Reader
+from functions._shared.provider.failures import (
+    Failure,
+    MaybeCreated,
+    NotCreated,
+    Unreadable,
+    failure_of,
+    forgotten,
+)
 from functions._shared.provider.prediction import PLAIN_ID, Prediction, read_prediction
 
 log = logging.getLogger(__name__)
 
 PAUSES_S = (0.2, 0.8)
-"""Before the second and the third try of what is safe to repeat."""
-UNHINTED_S = 10.0
-"""What a 429 without a hint asks for."""
+"""Backoff before the second and the third try of an idempotent call."""
 SECRET_ASKED_S = 60.0
+"""Rate limit for renewing the webhook secret: forged signatures must not turn into API calls."""
 CONNECT_S = 5.0
 ANSWER_S = 30.0
-"""What an answer may take from the request to its last byte, however steadily it drips."""
+"""Overall deadline of a response, from the request to its last byte: a slow drip resets a read timeout only."""
 ADDRESS = re.compile(r"https?://[!-~]{1,8000}")
 SECRET = re.compile(r"whsec_[A-Za-z0-9+/_-]{16,512}={0,2}")
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-
-
-class Failure(GenerationFailed):
-    """What the provider answered, or that it did not. ``spacing_s``: the least seconds between two creates."""
-
-    spacing_s: float | None = None
-
-
-class NotCreated(Failure):
-    """The provider has made nothing: it refused, or was never reached."""
-
-
-class MaybeCreated(Failure):
-    """No telling: the request was sent, and no good answer came. Look for the prediction before asking again."""
-
-
-class PredictionOver(Failure):
-    """The prediction will never give a picture: whoever tries again has to create a new one."""
-
-
-class Unreadable(Failure):
-    """An answer that makes no sense, is too large or does not end. Another time it may."""
-
-    def __init__(self) -> None:
-        super().__init__("Replicate's answer was not understood", error_class="transient")
+"""Errors from before the first byte of the request."""
 
 
 class Replicate:
@@ -82,7 +62,7 @@ class Replicate:
     ) -> Prediction:
         """Start a prediction of ``model`` (official, by name) or of ``version`` (a community model's hash).
 
-        ``wait_s`` holds the answer back until the end or that long; ``webhook`` is called at the end. Raises
+        ``wait_s`` holds the response back until the end or that long; ``webhook`` is called at the end. Raises
         NotCreated, MaybeCreated.
         """
         body: dict[str, Any] = {"input": model_input}
@@ -91,50 +71,39 @@ class Replicate:
             path, body = "/predictions", {"version": version, **body}
         if webhook:
             body |= {"webhook": webhook, "webhook_events_filter": ["completed"]}
-        # If we are gone and nobody adopts the prediction, it ends by itself and bills no further.
+        # Cost cap: an orphaned prediction, which nobody adopts after a crash, ends by itself and bills no further.
         headers = {"Cancel-After": f"{min(max(cancel_after_s, 5), 86_400)}s"}
         if wait_s:
             headers["Prefer"] = f"wait={wait_s}"
-        answer = None
-        for pause_s in (*PAUSES_S, None):
-            try:
-                answer = await self._send(
-                    "POST", path, json=body, headers=headers, answer_s=ANSWER_S + (wait_s or 0)
-                )
-                break
-            except NEVER_SENT as error:
-                if pause_s is None:
-                    raise NotCreated(_unreachable(error), error_class="transient") from None
-                await asyncio.sleep(pause_s)
-            except httpx.HTTPError as error:
-                raise MaybeCreated(_unreachable(error), error_class="transient") from None
-        assert answer is not None
+        answer = await self._send_once(
+            path, json=body, headers=headers, answer_s=ANSWER_S + (wait_s or 0)
+        )
         if answer.status >= 500:
-            raise self._failed(MaybeCreated, answer)
+            raise failure_of(MaybeCreated, answer, self._redacted)
         if not answer.is_success:
-            raise self._failed(NotCreated, answer)
+            raise failure_of(NotCreated, answer, self._redacted)
         try:
             return read_prediction(answer.document)
         except ValueError:
-            raise MaybeCreated(str(Unreadable()), error_class="transient") from None
+            raise MaybeCreated(str(Unreadable())) from None
 
     async def get(self, prediction_id: str) -> Prediction:
-        """The prediction as it stands. Raises PredictionOver where the provider knows it no longer, Failure."""
+        """The prediction's present state. Raises PredictionOver where the provider has deleted it, Failure."""
         answer = await self._repeat("GET", _path_of(prediction_id))
         try:
             prediction = read_prediction(answer.document)
         except ValueError:
             raise Unreadable from None
-        if prediction.id != prediction_id:  # somebody else's picture must not be taken for ours
+        if prediction.id != prediction_id:  # a mixed-up response: another user's picture
             raise Unreadable
         return prediction
 
     async def cancel(self, prediction_id: str) -> None:
-        """Ask for its end; harmless on one that has ended."""
+        """Request cancellation; idempotent, and without effect on a terminal prediction."""
         await self._repeat("POST", f"{_path_of(prediction_id)}/cancel")
 
     async def recent(self, created_after: datetime) -> AsyncIterator[list[Prediction]]:
-        """The account's predictions since then, newest first, a page (100) at a time; what is none is left out."""
+        """The account's predictions since then, newest first, in pages of 100; malformed entries are left out."""
         since = created_after.astimezone(UTC)
         path: str | None = f"/predictions?created_after={since:%Y-%m-%dT%H:%M:%S.%fZ}"
         while path:
@@ -145,7 +114,7 @@ class Replicate:
             path = self._following(page.get("next"))
 
     def _following(self, address: Any) -> str | None:
-        """The path of the next page. The address is the provider's; the token goes to that of our settings only."""
+        """The path of the next page. Only a path below our own base URL: the token must reach no other host."""
         if not isinstance(address, str) or not address.startswith(self._url):
             return None
         path = address.removeprefix(self._url)
@@ -157,11 +126,11 @@ class Replicate:
         return await self._object(path)
 
     async def account(self) -> str:
-        """Whose token it is. Raises Failure."""
+        """The user name that the token belongs to. Raises Failure."""
         return str((await self._object("/account")).get("username"))[:100]
 
     async def upload(self, data: bytes, filename: str, content_type: str) -> str:
-        """Keep an input file with the provider for about a day; returns its address. Repeated safely."""
+        """Upload an input file, which the provider keeps for about a day; returns its URL. Safe to repeat."""
         files = {"content": (filename, data, content_type)}
         answer = await self._repeat("POST", "/files", files=files, answer_s=2 * ANSWER_S)
         urls = answer.document.get("urls") if isinstance(answer.document, dict) else None
@@ -171,7 +140,7 @@ class Replicate:
         return address
 
     async def webhook_secret(self, *, renew: bool = False) -> str:
-        """What the provider signs its webhooks with: ``whsec_…``. Asked for once, by ``renew`` once more a minute."""
+        """The account's webhook signing secret, ``whsec_…``: cached; ``renew`` fetches it again, once a minute."""
         age_s = time.monotonic() - self._secret_asked
         if self._secret is None or (renew and age_s > SECRET_ASKED_S):
             self._secret_asked = time.monotonic()
@@ -187,8 +156,23 @@ class Replicate:
             raise Unreadable
         return document
 
+    async def _send_once(self, path: str, **options: Any) -> Answer:
+        """POST a call that is not idempotent, tried again only while it was never sent. Raises NotCreated,
+        MaybeCreated.
+        """
+        for pause_s in (*PAUSES_S, None):
+            try:
+                return await self._send("POST", path, **options)
+            except NEVER_SENT as error:
+                if pause_s is None:
+                    raise NotCreated(_unreachable(error)) from None
+                await asyncio.sleep(pause_s)
+            except httpx.HTTPError as error:
+                raise MaybeCreated(_unreachable(error)) from None
+        raise AssertionError("the last try returns or raises")
+
     async def _repeat(self, method: str, path: str, **options: Any) -> Answer:
-        """Send what is safe to repeat, three times at most. Raises Failure."""
+        """Send an idempotent call, three times at most, with backoff and jitter. Raises Failure."""
         for pause_s in (*PAUSES_S, None):
             try:
                 answer = await self._send(method, path, **options)
@@ -196,25 +180,23 @@ class Replicate:
                 raise Unreadable from None
             except httpx.HTTPError as error:
                 if pause_s is None:
-                    raise Failure(_unreachable(error), error_class="transient") from None
+                    raise Failure(_unreachable(error)) from None
             else:
                 if answer.is_success:
                     return answer
                 if pause_s is None or answer.status < 500:
                     if answer.status == 404 and path.startswith("/predictions/"):
-                        raise _unknown()
-                    raise self._failed(Failure, answer)
+                        raise forgotten()
+                    raise failure_of(Failure, answer, self._redacted)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
         raise AssertionError("the last try returns or raises")
 
     async def _send(
         self, method: str, path: str, *, answer_s: float = ANSWER_S, **options: Any
     ) -> Answer:
-        """Raises NotCreated without a token, httpx.HTTPError for whatever is no whole answer in time."""
+        """Raises NotCreated without a token, httpx.HTTPError where no complete response came in time."""
         if self._token is None:
-            raise NotCreated(
-                "Replicate API token not configured", retry=False, error_class="unauthorised"
-            )
+            raise NotCreated("Replicate API token not configured", error_class="unauthorised")
         headers = {
             "Authorization": f"Bearer {self._token.get_secret_value()}",
             "Accept-Encoding": "gzip",
@@ -222,7 +204,7 @@ class Replicate:
         }
         timeout = httpx.Timeout(answer_s, connect=CONNECT_S)
         try:
-            # httpx bounds each wait by itself; the whole is bounded here, connecting included.
+            # httpx's timeouts bound each read by itself; this one bounds the whole, connecting included.
             async with (
                 asyncio.timeout(answer_s + CONNECT_S),
                 self._http.stream(
@@ -233,76 +215,17 @@ class Replicate:
         except TimeoutError:
             raise httpx.ReadTimeout("the answer does not end") from None
 
-    def _failed(self, kind: type[Failure], answer: Answer) -> Failure:
-        """The error for an answer that is no success; nothing secret is in it."""
-        status, text, title = answer.status, self._without_secrets(answer.text), ""
-        body = answer.document
-        if isinstance(body, dict):
-            title = foreign.in_words(body.get("title"))
-            if told := foreign.in_words(body.get("detail")) or title:
-                text = self._without_secrets(told).strip()
-        if re.match(r"\s*(<|$)", text):  # a page of some proxy, or nothing
-            text = answer.reason
-        error_class = failures.class_of_answer(status, f"{text} {title}")
-        consequence = failures.CLASSES[error_class]
-        if consequence.text:
-            log.error("Replicate answered %s: %s", status, text[:2000])
-        wait_s = None
-        if error_class == "busy":
-            wait_s = failures.retry_after_s(answer.retry_after, body, text) or UNHINTED_S
-        error = kind(
-            f"Replicate API error ({status}): {(consequence.text or text)[:2000]}",
-            retry=consequence.retry,
-            retry_after_s=wait_s,
-            error_class=error_class,
-        )
-        error.status = consequence.status
-        error.spacing_s = failures.spacing_s(text)
-        return error
-
-    def _without_secrets(self, text: str) -> str:
+    def _redacted(self, text: str) -> str:
+        """``text`` without our token, and without anything of a token's or webhook secret's form."""
         token = self._token.get_secret_value() if self._token else ""
         text = text.replace(token, "***") if token else text
         return re.sub(r"\b(r8_|whsec_)[\w+/=-]{4,}", r"\1***", text)
 
 
-def outputs_of(prediction: Prediction) -> Sequence[str]:
-    """The pictures' addresses of a prediction that has ended; raises PredictionOver where there is none."""
-    match prediction.status:
-        case "succeeded":
-            if prediction.output:
-                return prediction.output
-            if prediction.data_removed:
-                raise _over(
-                    "transient", "The provider has removed the image before it could be fetched"
-                )
-            raise _over(
-                "refused", "The provider returned no image: it was filtered or has been removed"
-            )
-        case "aborted":
-            over = _over("timed_out", "The provider did not begin in time")
-            over.retry = True  # and has charged nothing
-            raise over
-        case "canceled":
-            raise _over("canceled", "The provider's prediction was canceled")
-    text = prediction.error
-    raise _over(failures.class_of_ending(text), text or "The model failed without a reason")
-
-
-def _over(error_class: str, text: str) -> PredictionOver:
-    over = PredictionOver(text, retry=failures.CLASSES[error_class].retry, error_class=error_class)
-    over.status = failures.CLASSES[error_class].status
-    return over
-
-
-def _unknown() -> PredictionOver:
-    return PredictionOver("The provider no longer knows the prediction", error_class="transient")
-
-
 def _path_of(prediction_id: str) -> str:
-    """An id may come from a row that somebody else has written: it must not lead to another path of the account."""
+    """Path traversal check: the id may come from a table row, and must not lead to another path of the account."""
     if not PLAIN_ID.fullmatch(prediction_id):
-        raise _unknown()
+        raise forgotten()
     return f"/predictions/{prediction_id}"
 
 

@@ -1,1 +1,1 @@
-"""HTTP in and out: a function's app, request bodies, and addresses that somebody else chose."""
+"""HTTP: a function's app, request bodies and their field types, decompression, untrusted URLs (SSRF protection)."""

@@ -1,7 +1,8 @@
-"""Where a request to an address that somebody else chose may go: resolved once, public only, and then held to.
+"""SSRF protection for untrusted URLs: public addresses only, DNS pinning, one canonical spelling.
 
-An address is decided in one spelling and asked in the same one: the host's ASCII form (its A-labels), never the Unicode
-that it stands for, which two libraries may turn into two names.
+DNS pinning: the name is resolved once, checked, and the connection goes to that address, so that a second answer
+cannot lead elsewhere (DNS rebinding). Canonical spelling: the host is checked and requested in its ASCII form
+(A-labels), as two libraries may map one Unicode name to two hosts.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from functions._shared.web.special_addresses import (
     SPECIAL_IPV6,
 )
 
-LONGEST_HOST = 253
+MAX_HOST = 253
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
@@ -30,7 +31,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @dataclass(frozen=True)
 class Target:
-    """One request: ``url`` has the address in place of the name; ``headers`` and ``extensions`` ask for the name."""
+    """A pinned request: ``url`` has the IP address for a host; ``headers`` (Host) and ``extensions`` (SNI) the name."""
 
     url: httpx.URL
     headers: dict[str, str]
@@ -38,16 +39,16 @@ class Target:
 
 
 def parse(url: str, relative_to: httpx.URL | None = None) -> httpx.URL:
-    """A plain http(s) URL whose host can be asked for. Raises InvalidRequest, for whatever text.
+    """``url`` parsed: http(s), without credentials, with a valid host and port. Raises InvalidRequest otherwise.
 
-    ``relative_to`` is the address that redirected to it.
+    ``relative_to``: the URL whose redirect it is.
     """
     try:
         target = relative_to.join(url) if relative_to else httpx.URL(url)
         for label in host_of(target).split("."):
             if label.startswith(
                 "xn--"
-            ):  # read only when somebody asks, and then in an error of idna's own
+            ):  # httpx decodes A-labels lazily, and would raise idna's error later
                 httpx.URL(f"https://{label}/").host  # noqa: B018
     except (httpx.InvalidURL, ValueError):  # IDNAError is a ValueError
         raise InvalidRequest("The address is not a valid URL") from None
@@ -61,35 +62,32 @@ def parse(url: str, relative_to: httpx.URL | None = None) -> httpx.URL:
 
 
 def host_of(url: httpx.URL) -> str:
-    """Its host in ASCII, as it is asked for; an IPv6 address without brackets."""
+    """The host in ASCII (A-labels); an IPv6 address without brackets."""
     return url.raw_host.decode("ascii")
 
 
 def literal(url: httpx.URL) -> Address | None:
-    """The address that the host is, None where it is a name."""
+    """The host as an IP address; None where it is a name."""
     try:
         address = ipaddress.ip_address(host_of(url))
     except ValueError:
         return None
-    # With a zone (fe80::1%eth0) it is one of this machine's own interfaces.
+    # A zone (fe80::1%eth0) names an interface of this machine.
     return None if isinstance(address, ipaddress.IPv6Address) and address.scope_id else address
 
 
 def _is_name(host: str) -> bool:
-    """Whether DNS could have it. Who ends in a number is meant as an IPv4 address: 2130706433, 0x7f.1, 127.1."""
+    """Whether ``host`` is a valid DNS name. A numeric last label spells an IPv4 address: 2130706433, 0x7f.1."""
     labels = host.removesuffix(".").split(".")
     return (
-        len(host) <= LONGEST_HOST
+        len(host) <= MAX_HOST
         and all(_LABEL.fullmatch(label) for label in labels)
         and not _NUMBER.fullmatch(labels[-1])
     )
 
 
 def public_https(url: httpx.URL) -> httpx.URL:
-    """``url`` if it may lead to a public host over https, as far as can be told without asking DNS.
-
-    Raises InvalidRequest.
-    """
+    """``url`` if it is https and its host not obviously private: the check without DNS. Raises InvalidRequest."""
     if url.scheme != "https":
         raise InvalidRequest("The address: must be an https address")
     address = literal(url)
@@ -100,9 +98,9 @@ def public_https(url: httpx.URL) -> httpx.URL:
 
 
 def webhook_address(url: str, settings: Settings) -> httpx.URL:
-    """A webhook_url that may be called: over https on the public internet. Raises InvalidRequest.
+    """A webhook_url that may be called: https on the public internet. Raises InvalidRequest.
 
-    Any http(s) address while the keys are those that every laptop shares: the app under test is there too.
+    Any http(s) URL while the keys are the publicly known ones: the app under development is on this machine, too.
     """
     try:
         address = parse(url)
@@ -112,12 +110,12 @@ def webhook_address(url: str, settings: Settings) -> httpx.URL:
 
 
 def named(field: str, refused: InvalidRequest) -> InvalidRequest:
-    """The refusal of an address with the field that it stood in."""
+    """The refusal, its text beginning with the field that held the URL."""
     return InvalidRequest(f"{field}: {str(refused).removeprefix('The address').lstrip(': ')}")
 
 
 async def pinned(url: httpx.URL) -> Target:
-    """``url``'s host resolved, once, to a public address. Raises InvalidRequest."""
+    """DNS pinning: ``url``'s host resolved once, to a public address. Raises InvalidRequest."""
     host = host_of(url)
     address = await _public_address(host, url.port or (443 if url.scheme == "https" else 80))
     return Target(
@@ -128,27 +126,27 @@ async def pinned(url: httpx.URL) -> Target:
 
 
 def as_is(url: httpx.URL) -> Target:
-    """For a host that our own settings name."""
+    """Without pinning: a host of our own settings is trusted."""
     return Target(url=url, headers={}, extensions={})
 
 
 def is_public(address: Address) -> bool:
-    """Whether it is on the public internet by IANA's registries, an IPv4 address inside an IPv6 one too."""
+    """Whether IANA's registries call it globally reachable; an IPv4 address embedded in IPv6 is checked as such."""
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in SPECIAL_IPV4)
     if address.ipv4_mapped is not None or address in NAT64:
         return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    # Older ways to carry an IPv4 address (6to4, Teredo, compatible) are special: nobody serves pictures by them.
+    # Obsolete embeddings (6to4, Teredo, IPv4-compatible) are refused whole: no host serves pictures at them.
     return address in IPV6_GLOBAL_UNICAST and not any(
         address in network for network in SPECIAL_IPV6
     )
 
 
 async def _public_address(host: str, port: int) -> str:
-    """One address of ``host``, all of which must be public: a name that mixes both is a trap."""
+    """One address of ``host``, all of which must be public: a mix of both is a rebinding attack."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, ValueError):  # a name that the resolver cannot even spell is a UnicodeError
+    except (OSError, ValueError):  # ValueError: the resolver cannot encode the name (UnicodeError)
         raise InvalidRequest(f"The address: unknown host {host}") from None
     addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
     if not addresses or not all(is_public(address) for address in addresses):

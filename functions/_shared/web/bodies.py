@@ -1,8 +1,7 @@
-"""Request body → checked model, or an InvalidRequest that names the field."""
+"""Request body → validated model, or an InvalidRequest that names the field."""
 
 import asyncio
 import json
-import zlib
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,14 +13,20 @@ from functions._shared.errors import (
     RequestTimeout,
     UnsupportedMediaType,
 )
+from functions._shared.web.unpacking import (
+    BadGzip,
+    CutShort,
+    TooLong,
+    UnknownEncoding,
+    Unpacker,
+)
 
 MAX_BODY_BYTES = 1024 * 1024
 BODY_S = 60.0
-"""What a whole body may take to arrive."""
-GZIP = 16 + zlib.MAX_WBITS
+"""Overall deadline of a body (slow-read attack: a read timeout would be reset by every byte)."""
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 REQUIRED = {"prompt": "Prompt is required", "model_id": "Model ID is required"}
-"""Texts that clients know."""
+"""Texts of the original, which clients know."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -32,7 +37,7 @@ async def read_body(request: Request, model: type[M]) -> M:
 
 
 async def read_object(request: Request, model: type[M]) -> dict[str, Any]:
-    """The body as a JSON object, whatever its content type says; no body is ``{}``, where ``model`` takes that.
+    """The body as a JSON object, whatever its Content-Type; no body is ``{}``, where ``model`` accepts that.
 
     Raises InvalidRequest, PayloadTooLarge, UnsupportedMediaType, RequestTimeout.
     """
@@ -52,7 +57,7 @@ async def read_object(request: Request, model: type[M]) -> dict[str, Any]:
 
 
 def _nothing(model: type[M]) -> dict[str, Any]:
-    """Some clients lose a body on its way: functions-js does where it is given an object and a Content-Type."""
+    """An empty body, named as the cause: functions-js sends none for an object with a Content-Type of the caller's."""
     try:
         validate(model, {})
     except InvalidRequest as error:
@@ -76,53 +81,39 @@ def _in_words(problem: Any) -> str:
 
 
 async def read_raw(request: Request) -> bytes:
-    """The bytes that were meant, gzip undone.
+    """The body's bytes, decompressed.
 
-    Raises PayloadTooLarge before reading on, UnsupportedMediaType, RequestTimeout.
+    Raises PayloadTooLarge before reading on, InvalidRequest, UnsupportedMediaType, RequestTimeout.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
         raise _too_large()
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in {"", "identity", "gzip"}:
-        raise UnsupportedMediaType(f"Content-Encoding {encoding[:20]} is not supported: send gzip")
     try:
+        unpacker = Unpacker(request.headers.get("content-encoding"), MAX_BODY_BYTES)
         async with asyncio.timeout(BODY_S):
-            return await _read(request, zipped=encoding == "gzip")
+            return await _read(request, unpacker)
+    except UnknownEncoding as unknown:
+        raise UnsupportedMediaType(
+            f"Content-Encoding {unknown} is not supported: send gzip"
+        ) from None
+    except BadGzip:
+        raise InvalidRequest("The body is not valid gzip") from None
+    except CutShort:
+        raise InvalidRequest("The body is not whole gzip") from None
+    except TooLong:
+        raise _too_large() from None
     except TimeoutError:
         raise RequestTimeout("The body took too long to arrive") from None
 
 
-async def _read(request: Request, *, zipped: bool) -> bytes:
-    unzip = zlib.decompressobj(wbits=GZIP) if zipped else None
+async def _read(request: Request, unpacker: Unpacker) -> bytes:
     raw = bytearray()
-    came = 0
     async for chunk in request.stream():
-        # What comes counts as well as what it unfolds to: headers and empty blocks of gzip unfold to nothing.
-        came += len(chunk)
-        if came > MAX_BODY_BYTES:
-            raise _too_large()
-        # One byte beyond the limit tells enough: what a small body may unfold to is not unfolded.
-        raw += _unzipped(unzip, chunk, MAX_BODY_BYTES + 1 - len(raw)) if unzip else chunk
-        if len(raw) > MAX_BODY_BYTES:
-            raise _too_large()
-    if unzip and came and not unzip.eof:
-        raise InvalidRequest("The body is not whole gzip")
+        raw += unpacker.feed(chunk)
+        if unpacker.trailing:  # RFC 1952 allows further members; no client sends them
+            raise InvalidRequest("The body goes on behind the end of its gzip")
+    unpacker.end()
     return bytes(raw)
-
-
-def _unzipped(unzip: "zlib._Decompress", chunk: bytes, most: int) -> bytes:
-    """At most ``most`` bytes. Raises InvalidRequest for what is no gzip, or goes on behind its end.
-
-    RFC 1952 allows further members; nobody sends them, and zlib would keep all that follows the first.
-    """
-    try:
-        unzipped = unzip.decompress(chunk, most)
-    except zlib.error:
-        raise InvalidRequest("The body is not valid gzip") from None
-    if unzip.unused_data:
-        raise InvalidRequest("The body goes on behind the end of its gzip")
-    return unzipped
 
 
 def _too_large() -> PayloadTooLarge:

@@ -1,6 +1,6 @@
-"""Field types of request bodies: storable text, addresses that can be asked, numbers as JavaScript sends them.
+"""Field types of request bodies: storable text, valid URLs, JavaScript's whole numbers.
 
-Each says the same twice: a validator for what comes in, and a pattern for readers of the JSON Schema.
+Each type states its rule twice: as a validator, and as a pattern in the JSON Schema of the OpenAPI document.
 """
 
 import re
@@ -14,8 +14,8 @@ from functions._shared.web.addresses import parse
 
 
 def _storable(text: str) -> str:
-    # PostgreSQL stores neither in text or jsonb; JSON can spell both. No loop of ours: a picture inside a request has a
-    # million characters, and each of its prompts comes with it.
+    # PostgreSQL's text and jsonb store neither NUL nor lone surrogates; JSON can spell both. Built-in functions, no
+    # loop: a data URI has a million characters, and is validated once for each prompt of the request.
     try:
         storable = "\x00" not in text and text.encode()
     except UnicodeEncodeError:
@@ -32,7 +32,7 @@ def _not_blank(text: str) -> str:
 
 
 def _whole(value: Any) -> Any:
-    """Accept 1024.0 for 1024: to JavaScript they are the same number."""
+    """Accept 1024.0 for 1024: JavaScript has one number type."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -47,7 +47,7 @@ def _ratio(text: str) -> str:
 
 
 def askable(text: str) -> str:
-    """Refuse an address that cannot be asked, whoever asks: https://xn--/, a port or a host that there cannot be."""
+    """Refuse a URL that no client could request: an invalid host (https://xn--/) or port. Data URIs pass."""
     if not text.startswith("data:"):
         try:
             parse(text)
@@ -58,12 +58,12 @@ def askable(text: str) -> str:
 
 
 def _shown(pattern: str) -> Any:
-    """What a validator of ours asks for, for readers of the JSON Schema."""
+    """A validator's rule as a pattern in the JSON Schema; pydantic itself does not check it."""
     return Field(json_schema_extra={"pattern": pattern})
 
 
 FILLED = r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$"
-"""As ``_not_blank``, in JSON Schema's regular expressions (ECMA 262), whose blanks are fewer than Python's."""
+"""``_not_blank`` as an ECMA 262 pattern, whose ``\\s`` has fewer characters than Python's: they are listed."""
 Text = Annotated[str, AfterValidator(_storable), _shown(r"^[^\x00]*$")]
 Filled = Annotated[Text, AfterValidator(_not_blank), _shown(FILLED)]
 WHOLE = BeforeValidator(_whole)
@@ -81,4 +81,4 @@ PictureAddress = Annotated[
     AfterValidator(askable),
     _shown(rf"^({_HTTPS}|data:image/[^\x00]*)$"),
 ]
-"""An address, or the picture itself as a data: URI."""
+"""A URL, or the picture itself as a data URI."""

@@ -1,11 +1,10 @@
-"""The Starlette app that every function is: its routes, and errors that become answers in one way."""
+"""The Starlette app that every function is: routes, and one mapping from exceptions to HTTP responses."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
-import psycopg_pool
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -14,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
+from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import (
     FunctionError,
     MethodNotAllowed,
@@ -31,7 +31,7 @@ def function_app(
     lifespan: Lifespan[Any] | None = None,
     handlers: Mapping[Any, Any] | None = None,
 ) -> Starlette:
-    """An app of ``routes``; ``handlers`` are for the errors of its own."""
+    """An app of ``routes``; ``handlers``: exception handlers besides the common ones."""
     return Starlette(
         routes=routes,
         lifespan=lifespan,
@@ -40,18 +40,17 @@ def function_app(
             FunctionError: on_function_error,
             HTTPException: on_http_exception,
             ClientDisconnect: on_disconnect,
-            psycopg.OperationalError: on_database_down,
-            psycopg_pool.PoolTimeout: on_database_down,
+            psycopg.Error: on_database_error,
             **(handlers or {}),
         },
     )
 
 
 class AnsweredBugs:
-    """ASGI middleware: an unexpected error is logged once, answered, and ends here.
+    """ASGI middleware: an unexpected exception is logged once, answered with 500, and not raised again.
 
-    Starlette's own handler for them raises on, and the server then closes the connection behind the answer, under a
-    client that is sending its next request. Only an answer that has begun is left to that.
+    Starlette's ServerErrorMiddleware raises it again, so that the server closes the keep-alive connection under a
+    client that is sending its next request. Only a response that has begun is left to that.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -70,10 +69,10 @@ class AnsweredBugs:
 
         try:
             await self.app(scope, receive, watched_send)
-        except Exception as error:  # whatever it is, its caller gets an answer
+        except Exception as error:  # any bug: the client gets a response
             if begun:
                 raise
-            # The text of an unexpected error may hold anything, a key included: it is for the log, not the caller.
+            # Information leak: an unexpected error's text may hold a key; it goes to the log, not to the client.
             log.error("unexpected error in %s", scope["path"], exc_info=error)
             await error_response(FunctionError("Internal error"))(scope, receive, send)
 
@@ -95,7 +94,7 @@ async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
 
 
 def _methods_at(request: Request) -> set[str]:
-    """Of all routes at the request's path: the error knows only those of one."""
+    """For the Allow header, of all routes at the path: Starlette's exception has those of one route only."""
     routes: Sequence[BaseRoute] = request.app.routes
     here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     methods = [route.methods or () for route in here if isinstance(route, Route)]
@@ -103,10 +102,12 @@ def _methods_at(request: Request) -> set[str]:
 
 
 async def on_disconnect(request: Request, error: Exception) -> Response:
-    return Response(status_code=400)  # nobody is there to read it
+    return Response(status_code=400)  # the client has closed the connection
 
 
-async def on_database_down(request: Request, error: Exception) -> JSONResponse:
+async def on_database_error(request: Request, error: Exception) -> JSONResponse:
+    if not is_down(error):
+        raise error  # a bug, or sql/ of another version: AnsweredBugs logs and answers it
     log.warning("database not reachable: %s", type(error).__name__)
     return error_response(
         Unavailable("The database is not reachable at the moment, please try again")

@@ -1,8 +1,8 @@
-"""Address blocks where no public host is, by IANA's registries. Written down here, as Python's ``ipaddress`` knows
-those of its own year only: 3.11 takes fec0::/10, 3fff::/20 and 192.88.99.0/24 for public.
+"""IANA's special-purpose address registries: blocks without public hosts, refused by the SSRF protection.
 
-Also blocks that the registries call globally reachable are listed (anycast relays, AS112): what answers there is a
-protocol, not a host that serves pictures or hears webhooks.
+A copy, as Python's ``ipaddress`` has the registries of its release: 3.11 takes fec0::/10, 3fff::/20 and 192.88.99.0/24
+for public. Blocks that IANA calls globally reachable are listed, too (anycast relays, AS112): infrastructure protocols
+answer there, no host that serves pictures or receives webhooks.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ _IPV4_SPECIAL_PURPOSE = {
     "240.0.0.0/4": "Reserved",
     "255.255.255.255/32": "Limited Broadcast",
 }
-# IANA IPv4 Address Space Registry; and what clouds keep for themselves on an address that is formally public.
+# IANA IPv4 Address Space Registry; and a cloud's metadata service on a formally public address.
 _IPV4_OTHERS = {
     "224.0.0.0/4": "Multicast",
     "168.63.129.16/32": "Azure: the platform's own host, reached from inside every virtual machine",
@@ -76,9 +76,9 @@ _IPV6_OTHERS = {
 }
 
 IPV6_GLOBAL_UNICAST = IPv6Network("2000::/3")
-"""All that IANA has ever given out; the rest of IPv6 is reserved."""
+"""The only IPv6 block that IANA allocates from; the rest is reserved."""
 NAT64 = IPv6Network("64:ff9b::/96")
-"""The prefix under which every network may translate: who goes there reaches the IPv4 address in it."""
+"""Well-known NAT64 prefix (RFC 6052): a translator leads to the embedded IPv4 address."""
 SPECIAL_IPV4: Mapping[IPv4Network, str] = {
     IPv4Network(network): name for network, name in (_IPV4_SPECIAL_PURPOSE | _IPV4_OTHERS).items()
 }

@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel
 
-from functions._shared.database.pool import fenced
+from functions._shared.database.sqlstates import fenced
 from functions._shared.errors import InvalidRequest
 from functions._shared.jobs import Job
 from functions._shared.pictures.store import fetch_and_store
@@ -35,7 +35,8 @@ async def run(job: Job, resources: Resources) -> None:
     if not all(urls):
         raise InvalidRequest("output_url: Field required")
     images = await fetch_and_store(
-        resources,
+        resources.fetcher,
+        resources.storage,
         urls,
         user_id=payload.user_id,
         name=str(payload.generation_id),

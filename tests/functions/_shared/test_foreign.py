@@ -13,15 +13,9 @@ from pydantic import SecretStr
 
 from functions._shared import foreign
 from functions._shared.provider import answers
-from functions._shared.provider.prediction import MAX_LOGS, UNKNOWN, read_prediction
-from functions._shared.provider.replicate import (
-    Failure,
-    MaybeCreated,
-    PredictionOver,
-    Replicate,
-    Unreadable,
-    outputs_of,
-)
+from functions._shared.provider.failures import Failure, MaybeCreated, PredictionOver, Unreadable
+from functions._shared.provider.prediction import MAX_LOGS, UNKNOWN, outputs_of, read_prediction
+from functions._shared.provider.replicate import Replicate
 from functions.process_generation import paid, poller, process_generation
 from functions.process_generation.poller import Poller
 from tests.conftest import Edge, until_ended

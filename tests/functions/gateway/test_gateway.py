@@ -7,7 +7,7 @@ import pytest
 from jose import jwt
 
 from functions._local.defaults import PUBLISHABLE_KEY, SECRET_KEY, sign_key
-from functions._shared.settings import LOCAL_JWT_SECRET
+from functions._shared.local_keys import LOCAL_JWT_SECRET
 from functions.gateway.app import FUNCTIONS
 from tests.conftest import Edge, user_token
 

@@ -10,16 +10,10 @@ from pydantic import SecretStr
 
 from functions._local.defaults import local_environment
 from functions._shared.errors import GenerationFailed, InvalidRequest
-from functions._shared.pictures.fetch import fetch_output, fetch_source
-from functions._shared.pictures.store import inspect
-from functions._shared.provider.prediction import read_prediction
-from functions._shared.provider.replicate import (
-    MaybeCreated,
-    NotCreated,
-    PredictionOver,
-    Replicate,
-    outputs_of,
-)
+from functions._shared.pictures.inspect import inspect
+from functions._shared.provider.failures import MaybeCreated, NotCreated, PredictionOver
+from functions._shared.provider.prediction import outputs_of, read_prediction
+from functions._shared.provider.replicate import Replicate
 from functions._shared.resources import open_resources
 from functions._shared.settings import Settings
 from tests.conftest import Edge
@@ -149,7 +143,7 @@ async def resources(environ):
 )
 async def test_a_source_image_is_not_fetched_from_inside(resources, url):
     with pytest.raises(InvalidRequest):
-        await fetch_source(resources, url)
+        await resources.fetcher.source(url)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +156,7 @@ async def test_a_source_image_is_not_fetched_from_inside(resources, url):
 )
 async def test_an_output_is_fetched_from_the_provider_only(resources, url):
     with pytest.raises(GenerationFailed) as refused:
-        await fetch_output(resources, url)
+        await resources.fetcher.output(url)
     assert not refused.value.retry
 
 

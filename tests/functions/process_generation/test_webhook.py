@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from functions._shared.provider.replicate import Failure, Replicate
+from functions._shared.provider.failures import Failure
+from functions._shared.provider.replicate import Replicate
 from scripts.postgres import free_port
 from tests.conftest import Edge, until_ended
 

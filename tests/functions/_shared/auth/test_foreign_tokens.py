@@ -6,7 +6,7 @@ import pytest
 from jose.utils import base64url_encode
 
 from functions._shared.auth.throttle import FailedAttempts
-from functions._shared.settings import LOCAL_JWT_SECRET
+from functions._shared.local_keys import LOCAL_JWT_SECRET
 from tests.conftest import Edge, user_token
 
 BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}

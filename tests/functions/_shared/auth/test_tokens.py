@@ -25,7 +25,7 @@ from starlette.routing import Route
 from functions._shared.auth import signing_keys, tokens
 from functions._shared.auth.throttle import FailedAttempts
 from functions._shared.errors import Unauthorized, Unavailable
-from functions._shared.settings import LOCAL_JWT_SECRET
+from functions._shared.local_keys import LOCAL_JWT_SECRET
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import Edge, user_token
@@ -205,9 +205,9 @@ def test_a_new_key_is_found_and_an_old_one_is_kept_while_auth_is_down(
     assert status(edge, sign("ES256")) == 200
     auth.keys.append(public("ES256", "new"))
     assert status(edge, sign("ES256", "new")) == 401, "asked a moment ago"
-    monkeypatch.setattr(signing_keys, "ASK_AGAIN_S", 0.0)
+    monkeypatch.setattr(signing_keys, "FETCH_INTERVAL_S", 0.0)
     assert status(edge, sign("ES256", "new")) == 200
-    monkeypatch.setattr(signing_keys, "FRESH_S", 0.0)
+    monkeypatch.setattr(signing_keys, "TTL_S", 0.0)
     auth.answer = JSONResponse({"message": "down"}, status_code=503)
     assert status(edge, sign("ES256", "new", exp=4102444801)) == 200
     auth.answer = JSONResponse([1, 2])
@@ -220,9 +220,9 @@ def test_a_new_key_is_not_refused_while_auth_is_down(edge: Edge, auth: Auth, mon
     monkeypatch.setattr(FailedAttempts, "note", lambda _, address: noted.append(address))
     assert status(edge, sign("ES256")) == 200
     auth.answer = JSONResponse({"message": "down"}, status_code=503)
-    monkeypatch.setattr(signing_keys, "ASK_AGAIN_S", 0.0)
+    monkeypatch.setattr(signing_keys, "FETCH_INTERVAL_S", 0.0)
     assert status(edge, sign("ES256", "new")) == 503
-    monkeypatch.setattr(signing_keys, "ASK_AGAIN_S", 60.0)
+    monkeypatch.setattr(signing_keys, "FETCH_INTERVAL_S", 60.0)
     assert status(edge, sign("ES256", "newer")) == 503
     assert status(edge, sign("ES256", "ES256", exp=4102444809)) == 200
     assert noted == []
@@ -264,7 +264,7 @@ def test_a_token_does_not_outlive_its_key(edge: Edge, auth: Auth, monkeypatch, s
     auth.keys.pop(0)
     assert status(edge, first) == 200, "asked a moment ago"
     make_old(monkeypatch, seconds)
-    if seconds < signing_keys.IDLE_S:
+    if seconds < signing_keys.STALE_S:
         # The keys are asked for beside the request, which does not wait for them.
         assert status(edge, second) == 200
         while auth.asked < 2:
@@ -337,7 +337,7 @@ async def test_an_answer_that_is_no_jwks_leaves_the_keys(answer, caplog):
     async with httpx.AsyncClient(transport=transport) as http:
         keys = signing_keys.SigningKeys(http, "https://auth.example/jwks.json", {})
         found = await keys.find("ES256")
-        keys._asked_at = float("-inf")
+        keys._fetch_began = float("-inf")
         with pytest.raises(Unavailable):
             await keys.find("unknown")
         assert await keys.find("ES256") is found is not None
@@ -473,12 +473,12 @@ def checker(secret: str | None = LOCAL_JWT_SECRET) -> tokens.Tokens:
 
 
 async def test_no_more_tokens_are_remembered_than_there_is_room_for(monkeypatch):
-    monkeypatch.setattr(tokens, "MAX_KNOWN", 2)
+    monkeypatch.setattr(tokens, "MAX_VERIFIED", 2)
     remembered = checker()
     given = [user_token(padding=number) for number in range(5)]
     for token in given:
         await remembered.verify(token)
-    assert [await remembered.known(token) is not None for token in given] == [False] * 3 + [
+    assert [await remembered.cached(token) is not None for token in given] == [False] * 3 + [
         True
     ] * 2
 
@@ -506,7 +506,7 @@ async def test_what_was_refused_is_not_verified_again(monkeypatch):
         with pytest.raises(Unauthorized, match=text):
             await checked.verify(token)
     assert verified == [forged, expired]
-    monkeypatch.setattr(tokens, "REFUSED_S", -1.0)
+    monkeypatch.setattr(tokens, "REFUSED_TTL_S", -1.0)
     other = user_token("y" * 40)
     for _ in range(2):
         with pytest.raises(Unauthorized):
@@ -517,7 +517,7 @@ async def test_what_was_refused_is_not_verified_again(monkeypatch):
 async def test_a_token_that_is_not_valid_yet_is_not_remembered_as_bad(monkeypatch):
     checked = checker()
     soon = user_token(nbf=int(time.time()) + 3600)
-    with pytest.raises(tokens.NotNow):
+    with pytest.raises(tokens.OutsideValidity):
         await checked.verify(soon)
     monkeypatch.setattr(tokens, "LEEWAY_S", 4000)
     assert await checked.verify(soon)

@@ -19,7 +19,6 @@ from starlette.routing import Route
 from functions._local.defaults import local_environment
 from functions._shared.errors import GenerationFailed, InvalidRequest
 from functions._shared.pictures import fetch
-from functions._shared.pictures.fetch import fetch_output, fetch_source
 from functions._shared.resources import open_resources
 from functions._shared.settings import Settings
 from functions._shared.web.addresses import is_public
@@ -127,7 +126,7 @@ async def storage(environ):
 @pytest.mark.parametrize("name", ["good", "moved", "zipped"])
 async def test_the_stacks_own_storage_is_read_over_http(storage, name):
     resources, base = storage
-    assert await fetch_source(resources, base + name) == PICTURE
+    assert await resources.fetcher.source(base + name) == PICTURE
 
 
 @pytest.mark.parametrize(
@@ -147,7 +146,7 @@ async def test_the_stacks_own_storage_is_read_over_http(storage, name):
 async def test_each_hop_is_checked_like_the_first(storage, to, text):
     resources, base = storage
     with pytest.raises(InvalidRequest) as refused:
-        await fetch_source(resources, f"{base}away?to={to}")
+        await resources.fetcher.source(f"{base}away?to={to}")
     assert str(refused.value).startswith("source_image_url: ")
     assert str(refused.value).endswith(text)
     assert "word" not in str(refused.value)
@@ -171,7 +170,7 @@ async def test_each_hop_is_checked_like_the_first(storage, to, text):
 async def test_what_cannot_be_had_says_whether_to_try_again(storage, name, text, retry):
     resources, base = storage
     with pytest.raises(GenerationFailed) as failed:
-        await fetch_source(resources, base + name)
+        await resources.fetcher.source(base + name)
     assert (str(failed.value), failed.value.retry) == (text, retry)
 
 
@@ -181,11 +180,11 @@ async def test_nothing_is_unpacked_beyond_the_limit(storage):
     tracemalloc.start()
     try:
         with pytest.raises(GenerationFailed, match="larger than 20 MiB"):
-            await fetch_source(resources, base + "bomb")
+            await resources.fetcher.source(base + "bomb")
         assert tracemalloc.get_traced_memory()[1] < 55 << 20
     finally:
         tracemalloc.stop()
-    assert await fetch_source(resources, base + "asked") == PICTURE + b"identity"
+    assert await resources.fetcher.source(base + "asked") == PICTURE + b"identity"
 
 
 async def test_time_is_limited(storage, monkeypatch):
@@ -193,7 +192,7 @@ async def test_time_is_limited(storage, monkeypatch):
     monkeypatch.setattr(fetch, "TIMEOUT_S", 0.2)
     monkeypatch.setattr(fetch, "MAX_SOURCE_BYTES", 1 << 60)
     with pytest.raises(GenerationFailed, match="TimeoutError"):
-        await fetch_source(resources, base + "endless")
+        await resources.fetcher.source(base + "endless")
 
 
 async def test_a_public_host_is_resolved_once_and_the_connection_held_to_it(storage, monkeypatch):
@@ -207,12 +206,12 @@ async def test_a_public_host_is_resolved_once_and_the_connection_held_to_it(stor
 
     def serve(request):
         sent.append(request)
-        return httpx.Response(200, content=PICTURE)
+        return httpx.Response(200, stream=httpx.ByteStream(PICTURE))
 
     monkeypatch.setattr("asyncio.base_events.BaseEventLoop.getaddrinfo", resolve)
     async with httpx.AsyncClient(transport=httpx.MockTransport(serve)) as http:
-        pinned = replace(resources, http=http)
-        assert await fetch_source(pinned, "https://pictures.example/x.png") == PICTURE
+        fetcher = replace(resources.fetcher, http=http)
+        assert await fetcher.source("https://pictures.example/x.png") == PICTURE
     [request] = sent
     assert asked == ["pictures.example"]
     assert (request.url.host, request.headers["host"]) == ("93.184.216.34", "pictures.example")
@@ -225,7 +224,7 @@ async def test_a_public_host_is_resolved_once_and_the_connection_held_to_it(stor
 async def test_an_output_address_that_is_none_is_the_providers_fault(environ, url):
     async with open_resources(Settings.from_env(local_environment(environ))) as resources:
         with pytest.raises(GenerationFailed, match=r"^Output address: ") as failed:
-            await fetch_output(resources, url)
+            await resources.fetcher.output(url)
     assert (failed.value.retry, failed.value.status) == (False, 500)
 
 
@@ -235,7 +234,7 @@ async def test_a_data_uri_above_the_limit_is_not_decoded(environ):
         tracemalloc.start()
         try:
             with pytest.raises(InvalidRequest, match="1 byte to 20 MiB"):
-                await fetch_source(resources, uri)
+                await resources.fetcher.source(uri)
             assert tracemalloc.get_traced_memory()[1] < 32 << 20
         finally:
             tracemalloc.stop()
@@ -248,18 +247,18 @@ async def test_the_hosts_of_outputs_can_be_set(environ):
 
     def serve(request):
         asked.append(request.url.host)
-        return httpx.Response(200, content=PICTURE)
+        return httpx.Response(200, stream=httpx.ByteStream(PICTURE))
 
     async with (
         open_resources(settings) as resources,
         httpx.AsyncClient(transport=httpx.MockTransport(serve)) as http,
     ):
-        known = replace(resources, http=http)
+        fetcher = replace(resources.fetcher, http=http)
         for host in ("pictures.example", "cdn.other.example"):
-            assert await fetch_output(known, f"https://{host}/x.png") == PICTURE
+            assert await fetcher.output(f"https://{host}/x.png") == PICTURE
         for host in ("replicate.delivery", "notpictures.example"):
             with pytest.raises(GenerationFailed, match="not on a host of the provider"):
-                await fetch_output(known, f"https://{host}/x.png")
+                await fetcher.output(f"https://{host}/x.png")
     assert asked == ["pictures.example", "cdn.other.example"]
 
 

@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 from functions._shared.errors import GenerationFailed
 from functions._shared.pictures.formats import PROLOGUE_BYTES, format_of
 from functions._shared.pictures.headers import read_header
-from functions._shared.pictures.store import inspect
+from functions._shared.pictures.inspect import inspect
 
 
 def encoded(image: Image.Image, picture_format: str, **options: object) -> bytes:
@@ -98,7 +98,7 @@ HOSTILE = [
 def test_no_prologue_takes_more_than_linear_time(made):
     """In a process of its own: a pattern with 2^n ways holds the GIL, and no time-out of this one would be heard."""
     code = (
-        "from functions._shared.pictures.store import inspect\n"
+        "from functions._shared.pictures.inspect import inspect\n"
         "from functions._shared.errors import GenerationFailed\n"
         f"data = ({made}).encode()\n"
         "try:\n    inspect(data)\n"

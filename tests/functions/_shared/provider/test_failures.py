@@ -1,0 +1,72 @@
+"""From the class of a provider's failure to its exception: retry, status and text come from one table."""
+
+import pytest
+
+from functions._shared.provider.answers import Answer
+from functions._shared.provider.failures import (
+    CLASSES,
+    MaybeCreated,
+    NotCreated,
+    PredictionOver,
+    Unreadable,
+    failure_of,
+    forgotten,
+)
+
+
+@pytest.mark.parametrize("error_class", CLASSES)
+def test_the_class_decides_retry_and_status(error_class):
+    failure = NotCreated("no", error_class=error_class)
+    consequence = CLASSES[error_class]
+    assert (failure.retry, failure.status) == (consequence.retry, consequence.status)
+    assert failure.error_class == error_class
+
+
+def test_an_unknown_class_is_a_bug():
+    with pytest.raises(KeyError):
+        NotCreated("no", error_class="odd")
+
+
+def answer(status, text="", document=None, retry_after=None) -> Answer:
+    return Answer(
+        status=status, reason="Reason", retry_after=retry_after, text=text, document=document,
+        is_json=document is not None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "error_class", "text"),
+    [
+        (answer(422, document={"detail": "no such size"}), "bad_input", "(422): no such size"),
+        (answer(422, document={"title": "Invalid version"}), "unknown_model", "Invalid version"),
+        (answer(401, "r8_secret1234"), "unauthorised", "(401): the server's Replicate token is"),
+        (answer(502, "<html>bad gateway"), "transient", "(502): Reason"),
+        (answer(500, ""), "transient", "(500): Reason"),
+        (answer(400, "the key"), "bad_input", "(400): the ***"),
+    ],
+)
+def test_a_refusal_is_classified_and_told_without_secrets(given, error_class, text):
+    failure = failure_of(MaybeCreated, given, lambda told: told.replace("key", "***"))
+    assert type(failure) is MaybeCreated
+    assert failure.error_class == error_class
+    assert text in str(failure)
+    assert "r8_" not in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        (answer(429), 10.0),
+        (answer(429, retry_after="7"), 7.0),
+        (answer(503, retry_after="7"), None),
+    ],
+)
+def test_only_a_busy_provider_asks_for_a_wait(given, seconds):
+    assert failure_of(NotCreated, given, str).retry_after_s == seconds
+
+
+def test_what_may_be_tried_again():
+    assert Unreadable().retry
+    assert forgotten().retry
+    assert not PredictionOver("no", error_class="timed_out").retry
+    assert PredictionOver("no", error_class="timed_out", retry=True).retry
