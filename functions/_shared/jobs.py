@@ -20,6 +20,11 @@ class Job:
 class LocalWorker(Protocol):
     """The worker of this process."""
 
+    @property
+    def lease_s(self) -> float:
+        """Seconds of a lease, for a job that is claimed under the worker's id."""
+        ...
+
     def wake(self) -> None:
         """Look for jobs now; costs nothing when there are none."""
 
@@ -32,6 +37,8 @@ class LocalWorker(Protocol):
 
 class NoWorker:
     """Where no worker runs: jobs wait in the queue."""
+
+    lease_s = 0.0
 
     def wake(self) -> None:
         pass

@@ -1,4 +1,4 @@
-"""Paid predictions from Python: one function per SQL function of sql/33 and sql/35, and the two lookups."""
+"""Paid predictions from Python: one function per SQL function of sql/32 to sql/35, and the two lookups."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ async def begin(pool: Pool, lease: Lease, generation_id: UUID, timeout_s: float)
         await cursor.execute(
             "select job_id, lease_token, id, callback_secret, status, model, version, input, created_at,"
             " extract(epoch from clock_timestamp() - created_at)::float8 as age_s"
-            " from public.begin_generate_image(%s, %s, %s, make_interval(secs => %s))",
+            " from picture_edge.begin_generate_image(%s, %s, %s, make_interval(secs => %s))",
             (lease.job_id, lease.lease_token, generation_id, timeout_s),
         )
         return await cursor.fetchone()
@@ -98,7 +98,7 @@ async def intend(
         cursor = await connection.execute(
             "select intent_id, callback_secret, created_at, typical_seconds,"
             " extract(epoch from retry_after)::float8 as retry_after_s"
-            " from public.intend_prediction(%s, %s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
+            " from picture_edge.intend_prediction(%s, %s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
             (
                 lease.job_id,
                 lease.lease_token,
@@ -136,7 +136,7 @@ async def park(pool: Pool, intent: Intent, prediction_id: str) -> float | None:
     """Commit the provider's id and park the job; in how many seconds it is first looked at. Raises LeaseLost."""
     async with fenced(), pool.connection() as connection:
         cursor = await connection.execute(
-            "select public.park_prediction(%s, %s, %s) as seconds",
+            "select picture_edge.park_prediction(%s, %s, %s) as seconds",
             (intent.id, intent.lease_token, prediction_id),
         )
         seconds: float | None = (await cursor.fetchall())[0]["seconds"]
@@ -147,7 +147,7 @@ async def void(pool: Pool, intent: Intent, error: str, error_class: str | None) 
     """The provider has made nothing of it."""
     async with pool.connection() as connection:
         await connection.execute(
-            "select public.void_prediction(%s, %s, %s, %s)",
+            "select picture_edge.void_prediction(%s, %s, %s, %s)",
             (intent.id, intent.lease_token, error, error_class),
         )
 
@@ -156,7 +156,7 @@ async def limit_provider(pool: Pool, busy: Failure) -> None:
     """Keep what a 429 said, for all workers."""
     async with pool.connection() as connection:
         await connection.execute(
-            "select public.limit_provider(make_interval(secs => %s), make_interval(secs => %s))",
+            "select picture_edge.limit_provider(make_interval(secs => %s), make_interval(secs => %s))",
             ((busy.retry_after_s or 0) + EARLY_S, busy.spacing_s),
         )
 
@@ -166,11 +166,13 @@ async def succeed(
     intent: Intent,
     output_urls: Collection[str],
     seconds: float | None,
+    *,
     worker_id: str | None,
+    lease_s: float,
 ) -> Job | None:
     """Complete the job and queue the download; a repetition changes nothing. Raises LeaseLost.
 
-    With ``worker_id`` the download is claimed for that worker and returned.
+    With ``worker_id`` the download is claimed for that worker, under a lease of ``lease_s``, and returned.
     """
     async with (
         fenced(),
@@ -179,8 +181,8 @@ async def succeed(
     ):
         await cursor.execute(
             "select id, job_type, payload, attempt_number, max_attempts, lease_token"
-            " from public.succeed_prediction(%s, %s, %s, %s, %s)",
-            (intent.id, intent.lease_token, list(output_urls), seconds, worker_id),
+            " from picture_edge.succeed_prediction(%s, %s, %s, %s, %s, make_interval(secs => %s))",
+            (intent.id, intent.lease_token, list(output_urls), seconds, worker_id, lease_s),
         )
         return await cursor.fetchone()
 
@@ -189,7 +191,7 @@ async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) ->
     """End the attempt without a picture; a repetition changes nothing. Raises LeaseLost."""
     async with fenced(), pool.connection() as connection:
         await connection.execute(
-            "select public.fail_prediction(%s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
+            "select picture_edge.fail_prediction(%s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
             (
                 intent.id,
                 intent.lease_token,
@@ -205,7 +207,7 @@ async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) ->
 async def abandon(pool: Pool, intent: Intent) -> None:
     """Its job had ended, and it was cancelled."""
     async with pool.connection() as connection:
-        await connection.execute("select public.abandon_prediction(%s)", (intent.id,))
+        await connection.execute("select picture_edge.abandon_prediction(%s)", (intent.id,))
 
 
 async def claim_polls(pool: Pool, limit: int) -> list[Due]:
@@ -216,7 +218,7 @@ async def claim_polls(pool: Pool, limit: int) -> list[Due]:
     ):
         await cursor.execute(
             "select intent_id as id, job_id, lease_token, callback_secret, prediction_id, created_at, expired,"
-            " wanted, next_poll_seconds as next_poll_s, generation_id from public.claim_polls(%s)",
+            " wanted, next_poll_seconds as next_poll_s, generation_id from picture_edge.claim_polls(%s)",
             (limit,),
         )
         return await cursor.fetchall()
@@ -226,7 +228,8 @@ async def report_progress(pool: Pool, reports: Collection[tuple[UUID, str, int]]
     """How far the provider is: generation, stage, percent."""
     async with pool.connection() as connection:
         await connection.execute(
-            "select public.report_progress(%s, %s, %s)",
+            "select picture_edge.report_progress("
+            "p_generation_ids => %s, p_stages => %s, p_progress => %s)",
             tuple(map(list, zip(*reports, strict=True))),
         )
 

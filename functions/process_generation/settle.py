@@ -28,7 +28,12 @@ async def settle(resources: Resources, intent: Intent, prediction: Prediction) -
     worker = resources.worker
     try:
         download = await predictions.succeed(
-            resources.pool, intent, output_urls, prediction.seconds, worker.with_room()
+            resources.pool,
+            intent,
+            output_urls,
+            prediction.seconds,
+            worker_id=worker.with_room(),
+            lease_s=worker.lease_s,
         )
     except LeaseLost as lost:
         log.warning("prediction %s: %s", prediction.id, lost)

@@ -1,7 +1,7 @@
 """A job that two workers have died with runs with nothing beside it, so that only the guilty one is ever failed for it.
 
 Reserved first, so that no other process stops for it too; then this one takes nothing new, its attempts end or are
-given back, and only when nothing else is in hand does the database note that it runs alone (sql/20_suspects.sql).
+given back, and only when nothing else is in hand does the database note that it runs alone (sql/25_suspects.sql).
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The queue from Python: one function per SQL function of sql/2*.sql, and no other SQL."""
+"""The queue from Python: one function per SQL function of sql/19 to sql/27, and no other SQL."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ async def claim(pool: Pool, limit: int, worker_id: str) -> list[Job]:
     ):
         await cursor.execute(
             "select id, job_type, payload, attempt_number, max_attempts, lease_token"
-            " from public.claim_jobs(%s, %s, make_interval(secs => %s))",
+            " from public.claim_jobs(%s, %s, p_lease => make_interval(secs => %s))",
             (limit, worker_id, LEASE_S),
             binary=True,
         )
@@ -57,7 +57,7 @@ async def claim_suspect(pool: Pool, worker_id: str) -> Job | None:
     ):
         await cursor.execute(
             "select id, job_type, payload, attempt_number, max_attempts, lease_token"
-            " from public.claim_suspect(%s, make_interval(secs => %s))",
+            " from picture_edge.claim_suspect(%s, p_lease => make_interval(secs => %s))",
             (worker_id, LEASE_S),
         )
         return await cursor.fetchone()
@@ -67,7 +67,7 @@ async def begin_alone(pool: Pool, job: Job) -> None:
     """Nothing else is in hand: if we die from now on, it was this job's doing. Raises LeaseLost."""
     async with fenced(), pool.connection() as connection:
         await connection.execute(
-            "select public.begin_alone(%s, %s, make_interval(secs => %s))",
+            "select picture_edge.begin_alone(%s, %s, p_lease => make_interval(secs => %s))",
             (job.id, job.lease_token, LEASE_S),
         )
 
@@ -76,7 +76,8 @@ async def try_claim(pool: Pool) -> int:
     """Claim a job and give it back at once, as if it had not been: how many could be had, 0 or 1."""
     async with pool.connection() as connection, connection.transaction(force_rollback=True):
         cursor = await connection.execute(
-            "select id from public.claim_jobs(1, 'process-jobs-test')"
+            "select id from public.claim_jobs(1, 'process-jobs-test', p_lease => make_interval(secs => %s))",
+            (LEASE_S,),
         )
         return len(await cursor.fetchall())
 
@@ -85,8 +86,9 @@ async def end_all(pool: Pool, endings: Sequence[Ending]) -> set[UUID]:
     """End attempts, each under its own lease; the ids of those that have ended so. The others' leases were lost."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            "select public.complete_jobs(%b, %b, %s::jsonb[], %s::text[], %s::boolean[], %s::interval[], %s::text[])"
-            " as id",
+            "select public.complete_jobs("
+            "p_job_ids => %b, p_lease_tokens => %b, p_results => %s::jsonb[], p_errors => %s::text[],"
+            " p_retries => %s::boolean[], p_retry_afters => %s::interval[], p_error_classes => %s::text[]) as id",
             (
                 [ending.job.id for ending in endings],
                 [ending.job.lease_token for ending in endings],
@@ -120,7 +122,8 @@ async def extend(pool: Pool, jobs: Iterable[Job]) -> set[UUID]:
     held = list(jobs)
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            "select public.extend_leases(%s, %s, make_interval(secs => %s)) as id",
+            "select picture_edge.extend_leases("
+            "p_job_ids => %s, p_lease_tokens => %s, p_lease => make_interval(secs => %s)) as id",
             ([job.id for job in held], [job.lease_token for job in held], LEASE_S),
         )
         return {row["id"] for row in await cursor.fetchall()}
@@ -129,7 +132,7 @@ async def extend(pool: Pool, jobs: Iterable[Job]) -> set[UUID]:
 async def requeue_expired(pool: Pool) -> int:
     """Take back the jobs of dead workers, all of them; how many. A claim looks at some only."""
     async with pool.connection() as connection:
-        cursor = await connection.execute("select public.requeue_expired() as count")
+        cursor = await connection.execute("select picture_edge.requeue_expired() as count")
         return int((await cursor.fetchall())[0]["count"])
 
 
@@ -149,13 +152,13 @@ async def progress(pool: Pool, job_ids: Iterable[UUID]) -> tuple[int, int]:
 async def record_tick(pool: Pool) -> None:
     """Note that the clock has called."""
     async with pool.connection() as connection:
-        await connection.execute("select public.record_tick()")
+        await connection.execute("select picture_edge.record_tick()")
 
 
 async def tick_overdue(pool: Pool) -> timedelta | None:
     """How long the clock has been silent, once that is too long; None while all is well, or there is no clock."""
     async with pool.connection() as connection:
-        cursor = await connection.execute("select public.tick_overdue() as silence")
+        cursor = await connection.execute("select picture_edge.tick_overdue() as silence")
         silence: timedelta | None = (await cursor.fetchall())[0]["silence"]
         return silence
 
@@ -173,4 +176,6 @@ async def tick_age(pool: Pool) -> int | None:
 async def release(pool: Pool, job: Job) -> None:
     """Give an interrupted job back; its attempt does not count. Raises LeaseLost."""
     async with fenced(), pool.connection() as connection:
-        await connection.execute("select public.release_job(%s, %s)", (job.id, job.lease_token))
+        await connection.execute(
+            "select picture_edge.release_job(%s, %s)", (job.id, job.lease_token)
+        )

@@ -71,6 +71,10 @@ class Worker:
     def wake(self) -> None:
         self._woken.set()
 
+    @property
+    def lease_s(self) -> float:
+        return queue.LEASE_S
+
     def with_room(self) -> str | None:
         closed = self.draining or self._quarantine.closed
         return self.id if self._free > 0 and not closed else None

@@ -45,6 +45,6 @@ async def run(job: Job, resources: Resources) -> None:
     )
     async with fenced(), resources.pool.connection() as connection:
         await connection.execute(
-            "select public.finish_download_image(%s, %s, %s)",
+            "select picture_edge.finish_download_image(%s, %s, %s)",
             (job.id, job.lease_token, Jsonb(images)),
         )

@@ -13,7 +13,7 @@ def ask(edge: Edge) -> dict:
 
 def test_all_is_well_and_nobodys_job_is_taken(idle_edge: Edge, db):
     db.execute("select enqueue_job('generate-image', '{}')")
-    db.execute("select record_tick()")
+    db.execute("select picture_edge.record_tick()")
     told = ask(idle_edge)
     assert told["success"] is True, told
     details = {name: check["detail"] for name, check in told["checks"].items()}

@@ -186,12 +186,16 @@ def test_a_dead_workers_job_is_taken_up_and_its_prediction_adopted(idle_edge: Ed
         headers={"Authorization": f"Bearer {SANDBOX_TOKEN}"},
     ).json()
     lease = (job["id"], job["lease_token"])
-    db.execute("select * from begin_generate_image(%s, %s, %s, '1 h')", (*lease, generation_id))
+    db.execute(
+        "select * from picture_edge.begin_generate_image(%s, %s, %s, '1 h')",
+        (*lease, generation_id),
+    )
     intent = db.execute(
-        "select * from intend_prediction(%s, %s, 'a/b', null, '{}', 'webp', '{}', '1 h')", lease
+        "select * from picture_edge.intend_prediction(%s, %s, 'a/b', null, '{}', 'webp', '{}', '1 h')",
+        lease,
     ).fetchone()
     db.execute(
-        "select park_prediction(%s, %s, %s)",
+        "select picture_edge.park_prediction(%s, %s, %s)",
         (intent["intent_id"], job["lease_token"], prediction["id"]),
     )
     db.execute("update job_queue set lease_expires_at = now()")
