@@ -50,7 +50,7 @@ async def generate(
     """
     found = await predictions.begin(resources.pool, lease, generation_id, timeout_s)
     if found and found.status == "running":
-        resources.expect(0)
+        resources.poll_alarm.expect(0)
         return
     if found and await _adopt(found, resources):
         return
@@ -108,7 +108,7 @@ async def _park(intent: Intent, prediction_id: str, resources: Resources) -> Non
             await cancel(resources.replicate, prediction_id)  # nobody will ever ask for it
         raise
     if seconds is not None:
-        resources.expect(seconds)
+        resources.poll_alarm.expect(seconds)
 
 
 async def _adopt(found: Found, resources: Resources) -> bool:

@@ -13,6 +13,7 @@ from uuid import UUID
 import psycopg
 
 from functions._shared.database.pool import DATABASE_DOWN
+from functions._shared.database.schema import trouble_of
 from functions._shared.errors import GenerationFailed
 from functions._shared.provider.prediction import TERMINAL, Prediction
 from functions._shared.provider.replicate import Failure, PredictionOver, Unreadable
@@ -27,8 +28,6 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 """How often an idle poller looks: for predictions that other processes parked, or that a cancelled job left."""
-SETTLED_S = 0.01
-"""Later than the database said, so that it is due by the database's clock as well."""
 BATCH = 10_000
 """Many at once, as a page of the list is worth its call only if enough of those due are on it."""
 AT_ONCE = 8
@@ -43,48 +42,35 @@ class Poller:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._due_at = 0.0
-        """When this process has something to look at, by the loop's clock."""
+        self._alarm = resources.poll_alarm
         self._quiet_until = 0.0
         """The provider has asked us to wait: until then only what has to end is ended."""
-        self._sooner = asyncio.Event()
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._reports: list[tuple[UUID, str, int]] = []
         """How far the ones looked at are."""
 
-    def expect(self, seconds: float) -> None:
-        """A prediction is due in so many seconds."""
-        at = asyncio.get_running_loop().time() + seconds + SETTLED_S
-        if at < self._due_at:
-            self._due_at = at
-            self._sooner.set()
-
     async def run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            self._due_at = loop.time() + LOOK_S
+            self._alarm.set(LOOK_S)
             try:
                 if await self._look() == BATCH:
                     continue
             except DATABASE_DOWN as error:
                 log.debug("the poller's database does not answer: %s", type(error).__name__)
-            except psycopg.Error as error:  # sql/ is not what we need; it may be mended meanwhile
-                log.error("the poller cannot work: %s", type(error).__name__)
+            except (
+                psycopg.Error
+            ) as error:  # sql/ of another version, perhaps: an operator may mend it meanwhile
+                trouble = await trouble_of(error, self._resources.pool)
+                log.error("the poller cannot work: %s: %s", type(error).__name__, trouble)
             except Exception:
                 log.exception("polling: bug")  # whatever it is, the next round may go well
-            while (left_s := self._due_at - loop.time()) > 0:
-                self._sooner.clear()
-                try:
-                    async with asyncio.timeout(left_s):
-                        await self._sooner.wait()
-                except TimeoutError:
-                    break
+            await self._alarm.wait()
 
     async def _look(self) -> int:
         """Ask for what is due; how many that was. Raises what the database raises, and that after all is done."""
         due = await predictions.claim_polls(self._resources.pool, BATCH)
         for one in due:
-            self.expect(one.next_poll_s)
+            self._alarm.expect(one.next_poll_s)
         listed = await self._listed(due) if len(due) >= LISTED_FROM and not self._quiet else {}
         self._reports.clear()
         others = [one for one in due if not self._goes_on(one, listed.get(one.prediction_id))]

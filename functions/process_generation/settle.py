@@ -25,18 +25,18 @@ async def settle(resources: Resources, intent: Intent, prediction: Prediction) -
         status = "canceled" if prediction.status in {"canceled", "aborted"} else "failed"
         await settle_without(resources, intent, status, over)
         return True
-    worker = resources.worker
+    inbox = resources.worker_inbox
     try:
         download = await predictions.succeed(
-            resources.pool, intent, output_urls, prediction.seconds, worker.with_room()
+            resources.pool, intent, output_urls, prediction.seconds, inbox.with_room()
         )
     except LeaseLost as lost:
         log.warning("prediction %s: %s", prediction.id, lost)
     else:
         if download:
-            worker.take(download)
+            inbox.take(download)
         else:
-            worker.wake()
+            inbox.wake()
     return True
 
 
@@ -48,4 +48,4 @@ async def settle_without(
         await predictions.fail(resources.pool, intent, status, over)
     except LeaseLost as lost:
         log.warning("intent %s: %s", intent.id, lost)
-    resources.worker.wake()
+    resources.worker_inbox.wake()

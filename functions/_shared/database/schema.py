@@ -3,8 +3,9 @@
 from typing import cast
 
 import psycopg
+from psycopg_pool import PoolTimeout
 
-from functions._shared.database.pool import Pool
+from functions._shared.database.pool import DATABASE_DOWN, Pool
 
 SCHEMA_VERSION = 1
 """What ``picture_edge.version()`` answers where sql/ is as the code expects it; tests hold the two together."""
@@ -27,3 +28,13 @@ async def schema_mismatch(pool: Pool) -> str | None:
     if found < SCHEMA_VERSION:
         return "sql/ is older than the code: run make schema"
     return "sql/ is newer than the code: update the code"
+
+
+async def trouble_of(error: psycopg.Error | PoolTimeout, pool: Pool) -> str:
+    """Why a call of ours failed that should not, in words for /ready and the log: the version of sql/ if that is it."""
+    if isinstance(error, DATABASE_DOWN):
+        return "no database"
+    try:
+        return await schema_mismatch(pool) or "database error"
+    except (psycopg.Error, PoolTimeout):
+        return "database error"

@@ -277,7 +277,7 @@ def test_a_stop_in_the_middle_of_the_create_keeps_what_it_pays_for(environ, db, 
 
     async def answer_once_cancelled(self):
         stopping = asyncio.create_task(stop(self))
-        while not any(task.cancelling() for task in self._running):  # noqa: ASYNC110 - cancelling() has no event
+        while not any(task.cancelling() for task in self._slots.tasks):  # noqa: ASYNC110 - cancelling() has no event
             await asyncio.sleep(0)
         answered.set()
         await stopping
