@@ -22,7 +22,7 @@ from functions._shared.provider.replicate import (
     Unreadable,
     outputs_of,
 )
-from functions.process_generation import paid, poller, process_generation
+from functions.process_generation import adopt, poller, process_generation
 from functions.process_generation.poller import Poller
 from tests.conftest import Edge, until_ended
 
@@ -66,7 +66,7 @@ def hurry(db) -> None:
 
 @pytest.fixture(autouse=True)
 def listed_at_once(monkeypatch):
-    monkeypatch.setattr(paid, "LISTED_AFTER_S", 0.0)
+    monkeypatch.setattr(adopt, "LISTED_AFTER_S", 0.0)
 
 
 @pytest.mark.parametrize("model", [FAST, SLOW])

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from functions.process_generation import paid
+from functions.process_generation import adopt
 from tests.conftest import Edge, until_ended
 
 SCHNELL = "black-forest-labs/flux-schnell"
@@ -47,7 +47,7 @@ def classes(db, job_type="generate-image") -> list[str]:
 @pytest.fixture(autouse=True)
 def listed_at_once(monkeypatch):
     """The sandbox lists a prediction as soon as it is made."""
-    monkeypatch.setattr(paid, "LISTED_AFTER_S", 0.0)
+    monkeypatch.setattr(adopt, "LISTED_AFTER_S", 0.0)
 
 
 # fault, the error classes of the attempts, predictions made

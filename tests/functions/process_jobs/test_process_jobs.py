@@ -348,7 +348,7 @@ def test_a_bug_in_a_handler_is_retried_and_tells_no_detail(idle_edge: Edge, db, 
     async def bug(*_, **__):
         raise RuntimeError("password=hunter2")
 
-    monkeypatch.setattr("functions.process_jobs.jobs.generate_image.generate", bug)
+    monkeypatch.setattr("functions.process_jobs.jobs.generate_image.create_or_adopt", bug)
     assert process(idle_edge)["errors"] == 1
     job = db.execute("select status, error_message from job_queue").fetchone()
     assert job == {"status": "pending", "error_message": "Internal error"}
