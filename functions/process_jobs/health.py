@@ -1,4 +1,4 @@
-"""The worker's health, as /ready shows it and as the log tells it, once per change: its database and its clock."""
+"""The worker's health for /ready and, once per change, for the log: does its database answer, does cron call?"""
 
 import logging
 from datetime import timedelta

@@ -32,7 +32,7 @@ DRAIN_S = 2.0
 class Worker:
     """One to a process: ``start`` it, ``stop`` it; other parts reach it by ``Resources.worker_inbox``.
 
-    ``hinted`` tells whether NOTIFY is heard at present. ``run_once`` is a call of process-jobs.
+    ``hinted``: whether NOTIFY is heard at present. ``run_once`` serves a call of process-jobs.
     """
 
     def __init__(self, resources: Resources, hinted: Callable[[], bool] = lambda: False) -> None:

@@ -5,8 +5,8 @@ has ended the job itself, in the transaction of its own last step. Its exception
 GenerationFailed says whether to retry, any other FunctionError (bad input) fails the job at once, anything else is a
 bug and is retried (the table is in attempt.py). It may be cancelled at any await: the job then goes back to the queue.
 
-A type that pays a provider calls ``create_or_adopt`` of process_generation, as generate_image.py does; that it spends
-and may be parked is told to SQL by its row in job_types.
+A type that pays a provider calls ``create_or_adopt`` of process_generation, as generate_image.py does; its row in
+job_types says to SQL that it spends the provider and is parked.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
