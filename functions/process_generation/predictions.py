@@ -9,6 +9,7 @@ from uuid import UUID
 from psycopg.rows import args_row, class_row
 from psycopg.types.json import Jsonb
 
+from functions._shared import jobs
 from functions._shared.database.pool import Pool, fenced
 from functions._shared.errors import GenerationFailed
 from functions._shared.jobs import Job
@@ -174,7 +175,7 @@ async def succeed(
 ) -> Job | None:
     """Complete the job and queue the download. Idempotent. Raises LeaseLost.
 
-    With ``worker_id`` the download is claimed for that worker and returned.
+    With ``worker_id`` the download is claimed for that worker, under a lease of LEASE_S, and returned.
     """
     async with (
         fenced(),
@@ -183,8 +184,8 @@ async def succeed(
     ):
         await cursor.execute(
             "select id, job_type, payload, attempt_number, max_attempts, lease_token"
-            " from public.succeed_prediction(%s, %s, %s, %s, %s)",
-            (intent.id, intent.lease_token, list(output_urls), seconds, worker_id),
+            " from public.succeed_prediction(%s, %s, %s, %s, %s, make_interval(secs => %s))",
+            (intent.id, intent.lease_token, list(output_urls), seconds, worker_id, jobs.LEASE_S),
         )
         return await cursor.fetchone()
 

@@ -97,6 +97,27 @@ def test_by_hand_it_claims_three_and_answers_when_they_are_done(idle_edge: Edge,
     until(db, "select count(*)::int from images", 3)
 
 
+def test_a_download_that_is_handed_over_has_a_lease_of_the_same_length(
+    idle_edge: Edge, db, monkeypatch
+):
+    begun = threading.Event()
+
+    async def wait(job, resources):
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(
+        "functions.process_jobs.jobs.JOBS",
+        {"generate-image": generate_image.run, "download-image": wait},
+    )
+    monkeypatch.setattr("functions._shared.jobs.LEASE_S", 3600)
+    start(idle_edge)
+    process(idle_edge)
+    begun.wait()
+    lease = "select lease_expires_at - now() > '30 min' as long from job_queue where job_type = 'download-image'"
+    assert db.execute(lease).fetchone() == {"long": True}
+
+
 def test_told_not_to_wait_it_answers_at_once_and_the_worker_does_it(edge: Edge, db):
     db.execute("select enqueue_job('no-such-type', '{}', p_max_attempts => 1)")
     assert process(edge, {"wait": False})["processed"] == 0
