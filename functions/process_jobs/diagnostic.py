@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 import psycopg
-import psycopg_pool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -102,7 +101,7 @@ async def _ask(check: Check, resources: Resources) -> dict[str, Any]:
         ok, detail = False, str(error)
     except StorageApiError as error:
         ok, detail = False, error.message
-    except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+    except psycopg.Error as error:
         ok, detail = False, f"database: {type(error).__name__}"
     except (httpx.HTTPError, TimeoutError, ValueError) as error:  # their texts may hold secrets
         ok, detail = False, type(error).__name__

@@ -4,7 +4,6 @@ import logging
 from datetime import timedelta
 
 import psycopg
-import psycopg_pool
 
 from functions._shared.database.pool import Pool
 from functions._shared.database.schema import schema_mismatch, trouble_of
@@ -32,13 +31,13 @@ class Health:
             return
         try:
             mismatch = await schema_mismatch(self._pool)
-        except (psycopg.Error, psycopg_pool.PoolTimeout):
+        except psycopg.Error:
             return  # the next answered claim is another chance
         self._schema_looked_at = True
         if mismatch:
             log.warning("%s", mismatch)
 
-    async def failed(self, error: psycopg.Error | psycopg_pool.PoolTimeout) -> None:
+    async def failed(self, error: psycopg.Error) -> None:
         """A claim or a renewal was not answered, or was refused by a schema that the code was not written for."""
         trouble = await trouble_of(error, self._pool)
         if trouble != self.trouble:

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import psycopg
-import psycopg_pool
 
 from functions._shared.database.pool import Pool
 from functions._shared.errors import LeaseLost, NotFound
@@ -96,7 +95,7 @@ class Quarantine:
             return
         try:
             await queue.begin_alone(self._pool, job)
-        except (LeaseLost, NotFound, psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        except (LeaseLost, NotFound, psycopg.Error) as error:
             log.warning("job %s: not begun (%s)", job.id, type(error).__name__)
             return
         running = self._slots.start([job])

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from uuid import UUID
 
 import psycopg
-import psycopg_pool
 
 from functions._shared.errors import LeaseLost, NotFound
 from functions._shared.jobs import Job
@@ -99,7 +98,7 @@ class Slots:
         """Put a job that has not ended back into the queue; its attempt does not count."""
         try:
             await queue.release(self._resources.pool, job)
-        except (LeaseLost, NotFound, psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        except (LeaseLost, NotFound, psycopg.Error) as error:
             log.warning("job %s: not given back (%s)", job.id, type(error).__name__)
 
     def release_soon(self, job: Job) -> None:
@@ -141,7 +140,7 @@ class Slots:
         except LeaseLost as lost:
             log.warning("job %s: %s", job.id, lost)
             return False
-        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        except psycopg.Error as error:
             # Nothing can be written now: the lease expires by itself, and the attempt is repeated.
             log.warning("job %s: %s, left to its lease", job.id, type(error).__name__)
             return False

@@ -10,7 +10,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import psycopg
-import psycopg_pool
 
 from functions._shared import jobs
 from functions._shared.resources import Resources
@@ -141,7 +140,7 @@ class Worker:
             async with self._quarantine.claiming():
                 claimed = await queue.claim(self._pool, limit, self._inbox.worker_id)
                 self._slots.start(claimed)
-        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        except psycopg.Error as error:
             # Every error of the database, a missing table included: an operator may mend it while the worker polls.
             if isinstance(error, psycopg.OperationalError):
                 # Perhaps more payload than the line transfers before the connection counts as dead.
@@ -156,7 +155,7 @@ class Worker:
         """Run a job alone that two workers have died with, if there is one and it is time to look."""
         try:
             return not self.draining and await self._quarantine.run_due()
-        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        except psycopg.Error as error:
             await self._health.failed(error)
             return False
 
@@ -180,7 +179,7 @@ class Worker:
                 if await queue.requeue_expired(self._pool):
                     self._inbox.wake()
                 self._health.note_clock(await queue.tick_overdue(self._pool))
-            except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+            except psycopg.Error as error:
                 await self._health.failed(error)
                 continue
             # Missing once may be a job that ended during the call; missing twice is a lost lease.

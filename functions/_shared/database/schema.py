@@ -3,7 +3,6 @@
 from typing import cast
 
 import psycopg
-from psycopg_pool import PoolTimeout
 
 from functions._shared.database.pool import DATABASE_DOWN, Pool
 
@@ -30,11 +29,11 @@ async def schema_mismatch(pool: Pool) -> str | None:
     return "sql/ is newer than the code: update the code"
 
 
-async def trouble_of(error: psycopg.Error | PoolTimeout, pool: Pool) -> str:
+async def trouble_of(error: psycopg.Error, pool: Pool) -> str:
     """Why a call of ours failed that should not, in words for /ready and the log: the version of sql/ if that is it."""
     if isinstance(error, DATABASE_DOWN):
         return "no database"
     try:
         return await schema_mismatch(pool) or "database error"
-    except (psycopg.Error, PoolTimeout):
+    except psycopg.Error:
         return "database error"
