@@ -61,9 +61,8 @@ class Poller:
                     continue
             except DATABASE_DOWN as error:
                 log.debug("the poller's database does not answer: %s", type(error).__name__)
-            except (
-                psycopg.Error
-            ) as error:  # sql/ of another version, perhaps: an operator may mend it meanwhile
+            except psycopg.Error as error:
+                # Not the end of the loop: perhaps sql/ is of another version, and an operator mends it meanwhile.
                 trouble = await trouble_of(error, self._resources.pool)
                 log.error("the poller cannot work: %s: %s", type(error).__name__, trouble)
             except Exception:

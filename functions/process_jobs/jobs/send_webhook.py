@@ -60,10 +60,8 @@ async def run(job: Job, resources: Resources) -> dict[str, Any]:
             timeout=TIMEOUT_S,
         ) as response:
             status = response.status_code
-    except (
-        httpx.HTTPError,
-        UnicodeError,
-    ) as error:  # UnicodeError: a Location whose xn-- host is invalid
+    except (httpx.HTTPError, UnicodeError) as error:
+        # UnicodeError: a Location whose xn-- host is invalid.
         raise GenerationFailed(
             f"The webhook could not be reached ({type(error).__name__})"
         ) from None
