@@ -10,7 +10,7 @@ from functions.gateway.drain import stop_quietly
 from functions.gateway.loopback import is_loopback
 from functions.gateway.server import UVICORN
 
-GRACE_S = 30
+SHUTDOWN_GRACE_S = 30
 """What open requests get at a stop; generate-image may take longer, and is then ended."""
 
 
@@ -33,7 +33,7 @@ def main() -> int:
         port=settings.edge_port,
         uds=str(settings.edge_socket) if settings.edge_socket else None,
         workers=settings.edge_workers,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
         **UVICORN,
     )
     return 0

@@ -9,15 +9,16 @@ from uuid import UUID
 from psycopg.rows import args_row, class_row
 from psycopg.types.json import Jsonb
 
+from functions._shared import jobs
 from functions._shared.database.pool import Pool
 from functions._shared.database.sqlstates import fenced
 from functions._shared.errors import GenerationFailed
 from functions._shared.jobs import Job
 from functions._shared.provider.failures import Failure, PredictionOver
-from functions.process_generation.prepare import Prepared
+from functions.process_generation.prepare import ProviderRequest
 
-EARLY_S = 0.5
-"""Longer than a 429 asks for: a request that comes a moment too early counts against the next window."""
+RATE_LIMIT_MARGIN_S = 0.5
+"""Added to the wait of a 429: a request that arrives a moment too early counts against the next window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +31,17 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True)
 class Intent(Lease):
-    """A row of predictions: what we mean to pay for, or have paid for."""
+    """A row of predictions: committed before the create, so that a paid prediction is never unknown to us."""
 
     id: UUID
     callback_secret: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found(Intent):
-    """An intent with what it takes to find its prediction: ``running`` with the provider's id, or ``intended`` without.
+class RecoverableIntent(Intent):
+    """An intent with the fields that its prediction is found by, if the create's answer was lost (adopt.py).
 
-    ``age_s`` is how old it was when it was read.
+    ``status``: ``running`` once the provider's id is known, else ``intended``. ``age_s``: its age when it was read.
     """
 
     status: str
@@ -52,16 +53,16 @@ class Found(Intent):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Callback(Intent):
-    """What a callback names; ``prediction_id`` is None while the create's answer is awaited."""
+class CallbackIntent(Intent):
+    """The intent that a callback names; ``prediction_id`` is None while the create's answer is awaited."""
 
     status: str
     prediction_id: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Due(Intent):
-    """A running prediction to be asked for. ``expired``: its time is up. ``wanted`` false: its job has ended."""
+class DuePrediction(Intent):
+    """A running prediction to be polled now. ``expired``: past its time limit. ``wanted`` false: its job has ended."""
 
     prediction_id: str
     created_at: datetime
@@ -71,12 +72,17 @@ class Due(Intent):
     generation_id: UUID | None
 
 
-async def begin(pool: Pool, lease: Lease, generation_id: UUID, timeout_s: float) -> Found | None:
-    """Mark the generation processing; a running prediction is adopted, its job parked. Raises LeaseLost, NotFound."""
+async def begin(
+    pool: Pool, lease: Lease, generation_id: UUID, timeout_s: float
+) -> RecoverableIntent | None:
+    """Mark the generation processing; an earlier attempt's intent, if any; if its prediction runs, the job is parked.
+
+    Raises LeaseLost, NotFound.
+    """
     async with (
         fenced(),
         pool.connection() as connection,
-        connection.cursor(row_factory=class_row(Found)) as cursor,
+        connection.cursor(row_factory=class_row(RecoverableIntent)) as cursor,
     ):
         await cursor.execute(
             "select job_id, lease_token, id, callback_secret, status, model, version, input, created_at,"
@@ -88,11 +94,11 @@ async def begin(pool: Pool, lease: Lease, generation_id: UUID, timeout_s: float)
 
 
 async def intend(
-    pool: Pool, lease: Lease, prepared: Prepared, timeout_s: float
-) -> tuple[Found, float | None]:
-    """Commit the intent; with it how many seconds the model's pictures have taken lately.
+    pool: Pool, lease: Lease, prepared: ProviderRequest, timeout_s: float
+) -> tuple[RecoverableIntent, float | None]:
+    """Commit the intent; returned with the seconds that the model's pictures have typically taken lately.
 
-    Raises LeaseLost, and GenerationFailed (busy) while the provider is to be left alone.
+    Raises LeaseLost, and GenerationFailed (busy) while a rate limit of the provider holds.
     """
     async with fenced(), pool.connection() as connection:
         cursor = await connection.execute(
@@ -117,7 +123,7 @@ async def intend(
             retry_after_s=row["retry_after_s"],
             error_class="busy",
         )
-    intent = Found(
+    intent = RecoverableIntent(
         job_id=lease.job_id,
         lease_token=lease.lease_token,
         id=row["intent_id"],
@@ -133,7 +139,7 @@ async def intend(
 
 
 async def park(pool: Pool, intent: Intent, prediction_id: str) -> float | None:
-    """Commit the provider's id and park the job; in how many seconds it is first looked at. Raises LeaseLost."""
+    """Commit the provider's id and park the job; the seconds until its first poll. Raises LeaseLost."""
     async with fenced(), pool.connection() as connection:
         cursor = await connection.execute(
             "select picture_edge.park_prediction(%s, %s, %s) as seconds",
@@ -144,7 +150,7 @@ async def park(pool: Pool, intent: Intent, prediction_id: str) -> float | None:
 
 
 async def void(pool: Pool, intent: Intent, error: str, error_class: str | None) -> None:
-    """The provider has made nothing of it."""
+    """Write that the provider has created nothing for the intent."""
     async with pool.connection() as connection:
         await connection.execute(
             "select picture_edge.void_prediction(%s, %s, %s, %s)",
@@ -153,11 +159,11 @@ async def void(pool: Pool, intent: Intent, error: str, error_class: str | None) 
 
 
 async def limit_provider(pool: Pool, busy: Failure) -> None:
-    """Keep what a 429 said, for all workers."""
+    """Store a 429's rate limit, which holds for all workers."""
     async with pool.connection() as connection:
         await connection.execute(
             "select picture_edge.limit_provider(make_interval(secs => %s), make_interval(secs => %s))",
-            ((busy.retry_after_s or 0) + EARLY_S, busy.spacing_s),
+            ((busy.retry_after_s or 0) + RATE_LIMIT_MARGIN_S, busy.spacing_s),
         )
 
 
@@ -166,13 +172,11 @@ async def succeed(
     intent: Intent,
     output_urls: Collection[str],
     seconds: float | None,
-    *,
     worker_id: str | None,
-    lease_s: float,
 ) -> Job | None:
-    """Complete the job and queue the download; a repetition changes nothing. Raises LeaseLost.
+    """Complete the job and queue the download. Idempotent. Raises LeaseLost.
 
-    With ``worker_id`` the download is claimed for that worker, under a lease of ``lease_s``, and returned.
+    With ``worker_id`` the download is claimed for that worker, under a lease of LEASE_S, and returned.
     """
     async with (
         fenced(),
@@ -182,13 +186,13 @@ async def succeed(
         await cursor.execute(
             "select id, job_type, payload, attempt_number, max_attempts, lease_token"
             " from picture_edge.succeed_prediction(%s, %s, %s, %s, %s, make_interval(secs => %s))",
-            (intent.id, intent.lease_token, list(output_urls), seconds, worker_id, lease_s),
+            (intent.id, intent.lease_token, list(output_urls), seconds, worker_id, jobs.LEASE_S),
         )
         return await cursor.fetchone()
 
 
 async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) -> None:
-    """End the attempt without a picture; a repetition changes nothing. Raises LeaseLost."""
+    """End the attempt without a picture. Idempotent. Raises LeaseLost."""
     async with fenced(), pool.connection() as connection:
         await connection.execute(
             "select picture_edge.fail_prediction(%s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
@@ -205,16 +209,16 @@ async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) ->
 
 
 async def abandon(pool: Pool, intent: Intent) -> None:
-    """Its job had ended, and it was cancelled."""
+    """Write that the prediction was cancelled because its job had ended."""
     async with pool.connection() as connection:
         await connection.execute("select picture_edge.abandon_prediction(%s)", (intent.id,))
 
 
-async def claim_polls(pool: Pool, limit: int) -> list[Due]:
-    """Up to ``limit`` running predictions that are due, handed to this process until their next time."""
+async def claim_polls(pool: Pool, limit: int) -> list[DuePrediction]:
+    """Up to ``limit`` running predictions that are due, claimed for this process until their next poll."""
     async with (
         pool.connection() as connection,
-        connection.cursor(row_factory=class_row(Due)) as cursor,
+        connection.cursor(row_factory=class_row(DuePrediction)) as cursor,
     ):
         await cursor.execute(
             "select intent_id as id, job_id, lease_token, callback_secret, prediction_id, created_at, expired,"
@@ -225,7 +229,7 @@ async def claim_polls(pool: Pool, limit: int) -> list[Due]:
 
 
 async def report_progress(pool: Pool, reports: Collection[tuple[UUID, str, int]]) -> None:
-    """How far the provider is: generation, stage, percent."""
+    """Write the progress of generations: id, stage, percent."""
     async with pool.connection() as connection:
         await connection.execute(
             "select picture_edge.report_progress("
@@ -234,11 +238,11 @@ async def report_progress(pool: Pool, reports: Collection[tuple[UUID, str, int]]
         )
 
 
-async def find(pool: Pool, intent_id: UUID) -> Callback | None:
+async def find(pool: Pool, intent_id: UUID) -> CallbackIntent | None:
     """The intent that a callback names."""
     async with (
         pool.connection() as connection,
-        connection.cursor(row_factory=class_row(Callback)) as cursor,
+        connection.cursor(row_factory=class_row(CallbackIntent)) as cursor,
     ):
         await cursor.execute(
             "select id, job_id, lease_token, callback_secret, status, prediction_id"
@@ -249,7 +253,7 @@ async def find(pool: Pool, intent_id: UUID) -> Callback | None:
 
 
 async def known_ids(pool: Pool, prediction_ids: Collection[str]) -> set[str]:
-    """Which of these are some row's own already, a blocking generation's included."""
+    """Which of these ids a row has already, blocking generations included."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "select prediction_id as id from public.predictions where prediction_id = any(%(ids)s)"

@@ -313,7 +313,7 @@ def test_an_hour_without_ticks_is_seen(db: Database):
 
 
 def test_the_gateway_says_when_ticks_stop_and_come_again(db, start_edge, monkeypatch, capfd):
-    monkeypatch.setattr("functions.process_jobs.queue.LEASE_S", 0.1)
+    monkeypatch.setattr("functions._shared.jobs.LEASE_S", 0.1)
     db.execute("insert into cron_ticks (ticked_at) values (now() - interval '1 hour')")
     edge = start_edge(LOG_LEVEL="INFO")
 

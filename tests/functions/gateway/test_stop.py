@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from functions.__main__ import GRACE_S
+from functions.__main__ import SHUTDOWN_GRACE_S
 from functions._local.defaults import local_environment
 from functions.process_jobs.worker import Worker
 from tests.functions.process_jobs.test_crash import BODY, PROJECT, own_process
@@ -123,4 +123,4 @@ def test_the_second_signal_ends_it_now(environ, sandbox, slow):
             except httpx.HTTPError:
                 break
         process.send_signal(signal.SIGTERM)
-        process.wait(GRACE_S / 2)
+        process.wait(SHUTDOWN_GRACE_S / 2)
