@@ -1,5 +1,5 @@
--- Roles and the auth schema that a Supabase project brings along, where they are absent.
--- On a real Supabase every one of them exists and nothing here touches it.
+-- Roles and the auth schema of a Supabase project, created where they are absent.
+-- A real Supabase has them all, and nothing here touches them.
 
 do $$
 declare
@@ -17,7 +17,7 @@ begin
         begin
             execute format('create role %I %s', v_role.name, v_role.options);
         exception when duplicate_object or unique_violation then
-            null; -- roles belong to the cluster: another database of it was set up at the same moment
+            null; -- race: roles are cluster-wide, and another database's set-up has created this one meanwhile
         end;
     end loop;
 end;
@@ -32,14 +32,14 @@ begin
     end if;
 
     create schema auth;
-    comment on schema auth is 'Stand-in for Supabase Auth''s schema: who is calling, as policies ask it.';
+    comment on schema auth is 'Stand-in for Supabase Auth''s schema: the identity of the caller, for policies.';
 
     create table auth.users (
         id uuid primary key default gen_random_uuid(),
         email text unique,
         created_at timestamptz not null default now()
     );
-    comment on table auth.users is 'Known users. Nothing of ours refers to it: a valid token is enough.';
+    comment on table auth.users is 'Known users. No foreign key refers to this table: a valid token is enough.';
 
     create function auth.jwt() returns jsonb language sql stable set search_path = ''
     as $$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $$;

@@ -1,5 +1,5 @@
--- pg_cron and pg_net, where the server has them and serves this database: each has one worker to a cluster, and only if
--- preloaded. A stand-in that a clock has installed meanwhile makes way, and its jobs move to the real one.
+-- pg_cron and pg_net, where the server has them and they serve this database: each has one background worker per
+-- cluster, and only if preloaded. A stand-in that a clock has installed before is replaced, and its jobs are migrated.
 
 do $$
 declare
@@ -14,8 +14,8 @@ begin
             and not exists (select 1 from pg_catalog.pg_extension where extname = wanted.extension)
     loop
         v_jobs := '[]';
-        begin -- all of it or nothing: what cannot be made here leaves the stand-in as it was
-            -- pg_cron refuses to be made elsewhere; pg_net can be, and would never send.
+        begin -- a subtransaction: where the extension cannot be created, the stand-in stays as it was
+            -- pg_cron refuses CREATE EXTENSION in another database; pg_net allows it, and would never send.
             if current_setting('pg_net.database_name', true) <> current_database() and v_wanted.schema = 'net' then
                 raise exception 'it serves database %', current_setting('pg_net.database_name');
             end if;
@@ -27,12 +27,12 @@ begin
                 execute format('drop schema %I cascade', v_wanted.schema);
             end if;
             execute format('create extension %I', v_wanted.extension) || case
-                -- Supabase's own place for them; pg_cron has its own.
+                -- Supabase's schema for extensions; pg_cron brings its own.
                 when v_wanted.schema = 'net' and to_regnamespace('extensions') is not null then ' schema extensions'
                 else ''
             end;
             for v_job in select value from jsonb_array_elements(v_jobs) loop
-                -- Written as rows: an unnamed or inactive job stays what it was.
+                -- Inserted as rows, as cron.schedule would name and activate an unnamed or inactive job.
                 execute
                     'insert into cron.job (schedule, command, nodeport, database, username, active, jobname)'
                     ' values ($1, $2, current_setting(''port'')::int, $3, $4, $5, $6)'

@@ -1,5 +1,5 @@
--- A database of the original, either variant, becomes today's: every row and id stays, what is missing is added.
--- Acts only on what it finds; on a new or current database it does nothing.
+-- Tables of an earlier database, the original's in either variant or an earlier sql/ of ours: every row and id stays,
+-- missing columns are added. Idempotent: on a new or current database it does nothing.
 
 do $$
 declare
@@ -12,7 +12,7 @@ begin
         return;
     end if;
 
-    -- The field variant counts in "attempts". Its statements go on reading and writing that column.
+    -- The field variant counts attempts in "attempts". Its statements go on reading and writing that column.
     v_field_variant := exists (
         select 1 from pg_catalog.pg_attribute
         where attrelid = 'public.job_queue'::regclass and attname = 'attempts'
@@ -34,13 +34,14 @@ begin
             add column if not exists worker_id text,
             add column lease_token bigint not null default 0,
             add column if not exists lease_expires_at timestamptz;
-        -- Once over what can still be run, and as little else as can be: nobody else uses the table meanwhile.
+        -- One pass, and over as few rows as possible: the table is locked exclusively meanwhile.
         execute $update$
             update public.job_queue
             set scheduled_at = coalesce(nullif(scheduled_at, now()), created_at, now()), -- keeps the order
-                -- What the old worker has in hand it may finish in its own ten minutes; then the job runs again.
+                -- The old worker renews no lease: its job gets the ten minutes that it had there, then runs again. Not
+                -- our workers' lease, which they pass with each call.
                 lease_expires_at = case when status = 'processing' then now() + interval '10 minutes' end,
-                -- What has ended without a time would never be purged.
+                -- An ended job without completed_at would never be purged.
                 completed_at = case when status in ('completed', 'failed', 'cancelled')
                     then coalesce(completed_at, updated_at, created_at, now()) end,
                 created_by = case
@@ -56,8 +57,8 @@ begin
     end if;
 
     if v_field_variant then
-        alter table public.job_queue alter column attempts drop expression if exists; -- an earlier one of ours
-        create or replace function public.keep_attempts_in_step() returns trigger
+        alter table public.job_queue alter column attempts drop expression if exists; -- generated, in an earlier sql/
+        create or replace function picture_edge.keep_attempts_in_step() returns trigger
         language plpgsql
         set search_path = ''
         as $body$
@@ -72,13 +73,13 @@ begin
         end;
         $body$;
         comment on column public.job_queue.attempts is 'The field variant''s name of attempt_number.';
-        comment on function public.keep_attempts_in_step() is
-        'Trigger, in the field variant only: attempts and attempt_number are one number, whichever is written.';
-        revoke execute on function public.keep_attempts_in_step() from public, anon, authenticated;
+        comment on function picture_edge.keep_attempts_in_step() is
+        'Trigger, in the field variant only: attempts and attempt_number are one number, whichever a statement writes.';
+        revoke execute on function picture_edge.keep_attempts_in_step() from public, anon, authenticated;
         create or replace trigger keep_attempts_in_step
         before insert or update on public.job_queue
         for each row when (new.attempts is distinct from new.attempt_number)
-        execute function public.keep_attempts_in_step();
+        execute function picture_edge.keep_attempts_in_step();
     end if;
 
     alter table public.job_queue
@@ -86,7 +87,20 @@ begin
         add column if not exists errors jsonb not null default '[]'::jsonb,
         add column if not exists dedupe_key text;
 
-    -- What the original's columns may lack and a claim counts on: a null priority would hide all that come after it.
+    -- An earlier sql/ of ours had no such column: a job is parked if its prediction runs.
+    if to_regclass('public.predictions') is not null and not exists (
+        select from pg_catalog.pg_attribute
+        where attrelid = 'public.job_queue'::regclass and attname = 'parked'
+    ) then
+        alter table public.job_queue add column parked boolean not null default false;
+        update public.job_queue set parked = true
+        from public.predictions
+        where job_queue.status = 'processing' and predictions.job_id = job_queue.id
+            and predictions.status = 'running' and predictions.lease_token = job_queue.lease_token;
+    end if;
+
+    -- Columns that a claim needs NOT NULL and the original has nullable: a null priority would hide all lanes behind
+    -- it.
     for v_column in
         select needed.name, needed.fallback
         from (values
@@ -103,7 +117,7 @@ begin
         );
     end loop;
 
-    -- The field variant lists its four job types. Ours are a handler each, and send-webhook is none of the four.
+    -- The field variant's CHECK allows four job types. Ours are open (a type is a handler), and have send-webhook.
     for v_old in
         select conname from pg_catalog.pg_constraint
         where conrelid = 'public.job_queue'::regclass and contype = 'c'
@@ -116,7 +130,7 @@ begin
         execute format('alter table public.job_queue drop constraint %I', v_old);
     end loop;
 
-    -- Status checks that do not know "cancelled" give way to ours; rows that are there already are not judged.
+    -- Status checks without "cancelled" are replaced by ours, "not valid": existing rows are not checked.
     for v_check in
         select checked.name, checked.statuses
         from (values
@@ -142,48 +156,5 @@ begin
             );
         end if;
     end loop;
-end;
-$$;
-
--- Functions whose arguments or results have changed: the original's, in both forms, and earlier ones of ours. They
--- cannot be replaced, and beside the new ones a call would be ambiguous. Whom somebody had granted one by name may call
--- the new one as well: sql/43_kept_rights.sql. What depends on one (a view, say) stops the upgrade, and is named.
-do $$
-declare
-    v_function record;
-    v_kept jsonb := '[]';
-begin
-    for v_function in
-        select pg_proc.oid::regprocedure as signature, pg_proc.proname, pg_proc.proacl
-        from pg_catalog.pg_proc
-        inner join (values
-            ('enqueue_job', '{p_dedupe_key}'::text[]),
-            ('claim_jobs', '{p_job_types}'),
-            ('claim_next_job', '{p_worker_id, error_details}'), -- the field variant's has p_job_types as well
-            ('complete_job', '{p_error_class, p_error_details}'),
-            ('requeue_expired', '{p_examine}'),
-            ('finish_download_image', '{p_images}'),
-            ('succeed_prediction', '{p_worker_id}'),
-            ('claim_polls', '{generation_id}'),
-            ('begin_generation', null), -- today's are begin_generate_image and sql/33_predictions.sql
-            ('record_prediction', null),
-            ('finish_generate_image', null),
-            ('store_image', null),
-            ('get_user_limits', '{p_user_id}')
-        ) as today (name, arguments) on today.name = pg_proc.proname
-        where pg_proc.pronamespace = 'public'::regnamespace
-            and not coalesce(today.arguments <@ pg_proc.proargnames, false)
-            -- Ours by position have no argument names.
-            and not (pg_proc.proname in ('enqueue_job', 'complete_job') and pg_proc.proargnames is null)
-    loop
-        v_kept := v_kept || coalesce((
-            select jsonb_agg(jsonb_build_array(v_function.proname, pg_roles.rolname))
-            from aclexplode(v_function.proacl) as given
-            inner join pg_catalog.pg_roles on pg_roles.oid = given.grantee
-            where pg_roles.rolname not in ('anon', 'authenticated')
-        ), '[]');
-        execute format('drop function %s', v_function.signature);
-    end loop;
-    perform set_config('picture_edge.kept_rights', v_kept::text, false);
 end;
 $$;

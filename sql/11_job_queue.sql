@@ -1,4 +1,5 @@
--- job_queue: the work to do. The original's columns first, then the field variant's, then the lease.
+-- job_queue: the jobs. The original's columns first, then the field variant's, then the lease.
+-- complete_manual_change: completes an operator's plain UPDATE.
 
 create table if not exists public.job_queue (
     id uuid primary key default gen_random_uuid(),
@@ -24,6 +25,7 @@ create table if not exists public.job_queue (
     dedupe_key text,
     share_rank bigint not null default 0,
     error_details jsonb,
+    parked boolean not null default false,
     constraint job_queue_status_check check (
         status in ('pending', 'processing', 'completed', 'failed', 'cancelled')
     )
@@ -31,23 +33,24 @@ create table if not exists public.job_queue (
 
 alter table public.job_queue
 add column if not exists share_rank bigint not null default 0,
-add column if not exists error_details jsonb;
+add column if not exists error_details jsonb,
+add column if not exists parked boolean not null default false;
 
 alter table public.job_queue set (
-    fillfactor = 80, -- room for lease renewals beside the row: they touch no indexed column
-    autovacuum_vacuum_scale_factor = 0.02, -- a queue's dead rows lie where the next claim looks
+    fillfactor = 80, -- HOT updates: a lease renewal touches no indexed column, and finds room on its page
+    autovacuum_vacuum_scale_factor = 0.02, -- a queue's dead rows lie where the next claim scans
     autovacuum_analyze_scale_factor = 0.02
 );
 
--- Each type and priority is a lane: those without a rank in order of age, then those with one, all of them due. The
--- claim reads the due heads, so that what is finished, future, paused or another worker's costs it nothing.
+-- A lane is a job type at a priority: jobs without a rank in order of age, then ranked jobs, which are all due. A claim
+-- reads the due heads only, so that finished, future and paused jobs and those of other workers cost it nothing.
 create index if not exists job_queue_share_lane_idx
 on public.job_queue (job_type, priority desc, share_rank, scheduled_at, id) where status = 'pending';
-drop index if exists public.job_queue_lane_idx; -- an earlier one of ours, without ranks
--- A user's newest rank in a lane.
+drop index if exists public.job_queue_lane_idx; -- of an earlier sql/, without ranks
+-- A user's highest rank in a lane, for enqueue_job.
 create index if not exists job_queue_user_share_idx
 on public.job_queue (created_by, job_type, priority, share_rank) where status = 'pending' and share_rank > 0;
--- Those that two workers have died with, none as a rule. Jobs that came so far before this was kept are among them.
+-- Suspects, none as a rule: jobs that two workers have died with. Backfill, once: those of before the mark was kept.
 do $$
 begin
     if to_regclass('public.job_queue_suspect_idx') is null then
@@ -58,12 +61,12 @@ end;
 $$;
 create index if not exists job_queue_suspect_idx
 on public.job_queue (scheduled_at, id) where status = 'pending' and share_rank < 0;
-drop index if exists public.job_queue_claim_idx; -- an earlier one of ours, without lanes
--- Expired leases are found among the running rows. The expiry itself is in no index, so that renewing it stays cheap.
+drop index if exists public.job_queue_claim_idx; -- of an earlier sql/, without lanes
+-- Expired leases are found among the running rows. No index has the expiry or parked, so that writing them stays HOT.
 create index if not exists job_queue_running_idx on public.job_queue (id) where status = 'processing';
 create index if not exists job_queue_ended_idx
 on public.job_queue (completed_at) where status in ('completed', 'failed', 'cancelled');
-drop index if exists public.job_queue_finished_idx; -- an earlier one of ours, without the cancelled
+drop index if exists public.job_queue_finished_idx; -- of an earlier sql/, without cancelled jobs
 create index if not exists job_queue_failed_idx
 on public.job_queue (completed_at, id) where status = 'failed';
 create index if not exists job_queue_created_by_idx
@@ -74,45 +77,49 @@ where dedupe_key is not null and status in ('pending', 'processing');
 
 comment on table public.job_queue is 'Jobs: waiting, running and ended.';
 comment on column public.job_queue.id is 'The job''s id, given by enqueue_job.';
-comment on column public.job_queue.job_type is 'Which handler runs it: generate-image, download-image or one of yours.';
-comment on column public.job_queue.payload is 'What the handler gets: a JSON object.';
+comment on column public.job_queue.job_type is
+'The handler that runs the job: generate-image, download-image or one of yours.';
+comment on column public.job_queue.payload is 'The handler''s input: a JSON object.';
 comment on column public.job_queue.status is 'pending, processing, completed, failed, cancelled.';
 comment on column public.job_queue.priority is
-'Higher runs first; ten minutes of waiting count as much as one point, so that none starves.';
+'Higher runs first; ageing against starvation: ten minutes of waiting count as much as one point.';
 comment on column public.job_queue.attempt_number is
-'Attempts begun. An interrupted one, or one the provider asked to delay, is taken back.';
+'Attempts begun. An attempt that was interrupted, or that the provider asked to delay, is not counted.';
 comment on column public.job_queue.max_attempts is 'After this many failed attempts the job is failed.';
-comment on column public.job_queue.result is 'What the completed attempt returned.';
+comment on column public.job_queue.result is 'The completed attempt''s result.';
 comment on column public.job_queue.error_message is 'The last attempt''s error.';
 comment on column public.job_queue.error_details is
-'What the last attempt''s caller of complete_job gave as p_error_details, as in the field variant.';
-comment on column public.job_queue.created_at is 'When it was enqueued.';
+'p_error_details of the last attempt''s complete_job, as in the field variant.';
+comment on column public.job_queue.created_at is 'When the job was enqueued.';
 comment on column public.job_queue.updated_at is
-'When it last changed; a running job''s renewals count, so an old time means that nobody works on it.';
-comment on column public.job_queue.completed_at is 'When it ended: completed, failed or cancelled.';
-comment on column public.job_queue.scheduled_at is 'Not to be claimed before. A retry''s backoff moves it.';
+'When the row last changed; lease renewals count, so an old time of a running job means that no worker has it.';
+comment on column public.job_queue.completed_at is 'When the job ended: completed, failed or cancelled.';
+comment on column public.job_queue.scheduled_at is 'Earliest time of a claim. A retry''s backoff moves it.';
 comment on column public.job_queue.started_at is 'When the newest attempt was claimed.';
-comment on column public.job_queue.created_by is 'The user whose job it is; row level security reads it.';
-comment on column public.job_queue.worker_id is 'The process that claimed it last.';
+comment on column public.job_queue.created_by is 'The owner, a user; row level security compares it with the caller.';
+comment on column public.job_queue.worker_id is 'The process of the last claim.';
 comment on column public.job_queue.lease_token is
 'Fencing token: raised at each claim, never lowered, not even by a reset. Every write of a worker carries it.';
 comment on column public.job_queue.lease_expires_at is
-'When a running job''s worker counts as dead, unless it renews the lease before.';
+'End of the lease: when a running job''s worker counts as dead, unless it renews before.';
+comment on column public.job_queue.parked is
+'Whether a processing job waits for its prediction at the provider: no worker holds it, and its lease outlasts the
+prediction. Its poller, its webhook or an expired lease takes it up again.';
 comment on column public.job_queue.crash_count is
-'Workers that stopped answering while they had it. After two it runs alone, and if a worker dies of it then it is failed
-as poisonous; only redrive_job forgets.';
+'Workers that died while they had the job. After two it is a suspected poison message and runs alone; if a worker dies
+then, the job is failed as poisonous. Only redrive_job resets the count.';
 comment on column public.job_queue.errors is
-'The newest 100 failed attempts: [{"attempt", "at", "class", "text"}], with the lease_token they were ended under.';
+'The newest 100 failed attempts: [{"attempt", "at", "class", "text"}], each with the lease_token it ended under.';
 comment on column public.job_queue.share_rank is
-'How many jobs of the same user, type and priority were before it, counted from the least waiting one''s: the order in
-which users take turns. 0 for a job without a user, with a time of its own, or that is tried again: those go by age.
-Below 0 for one that two workers have died with, which runs alone: -2 once it has begun to.';
+'Fair queueing: the job''s turn among those of its type and priority, one more for each job of the same user that waits
+before it. 0 for a job without a user, a delayed job and a retry: those go by age. Below 0 for a suspect, a job that two
+workers have died with, which runs alone: -2 once it has begun to.';
 comment on column public.job_queue.dedupe_key is
-'At most one pending or processing job of a type has it; enqueue_job returns that one''s id instead of a second.';
+'Deduplication: at most one pending or processing job of a type has a key; enqueue_job returns its id.';
 
--- What a person writes in psql may say less than a worker's statement. The rest is filled in, so that an UPDATE of
--- nothing but the status revives, ends or cancels a job; workers' own statements never meet this trigger's condition.
-create or replace function public.complete_manual_change() returns trigger
+-- An UPDATE of the status alone, by an operator in psql, revives, ends or cancels a job: the other columns are filled
+-- in. Workers' statements write all of them, and never meet this trigger's condition.
+create or replace function picture_edge.complete_manual_change() returns trigger
 language plpgsql
 set search_path = ''
 as $$
@@ -121,28 +128,31 @@ begin
         when new.status in ('completed', 'failed', 'cancelled') then coalesce(new.completed_at, clock_timestamp())
     end;
     new.lease_expires_at := case
+        -- An operator renews no lease: ten minutes, as claim_next_job by hand, and not a worker's lease.
         when new.status = 'processing' then coalesce(new.lease_expires_at, clock_timestamp() + interval '10 minutes')
     end;
     if new.status = 'processing' and old.status <> 'processing' then
-        new.lease_token := old.lease_token + 1; -- who had the job before has lost it
+        new.lease_token := old.lease_token + 1; -- fences the former worker off
     end if;
-    if row_security_active('public.job_queue') then -- a client, which cancels: its clock may say anything, even infinity
+    new.parked := new.parked and new.status = 'processing';
+    if row_security_active('public.job_queue') then -- a client's cancel: its timestamp is not trusted
         new.updated_at := clock_timestamp();
     end if;
     return new;
 end;
 $$;
 
-comment on function public.complete_manual_change() is
-'Trigger: keep completed_at, lease_expires_at and lease_token in step with a status written by hand.';
+comment on function picture_edge.complete_manual_change() is
+'Trigger: keep completed_at, lease_expires_at, lease_token and parked in step with a status written by hand.';
 
 create or replace trigger complete_manual_change
-before insert or update of status, completed_at, lease_expires_at on public.job_queue
+before insert or update of status, completed_at, lease_expires_at, parked on public.job_queue
 for each row
 when (
     (new.completed_at is not null) <> (new.status in ('completed', 'failed', 'cancelled'))
     or (new.lease_expires_at is not null) <> (new.status = 'processing')
+    or (new.parked and new.status <> 'processing')
 )
-execute function public.complete_manual_change();
+execute function picture_edge.complete_manual_change();
 
-revoke execute on function public.complete_manual_change() from public, anon, authenticated;
+revoke execute on function picture_edge.complete_manual_change() from public, anon, authenticated;

@@ -1,6 +1,6 @@
--- models: what clients may offer, and what the functions know of each model beyond the files they ship with.
--- Called by   clients read it; functions/_shared/image_models reads it, and writes what it fetched from Replicate;
---             operators by hand, or by scripts/models.py
+-- models: the models that clients may offer, and what the functions know of each beyond the files they ship with.
+-- Called by   clients read the table; functions/_shared/image_models reads it, and writes what it fetched from
+--             Replicate; operators by hand, or by scripts/models.py
 
 create table if not exists public.models (
     id uuid primary key default gen_random_uuid(),
@@ -36,7 +36,8 @@ add column if not exists input_schema jsonb,
 add column if not exists version text,
 add column if not exists fetched_at timestamptz;
 
--- An older table may lack it, and hold a model twice; then nothing fetched can be kept, and all else works.
+-- An older table may lack the unique index, and hold a model twice; then fetched schemas cannot be stored, and all else
+-- works.
 do $$
 begin
     if not exists (
@@ -63,15 +64,15 @@ comment on column public.models.default_steps is
 'Inference steps, where none are asked for; null for a model without.';
 comment on column public.models.default_guidance_scale is
 'Guidance, where none is asked for; null for a model without.';
-comment on column public.models.is_active is 'False: not to be offered, and refused by start-generation.';
-comment on column public.models.created_at is 'When it was added.';
+comment on column public.models.is_active is 'False: not offered, and refused by start-generation.';
+comment on column public.models.created_at is 'When the row was added.';
 comment on column public.models.retired_reason is
-'Why it is refused; set by itself when Replicate no longer has the model, cleared by scripts/models.py refresh.';
+'Why the model is refused; set automatically when Replicate no longer has it, cleared by scripts/models.py refresh.';
 comment on column public.models.aliases is 'Other spellings that a request''s model_id may have.';
 comment on column public.models.aspect_ratios is
-'The ratios it draws, such as 16:9; empty where any size or none is taken.';
-comment on column public.models.output_formats is 'The formats it can be asked for; empty where it has only its own.';
-comment on column public.models.max_outputs is 'The most pictures of one request.';
+'Supported aspect ratios, such as 16:9; empty where the model takes any size or none.';
+comment on column public.models.output_formats is 'Selectable output formats; empty where the model has a fixed one.';
+comment on column public.models.max_outputs is 'Maximum number of pictures of one request.';
 comment on column public.models.supports_size is
 'Whether width and height are taken as they are, within limits.';
 comment on column public.models.supports_negative_prompt is 'Whether negative_prompt has an effect.';
@@ -86,7 +87,7 @@ comment on column public.models.price_usd is
 comment on column public.models.typical_seconds is
 'From request to picture by public notes; null where none are known.';
 comment on column public.models.input_schema is
-'JSON Schema of its input; comes before the file shipped with the project. Null: that file is used.';
+'JSON Schema of the model''s input; takes precedence over the file shipped with the project. Null: the file is used.';
 comment on column public.models.version is
 'The version hash to send; null for an official model, which is called by name.';
 comment on column public.models.fetched_at is 'When Replicate was last asked for input_schema.';

@@ -1,5 +1,6 @@
--- predictions: every prediction that a job's attempt means to pay for, from its intent to its end.
--- provider_limits: how soon the provider may be asked for the next one. Written by sql/33_predictions.sql only.
+-- predictions: every prediction that a job's attempt means to pay for, from its write-ahead intent to its end.
+-- provider_limits: rate and concurrency limits of each provider.
+-- Written by  sql/32 to sql/35; provider_limits by sql/23_provider_limits.sql
 
 create table if not exists public.predictions (
     id uuid primary key default gen_random_uuid(),
@@ -28,8 +29,8 @@ create table if not exists public.predictions (
     constraint predictions_seconds_check check (seconds between 0 and 86400)
 );
 
--- The provider once said 1e308, and the average of a model's pictures overflowed. What an earlier version of ours let
--- in is unknown from now on; one that still runs beside us is not in the way of the change.
+-- The provider once reported 1e308 seconds, and a model's average overflowed. Absurd values of an earlier sql/ become
+-- null; "not valid", so that the change needs no scan under its lock.
 do $$
 begin
     if not exists (
@@ -43,11 +44,11 @@ begin
 end;
 $$;
 
--- Renewed at each poll, so with room beside the row.
+-- HOT updates: each poll writes its row again, and finds room on the page.
 alter table public.predictions set (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 
 create index if not exists predictions_job_idx on public.predictions (job_id, created_at desc);
--- One prediction of the provider is one row: two attempts cannot both adopt it.
+-- Unique: one prediction of the provider is one row, so that two attempts cannot both adopt it.
 create unique index if not exists predictions_prediction_id_idx
 on public.predictions (prediction_id) where prediction_id is not null;
 create index if not exists predictions_poll_idx on public.predictions (next_poll_at) where status = 'running';
@@ -55,35 +56,37 @@ create index if not exists predictions_typical_idx
 on public.predictions (model, ended_at desc) where status = 'succeeded';
 
 comment on table public.predictions is
-'One row an attempt to have the provider make a picture: committed before it is asked, ended when its end is known.';
-comment on column public.predictions.id is 'The intent''s id; stands in the address that the provider calls back.';
-comment on column public.predictions.job_id is 'The job that pays for it.';
+'One row per intended prediction: committed before the provider is asked (write-ahead intent), ended with its terminal
+status.';
+comment on column public.predictions.id is 'The intent''s id; part of the webhook address that the provider calls.';
+comment on column public.predictions.job_id is 'The job that pays for the prediction.';
 comment on column public.predictions.lease_token is
-'The fencing token under which it is made; the attempt that adopts it writes its own.';
+'The fencing token of the attempt that owns the prediction; an adopting attempt writes its own.';
 comment on column public.predictions.model is 'owner/name.';
-comment on column public.predictions.version is 'The version hash that was asked for; null for an official model.';
+comment on column public.predictions.version is 'The requested version hash; null for an official model.';
 comment on column public.predictions.input is
-'What was sent, a source image by the address that the request gave, or by its digest.';
-comment on column public.predictions.input_hash is 'MD5 of input: which rows asked for the same.';
+'The input as sent, a source image by the address that the request gave, or by its digest.';
+comment on column public.predictions.input_hash is 'MD5 of input, to find rows with the same input.';
 comment on column public.predictions.format is
-'webp, png, jpeg or svg: what the input makes the model deliver; null where unknown.';
+'webp, png, jpeg or svg: the output format that the input selects; null where unknown.';
 comment on column public.predictions.callback_secret is
-'Stands in the address that the provider calls back, beside the id.';
+'Secret part of the webhook address, beside the id.';
 comment on column public.predictions.status is
-'intended (the provider may have been asked), void (it has made nothing), running, succeeded, failed, canceled.';
-comment on column public.predictions.prediction_id is 'The provider''s id; null until known.';
+'intended (outcome unknown: the provider may have been asked), void (no prediction was made), running, succeeded,
+failed, canceled.';
+comment on column public.predictions.prediction_id is 'The provider''s id of the prediction; null until known.';
 comment on column public.predictions.error_message is 'Why there is no picture.';
-comment on column public.predictions.error_class is 'Its class, as in job_queue.errors.';
+comment on column public.predictions.error_class is 'The error''s class, as in job_queue.errors.';
 comment on column public.predictions.seconds is
-'From the request to the end, as the provider measures it: a day at most; null where it says what cannot be.';
-comment on column public.predictions.polls is 'How often it has been asked for.';
+'From the request to the end, as the provider measures it: a day at most; null for impossible values.';
+comment on column public.predictions.polls is 'Polls so far.';
 comment on column public.predictions.first_poll_seconds is
-'The distance to the first poll; each next one is twice as far.';
+'Distance to the first poll; exponential from there, each next poll is twice as far.';
 comment on column public.predictions.next_poll_at is
-'When it is asked for next.';
+'When the next poll is due.';
 comment on column public.predictions.created_at is 'When the intent was committed.';
-comment on column public.predictions.expires_at is 'When its time is up; then it is cancelled.';
-comment on column public.predictions.ended_at is 'When its end was recorded.';
+comment on column public.predictions.expires_at is 'The deadline; then the prediction is cancelled.';
+comment on column public.predictions.ended_at is 'When the terminal status was written.';
 
 create table if not exists public.provider_limits (
     provider text primary key,
@@ -102,14 +105,15 @@ add column if not exists tokens float8 not null default 1,
 add column if not exists refilled_at timestamptz not null default now();
 
 comment on table public.provider_limits is
-'How many predictions may be asked for, by what a 429 said and by set_provider_limit: for all workers alike.';
-comment on column public.provider_limits.per_minute is 'Predictions a minute; null: no limit of ours.';
-comment on column public.provider_limits.in_flight is 'Predictions at the same time; null: no limit of ours.';
+'Rate and concurrency limits of a provider, from its 429 responses and from set_provider_limit: for all workers.';
+comment on column public.provider_limits.per_minute is 'Rate limit, predictions a minute; null: none of ours.';
+comment on column public.provider_limits.in_flight is
+'Concurrency limit, predictions at the same time; null: none of ours.';
 comment on column public.provider_limits.tokens is
-'Token bucket: predictions that could be asked for at refilled_at.';
-comment on column public.provider_limits.refilled_at is 'When tokens was counted.';
-comment on column public.provider_limits.provider is 'replicate.';
-comment on column public.provider_limits.not_before is 'No prediction is asked for before.';
-comment on column public.provider_limits.spacing is 'The least time between two requests for a prediction.';
+'Token bucket: predictions that could be created at refilled_at.';
+comment on column public.provider_limits.refilled_at is 'When the bucket was last refilled.';
+comment on column public.provider_limits.provider is 'The provider''s name: replicate. job_types refers to it.';
+comment on column public.provider_limits.not_before is 'Retry-After of a 429: no prediction is created before.';
+comment on column public.provider_limits.spacing is 'Minimum time between two creates of a prediction.';
 comment on column public.provider_limits.spaced_until is
-'How long spacing is kept; each 429 that names a rate renews it.';
+'Until when spacing applies; each 429 that names a rate renews it.';

@@ -1,4 +1,5 @@
--- Who sees and writes which rows. service_role bypasses row level security; users see their own rows.
+-- Row level security and table rights: who sees and writes which rows. service_role bypasses row level security; users
+-- see their own rows. Tables with a file of their own (sql/17, sql/18, sql/50) have theirs there.
 
 alter table public.image_generations enable row level security;
 alter table public.images enable row level security;
@@ -11,7 +12,8 @@ alter table public.provider_limits enable row level security;
 alter table public.user_quotas enable row level security;
 alter table public.idempotency_keys enable row level security;
 
--- Supabase once granted everything on new tables to its API roles; now it grants nothing. Say it, either way.
+-- Default privileges: Supabase once granted everything on new tables to its API roles, now nothing. Explicit, either
+-- way.
 revoke all
 on public.image_generations, public.images, public.models, public.job_queue, public.paused_queues, public.cron_ticks,
 public.predictions, public.provider_limits, public.user_quotas, public.idempotency_keys
@@ -20,16 +22,16 @@ grant select, insert, update, delete
 on public.image_generations, public.images, public.models, public.job_queue, public.paused_queues, public.cron_ticks,
 public.predictions, public.provider_limits, public.user_quotas, public.idempotency_keys
 to service_role;
--- The ledger is added to, and its entries end: whoever holds the service key gives no quota back by it either.
+-- Append-only ledger: service_role inserts uses and ends them, so that the service key gives no quota back either.
 alter table public.quota_uses enable row level security;
 revoke all on public.quota_uses from public, anon, authenticated, service_role;
 revoke all on sequence public.quota_uses_id_seq from public, anon, authenticated, service_role;
 grant select, insert, update (ended_at) on public.quota_uses to service_role;
 grant select on public.image_generations, public.images, public.job_queue to authenticated;
 grant select on public.models to anon, authenticated;
--- Two rights beyond reading. The original's app cancels with a plain UPDATE.
+-- Two rights beyond reading. First: the original's app cancels with a plain UPDATE.
 grant update (status, updated_at) on public.job_queue to authenticated;
--- Clients of generate-image insert the row themselves, pending, and then send its id.
+-- Second: clients of generate-image insert the row themselves, pending, and then send its id.
 grant insert (
     id, user_id, prompt, negative_prompt, model, style, width, height, steps, guidance_scale, status
 )
@@ -55,8 +57,8 @@ drop policy if exists job_queue_select_own on public.job_queue;
 create policy job_queue_select_own on public.job_queue
 for select to authenticated using (created_by = (select auth.uid()));
 
--- From pending to cancelled, and nothing else: a job that was claimed meanwhile is not pending any more. The second one
--- is restrictive: whatever other policies a project has, an UPDATE by a client can be no other than this.
+-- The only transition: pending to cancelled; a job that was claimed meanwhile is not pending any more. The second
+-- policy is restrictive: whatever other policies a project has, an UPDATE by a client can be no other than this.
 drop policy if exists job_queue_cancel_own on public.job_queue;
 create policy job_queue_cancel_own on public.job_queue
 for update to authenticated using (created_by = (select auth.uid())) with check (created_by = (select auth.uid()));
@@ -67,7 +69,7 @@ for update to anon, authenticated
 using (created_by = (select auth.uid()) and status = 'pending' and job_type = 'generate-image')
 with check (created_by = (select auth.uid()) and status = 'cancelled');
 
--- service_role passes row level security; these say so to whoever reads the catalogue.
+-- service_role bypasses row level security; these policies document it in the catalogue (and for Supabase's linter).
 drop policy if exists paused_queues_select_service on public.paused_queues;
 create policy paused_queues_select_service on public.paused_queues for select to service_role using (true);
 
@@ -89,7 +91,7 @@ create policy predictions_select_service on public.predictions for select to ser
 drop policy if exists provider_limits_select_service on public.provider_limits;
 create policy provider_limits_select_service on public.provider_limits for select to service_role using (true);
 
--- The field variant's own: service_role needs none, and written for everybody it would show users each other's jobs.
+-- The field variant's own policy: service_role needs none, and as it is for all roles it shows users each other's jobs.
 do $$
 begin
     if exists (
@@ -103,7 +105,7 @@ begin
 end;
 $$;
 
--- Policies add up: one that the original brought along may show users what ours do not. Whoever applies this is told.
+-- Permissive policies add up: one of the original's may show users more than ours. A notice names each.
 do $$
 declare
     v_policy record;
@@ -114,7 +116,8 @@ begin
         where pg_policies.schemaname = 'public' and pg_policies.roles && '{public, anon, authenticated}'
             and pg_policies.tablename in (
                 'image_generations', 'images', 'models', 'job_queue', 'paused_queues', 'cron_ticks', 'predictions',
-                'provider_limits', 'user_quotas', 'quota_uses', 'idempotency_keys', 'edge_secrets', 'source_images'
+                'provider_limits', 'user_quotas', 'quota_uses', 'idempotency_keys', 'edge_secrets', 'source_images',
+                'job_types'
             )
             and pg_policies.policyname not in (
                 'image_generations_select_own', 'image_generations_insert_own', 'images_select_own',

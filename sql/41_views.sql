@@ -1,7 +1,8 @@
--- Views for operators and dashboards, and in the field variant for the app: each with the columns of both forms. They
--- show what their reader may see, so a user their own jobs.
+-- Views for operators and dashboards, and in the field variant for its app: each with the columns of both forms.
+-- Rights      security_invoker: a view shows what its reader may see, so a user their own jobs
 
--- An earlier one of ours took the place of the field variant's queue_health. What has been built on it goes along.
+-- An earlier sql/ put its own queue_health in the place of the field variant's. Renamed, so that dependent views
+-- follow.
 do $$
 begin
     if exists (
@@ -29,7 +30,7 @@ select
     dead.failed_jobs,
     tick.seconds_since_last_tick,
     paused.paused_types,
-    parked.parked_jobs
+    running.parked_jobs
 from (
     select
         count(*) as pending_jobs,
@@ -44,7 +45,8 @@ from (
     (
         select
             count(*) as processing_jobs,
-            count(*) filter (where lease_expires_at > clock_timestamp()) as in_flight_jobs
+            count(*) filter (where lease_expires_at > clock_timestamp()) as in_flight_jobs,
+            count(*) filter (where parked) as parked_jobs
         from public.job_queue
         where status = 'processing'
     ) as running,
@@ -69,34 +71,29 @@ from (
     (
         select array_agg(job_type order by job_type) as paused_types
         from public.paused_queues
-    ) as paused,
-    (
-        select count(*) as parked_jobs
-        from public.predictions
-        where status = 'running'
-    ) as parked;
+    ) as paused;
 
 comment on view public.queue_status is 'The queue in one row: waiting, running, the last hour, the clock, the pauses.';
-comment on column public.queue_status.pending_jobs is 'Waiting, scheduled ones included.';
-comment on column public.queue_status.processing_jobs is 'Claimed and not ended.';
-comment on column public.queue_status.completed_last_hour is 'Completed within the last hour.';
-comment on column public.queue_status.failed_last_hour is 'Failed for good within the last hour.';
+comment on column public.queue_status.pending_jobs is 'Waiting jobs, scheduled ones included.';
+comment on column public.queue_status.processing_jobs is 'Claimed jobs that have not ended.';
+comment on column public.queue_status.completed_last_hour is 'Jobs completed within the last hour.';
+comment on column public.queue_status.failed_last_hour is 'Jobs failed for good within the last hour.';
 comment on column public.queue_status.avg_processing_time_seconds is
 'From claim to completion, over the last hour''s completed jobs; null without any.';
 comment on column public.queue_status.oldest_pending_seconds is
-'How long the oldest due job has waited past its time; null when none is due.';
+'Queue latency: how long the oldest due job has waited past its time; null when none is due.';
 comment on column public.queue_status.in_flight_jobs is 'Those of processing_jobs whose worker still holds its lease.';
 comment on column public.queue_status.scheduled_jobs is
 'Those of pending_jobs whose time has not come: delayed or backing off.';
-comment on column public.queue_status.failed_jobs is 'Failed and kept, until redriven or purged.';
+comment on column public.queue_status.failed_jobs is 'Failed jobs, the dead letters: kept until redriven or purged.';
 comment on column public.queue_status.seconds_since_last_tick is
-'Since the clock last called process-jobs; null when it never did.';
+'Heartbeat: since the clock last called process-jobs; null when it never did.';
 comment on column public.queue_status.parked_jobs is
-'Those of in_flight_jobs whose prediction runs at the provider: no worker holds them.';
+'Those of processing_jobs whose prediction runs at the provider: no worker holds them.';
 comment on column public.queue_status.paused_types is 'Job types held back by pause_queue; * is all. Null when none.';
 
--- The others' first columns are those that the database has had, so that what it has on top of them stays. One that
--- shows them otherwise makes way, and those who might read it may read the new one; what depends on it stops the
+-- The other views begin with the columns that the database has had, so that dependent views stay valid. A view with
+-- other columns is dropped and made anew, and its readers may read the new one; a view that depends on it stops the
 -- upgrade.
 do $do$
 declare
@@ -158,7 +155,7 @@ begin
             $view$)
         ) as wanted (name, documented, field_variant)
     loop
-        -- Who might read either of ours may read both: the documented queue_health is made from queue_status.
+        -- Readers of either of the two may read both: the documented queue_health selects from queue_status.
         v_readers := array(
             select distinct pg_roles.rolname
             from pg_catalog.pg_class
@@ -173,7 +170,7 @@ begin
         );
         begin
             execute v_view.definition;
-        exception when invalid_table_definition then -- other columns, or the same of other types
+        exception when invalid_table_definition then -- other columns, or other types of columns
             execute format('drop view public.%I', v_view.name);
             execute v_view.definition;
         end;
@@ -216,39 +213,39 @@ begin
     from public, anon, authenticated;
     grant select on public.queue_status, public.queue_health, public.failed_jobs_recent, public.stuck_jobs
     to service_role;
-    if v_field_variant then -- its app reads them; it was shown everybody's jobs, and is shown its user's own
+    if v_field_variant then -- its app reads them with the user's token: once everybody's jobs, now the user's own
         grant select on public.queue_health, public.failed_jobs_recent, public.stuck_jobs to authenticated;
     end if;
 end;
 $do$;
 
 comment on view public.failed_jobs_recent is 'Jobs that failed for good within 24 hours, the newest first.';
-comment on column public.failed_jobs_recent.id is 'For redrive_job.';
-comment on column public.failed_jobs_recent.job_type is 'Its type.';
+comment on column public.failed_jobs_recent.id is 'The job''s id, for redrive_job.';
+comment on column public.failed_jobs_recent.job_type is 'The job''s type.';
 comment on column public.failed_jobs_recent.error_message is 'The last attempt''s error.';
 comment on column public.failed_jobs_recent.attempt_number is 'Attempts made.';
 comment on column public.failed_jobs_recent.max_attempts is 'Attempts allowed.';
-comment on column public.failed_jobs_recent.created_at is 'When it was enqueued.';
-comment on column public.failed_jobs_recent.updated_at is 'When it last changed.';
-comment on column public.failed_jobs_recent.completed_at is 'When it failed.';
+comment on column public.failed_jobs_recent.created_at is 'When the job was enqueued.';
+comment on column public.failed_jobs_recent.updated_at is 'When the row last changed.';
+comment on column public.failed_jobs_recent.completed_at is 'When the job failed.';
 comment on column public.failed_jobs_recent.errors is 'Every attempt''s error.';
-comment on column public.failed_jobs_recent.payload is 'What the handler got.';
-comment on column public.failed_jobs_recent.worker_id is 'The process that had it last.';
+comment on column public.failed_jobs_recent.payload is 'The handler''s input.';
+comment on column public.failed_jobs_recent.worker_id is 'The process of the last claim.';
 comment on column public.failed_jobs_recent.attempts is 'attempt_number, as the field variant calls it.';
 
 comment on view public.stuck_jobs is
-'Jobs processing for more than ten minutes. With a lease in the future their worker lives, and they are only slow.';
-comment on column public.stuck_jobs.id is 'For release by a reset, or cancel_job.';
-comment on column public.stuck_jobs.job_type is 'Its type.';
+'Jobs processing for more than ten minutes. With lease_expires_at in the future the worker lives, and the job is slow.';
+comment on column public.stuck_jobs.id is 'The job''s id, for a reset or cancel_job.';
+comment on column public.stuck_jobs.job_type is 'The job''s type.';
 comment on column public.stuck_jobs.status is 'Always processing.';
 comment on column public.stuck_jobs.attempt_number is 'The attempt under way.';
 comment on column public.stuck_jobs.max_attempts is 'Attempts allowed.';
-comment on column public.stuck_jobs.created_at is 'When it was enqueued.';
+comment on column public.stuck_jobs.created_at is 'When the job was enqueued.';
 comment on column public.stuck_jobs.started_at is 'When this attempt was claimed.';
-comment on column public.stuck_jobs.updated_at is 'When it last changed, renewals included.';
-comment on column public.stuck_jobs.worker_id is 'The process that has it.';
-comment on column public.stuck_jobs.lease_expires_at is 'When its worker counts as dead.';
-comment on column public.stuck_jobs.payload is 'What the handler got.';
+comment on column public.stuck_jobs.updated_at is 'When the row last changed, lease renewals included.';
+comment on column public.stuck_jobs.worker_id is 'The process that has the job.';
+comment on column public.stuck_jobs.lease_expires_at is 'When the job''s worker counts as dead.';
+comment on column public.stuck_jobs.payload is 'The handler''s input.';
 comment on column public.stuck_jobs.attempts is 'attempt_number, as the field variant calls it.';
 comment on column public.stuck_jobs.minutes_stuck is
 'Since the attempt was claimed, or the row last changed if that was before, in minutes.';

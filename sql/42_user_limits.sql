@@ -1,4 +1,4 @@
--- get_user_limits: what a user may still generate; what check_quota goes by.
+-- get_user_limits: what a user may still generate, by the same rule as check_quota.
 -- Called by   clients' servers as service_role
 
 create or replace function public.get_user_limits(p_user_id uuid) returns jsonb
@@ -10,7 +10,7 @@ as $$
         jsonb_build_object('can_generate', not coalesce(bool_or(quota_use.used >= quota_use.quota), false))
         || jsonb_object_agg(quota_use.name || '_limit', quota_use.quota)
         || jsonb_object_agg(quota_use.name || '_used', quota_use.used)
-    from public.quota_use(p_user_id) as quota_use;
+    from picture_edge.quota_use(p_user_id) as quota_use;
 $$;
 
 comment on function public.get_user_limits(uuid) is

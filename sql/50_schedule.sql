@@ -1,22 +1,22 @@
 -- The clock: pg_cron calls process-jobs through pg_net each minute, the safety net behind the worker's own wake-up, and
--- clears away each day what has ended.
--- Called by   whoever sets the database up, once, with the address that the database reaches the edge under
+-- purges each day what ended a week ago.
+-- Called by   operators, once, at set-up, with the address under which the database reaches the edge
 
 create table if not exists public.edge_secrets (
     name text primary key,
     secret text not null
 );
 comment on table public.edge_secrets is
-'Keys that scheduled commands read at run time, so that cron.job shows none. Not used where there is a vault.';
-comment on column public.edge_secrets.name is 'process_jobs_key.';
-comment on column public.edge_secrets.secret is 'The key itself.';
+'Secrets that scheduled commands read at run time, so that cron.job shows none. Not used where there is a vault.';
+comment on column public.edge_secrets.name is 'The secret''s name: process_jobs_key.';
+comment on column public.edge_secrets.secret is 'The secret itself.';
 alter table public.edge_secrets enable row level security;
 revoke all on public.edge_secrets from public, anon, authenticated;
 grant select, insert, update, delete on public.edge_secrets to service_role;
 drop policy if exists edge_secrets_service_role on public.edge_secrets;
 create policy edge_secrets_service_role on public.edge_secrets for select to service_role using (true);
 
-create or replace function public.process_jobs_headers() returns jsonb
+create or replace function picture_edge.process_jobs_headers() returns jsonb
 language plpgsql
 stable
 set search_path = ''
@@ -35,10 +35,10 @@ begin
 end;
 $$;
 
-comment on function public.process_jobs_headers() is
-'The headers of the scheduled call, with the key where one is kept: in the vault, or else in edge_secrets.';
+comment on function picture_edge.process_jobs_headers() is
+'The headers of the scheduled call, with the key where one is stored: in the vault, or else in edge_secrets.';
 
-create or replace function public.keep_process_jobs_key(p_key text) returns void
+create or replace function picture_edge.keep_process_jobs_key(p_key text) returns void
 language plpgsql
 set search_path = ''
 as $$
@@ -55,7 +55,8 @@ begin
 end;
 $$;
 
-comment on function public.keep_process_jobs_key(text) is 'Keep the key of the scheduled call, or forget it (null).';
+comment on function picture_edge.keep_process_jobs_key(text) is
+'Store the key of the scheduled call, or delete it (null).';
 
 create or replace function public.schedule_process_jobs(
     p_url text,
@@ -76,9 +77,9 @@ begin
         return null;
     end if;
     if p_key is not null then
-        perform public.keep_process_jobs_key(nullif(p_key, ''));
+        perform picture_edge.keep_process_jobs_key(nullif(p_key, ''));
     end if;
-    -- pg_cron leaves an inactive job of the same name inactive, which nobody expects of "schedule".
+    -- cron.schedule leaves an inactive job of the same name inactive: remove it, so that scheduling starts it.
     perform cron.unschedule(job.jobid)
     from cron.job
     where job.jobname in ('process-jobs-worker', 'cleanup-old-jobs', 'purge-cron-history')
@@ -92,7 +93,7 @@ begin
         'process-jobs-worker',
         p_schedule,
         format(
-            'select net.http_post(url := %L, headers := public.process_jobs_headers(), body := %L::jsonb)',
+            'select net.http_post(url := %L, headers := picture_edge.process_jobs_headers(), body := %L::jsonb)',
             v_base || '/functions/v1/process-jobs', '{"wait": false}'
         )
     );
@@ -100,17 +101,17 @@ end;
 $$;
 
 comment on function public.schedule_process_jobs(text, text, text) is
-'Have pg_cron call process-jobs at p_url (as https://edge.example), with p_key as bearer token, and clear away each day
-jobs and cron''s own records that ended a week ago. May be called again to change them: without p_key the one that is
-kept stays, an empty one forgets it. Null without pg_cron.';
+'Have pg_cron call process-jobs at p_url (as https://edge.example), with p_key as bearer token, and purge each day jobs
+and cron''s own records that ended a week ago. May be called again to change them: without p_key the stored key stays,
+an empty one deletes it. Null without pg_cron.';
 
 create or replace function public.unschedule_process_jobs() returns boolean
 language plpgsql
 set search_path = ''
 as $$
 begin
-    perform public.keep_process_jobs_key(null);
-    delete from public.cron_ticks where id; -- nobody waits for the next one
+    perform picture_edge.keep_process_jobs_key(null);
+    delete from public.cron_ticks where id; -- no heartbeat is expected any more
     if to_regclass('cron.job') is null then
         return false;
     end if;
@@ -123,12 +124,37 @@ end;
 $$;
 
 comment on function public.unschedule_process_jobs() is
-'Remove what schedule_process_jobs made; whether there was any.';
+'Remove the jobs that schedule_process_jobs made; returns whether there were any.';
 
-revoke execute on function public.process_jobs_headers() from public, anon, authenticated;
-grant execute on function public.process_jobs_headers() to service_role;
-revoke execute on function public.keep_process_jobs_key(text) from public, anon, authenticated;
-grant execute on function public.keep_process_jobs_key(text) to service_role;
+-- Commands that an earlier sql/ has scheduled call process_jobs_headers in its former schema.
+do $$
+declare
+    v_job record;
+begin
+    if to_regclass('cron.job') is null then
+        return;
+    end if;
+    for v_job in
+        select
+            job.jobid,
+            replace(job.command, 'public.process_jobs_headers(', 'picture_edge.process_jobs_headers(') as command
+        from cron.job
+        where job.command like '%public.process_jobs_headers(%'
+    loop
+        begin
+            perform cron.alter_job(v_job.jobid, command => v_job.command);
+        exception when others then
+            raise notice 'cron job % calls public.process_jobs_headers(), which is in picture_edge now, and cannot be '
+                'changed here: %', v_job.jobid, sqlerrm;
+        end;
+    end loop;
+end;
+$$;
+
+revoke execute on function picture_edge.process_jobs_headers() from public, anon, authenticated;
+grant execute on function picture_edge.process_jobs_headers() to service_role;
+revoke execute on function picture_edge.keep_process_jobs_key(text) from public, anon, authenticated;
+grant execute on function picture_edge.keep_process_jobs_key(text) to service_role;
 revoke execute on function public.schedule_process_jobs(text, text, text) from public, anon, authenticated;
 grant execute on function public.schedule_process_jobs(text, text, text) to service_role;
 revoke execute on function public.unschedule_process_jobs() from public, anon, authenticated;

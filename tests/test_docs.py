@@ -44,7 +44,7 @@ def operators_statements() -> list[str]:
 def test_an_operators_statement_works_as_it_is_written(clock, db, statement):
     request = '{"prompt": "a fox", "model_id": "a/b"}'
     made = db.execute(
-        "select * from start_generation(gen_random_uuid(), %s)", (request,)
+        "select * from picture_edge.start_generation(gen_random_uuid(), %s)", (request,)
     ).fetchone()
     if "redrive" in statement:
         db.execute("update job_queue set status = 'failed'")

@@ -1,8 +1,15 @@
-"""A claimed job, and what the other parts of a process may ask of its worker."""
+"""A claimed job, the length of its lease, and the inbox of this process's worker."""
 
+import asyncio
+import os
+import socket
+import uuid
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
+
+LEASE_S = 10
+"""How long a worker may be silent before its jobs go to another worker; every lease is renewed at a third of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,27 +24,29 @@ class Job:
     lease_token: int
 
 
-class LocalWorker(Protocol):
-    """The worker of this process."""
+class WorkerInbox:
+    """Wake-ups and claimed jobs for the worker of this process.
+
+    A passive object, made before the worker: handlers, poller and webhook write to it, only the worker reads it. In a
+    process without a worker ``free_slots`` stays 0: no job is handed over, and jobs wait in the queue.
+    """
+
+    def __init__(self) -> None:
+        self.worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        """Unique per start: after a crash the host name is reused, and a dead process's jobs must not seem ours."""
+        self.free_slots = 0
+        """How many jobs the worker could begin now; kept up to date by its Slots."""
+        self.woken = asyncio.Event()
+        self.handed_over: asyncio.Queue[Job] = asyncio.Queue()
 
     def wake(self) -> None:
-        """Look for jobs now; costs nothing when there are none."""
+        """Have the worker claim now; idempotent, and cheap when there is no job."""
+        self.woken.set()
 
     def with_room(self) -> str | None:
-        """The id to claim a job under that is then handed to ``take``; None while it has no slot for one."""
+        """The worker id to claim a job under that is then handed to ``take``; None while no slot is free for it."""
+        return self.worker_id if self.free_slots > 0 else None
 
     def take(self, job: Job) -> None:
-        """Run a job that was claimed under its id."""
-
-
-class NoWorker:
-    """Where no worker runs: jobs wait in the queue."""
-
-    def wake(self) -> None:
-        pass
-
-    def with_room(self) -> str | None:
-        return None
-
-    def take(self, job: Job) -> None:
-        raise AssertionError("there is no room")
+        """Hand over a job that was claimed under ``worker_id``: the worker starts it at once, or releases it."""
+        self.handed_over.put_nowait(job)

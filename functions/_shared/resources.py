@@ -1,56 +1,60 @@
-"""What every request and job needs: opened once at start, closed once at the end."""
+"""The resources that every request and job needs: made in one step at start, closed once at the end."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
 from starlette.requests import Request
 
+from functions._shared.alarm import Alarm
 from functions._shared.auth.authenticator import Authenticator
 from functions._shared.auth.signing_keys import SigningKeys
 from functions._shared.database.pool import Pool, make_pool
 from functions._shared.image_models.store import ModelStore
-from functions._shared.jobs import LocalWorker, NoWorker
+from functions._shared.jobs import WorkerInbox
 from functions._shared.pictures.fetch import Fetcher
 from functions._shared.pictures.storage import Storage, open_storage
 from functions._shared.provider.replicate import Replicate
 from functions._shared.settings import Settings
 
 
-@dataclass
+@dataclass(frozen=True)
 class Resources:
-    """Shared by all functions of the process.
+    """Shared by all functions of the process; immutable.
 
-    ``expect`` tells the poller that a prediction was parked, to be looked at in so many seconds.
+    Worker and poller are made from it, so it holds what they are called by: two passive objects that exist before them.
     """
 
     settings: Settings
     pool: Pool
     legacy_pool: Pool
-    """generate-image's own: a queue that is stuck may take all of ``pool``, and must not take these."""
+    """generate-image's own (bulkhead): a stuck queue may exhaust ``pool``, and must not exhaust this one."""
     http: httpx.AsyncClient
     storage: Storage
     fetcher: Fetcher
     auth: Authenticator
     replicate: Replicate
     models: ModelStore
-    worker: LocalWorker
-    expect: Callable[[float], None]
+    worker_inbox: WorkerInbox
+    """Wakes the worker of this process, and hands claimed jobs to it."""
+    poll_alarm: Alarm
+    """Tells the poller of this process that a parked prediction falls due."""
 
 
 def resources_of(request: Request) -> Resources:
-    """The gateway puts them into the lifespan state, which every mounted app sees."""
+    """From the lifespan state, which every mounted app sees."""
     resources: Resources = request.state.resources
     return resources
 
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Open everything. A database that is down does not stop the start: requests answer 503 until it is back."""
+    """Open all of them. A database that is down does not stop the start: requests answer 503 until it is back."""
     pool = make_pool(settings, min_size=1)
     legacy_pool = make_pool(settings, min_size=0)
-    # One for each peer: none waits for the connections that another holds, or looks through them at each request.
+    # An HTTP client per peer (bulkhead): a slow peer exhausts its own connections only, and a request searches
+    # the idle connections of its own peer only.
     async with _client() as http, _client() as to_storage, _client() as to_replicate:
         storage = await open_storage(settings, to_storage)
         replicate = Replicate(
@@ -70,8 +74,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 auth=Authenticator(settings, signing_keys),
                 replicate=replicate,
                 models=ModelStore(replicate),
-                worker=NoWorker(),
-                expect=lambda _: None,
+                worker_inbox=WorkerInbox(),
+                poll_alarm=Alarm(),
             )
         finally:
             await signing_keys.close()
@@ -82,7 +86,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 def _client() -> httpx.AsyncClient:
     return httpx.AsyncClient(
         timeout=httpx.Timeout(30, connect=5),
-        # Each idle connection is asked for its health at every request.
+        # Few idle connections: httpx checks the health of each of them at every request.
         limits=httpx.Limits(max_connections=100, max_keepalive_connections=8),
         follow_redirects=False,
     )

@@ -79,24 +79,24 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         configure_logging(chosen)
         async with open_resources(chosen) as resources, open_upstream(chosen) as upstream:
             worker = Worker(resources, hinted=lambda: listener.up)
-            poller = Poller(resources)
             streams = Streams(resources.pool, hinted=lambda: listener.up)
             listener = Listener(
                 chosen,
                 {
-                    "picture_edge_jobs": lambda _: worker.wake(),
+                    "picture_edge_jobs": lambda _: resources.worker_inbox.wake(),
                     "picture_edge_cancelled": worker.cancelled,
                     "picture_edge_generations": lambda _: streams.hint(),
                 },
             )
-            resources.worker, resources.expect = worker, poller.expect
 
             def drain() -> None:
                 worker.drain()
                 streams.close_all()
 
             worker.start()
-            loops = [asyncio.create_task(loop.run()) for loop in (poller, streams, listener)]
+            loops = [
+                asyncio.create_task(loop.run()) for loop in (Poller(resources), streams, listener)
+            ]
             loops.append(asyncio.create_task(keep_quotas(chosen, resources.pool)))
             try:
                 with called_at_stop(drain):

@@ -21,8 +21,7 @@ async def ready(request: Request) -> JSONResponse:
     worker: Worker = request.state.worker
     listener: Listener = request.state.listener
     silence = worker.clock_silent_for
-    trouble = None if worker.queue_up else "no database"  # at the merge: worker.trouble
-    status = "stopping" if worker.draining else trouble or "ready"
+    status = "stopping" if worker.draining else worker.trouble or "ready"
     return JSONResponse(
         {
             "status": status,

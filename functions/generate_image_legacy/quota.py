@@ -43,7 +43,8 @@ async def _spend(pool: Pool, user_id: UUID) -> int | None:
         try:
             async with refused(), pool.connection() as connection:
                 cursor = await connection.execute(
-                    "select public.spend_quota(%s, p_source => 'generate-image') as id", (user_id,)
+                    "select picture_edge.spend_quota(%s, p_source => 'generate-image') as id",
+                    (user_id,),
                 )
                 row = cast(dict[str, int | None], await cursor.fetchone())
                 return row["id"]
@@ -66,7 +67,7 @@ async def _spend(pool: Pool, user_id: UUID) -> int | None:
 async def _end(pool: Pool, user_id: UUID, use_id: int) -> None:
     try:
         async with pool.connection() as connection:
-            await connection.execute("select public.end_quota_use(%s, %s)", (user_id, use_id))
+            await connection.execute("select picture_edge.end_quota_use(%s, %s)", (user_id, use_id))
     except psycopg.Error as error:
         # It stops counting as running by itself, once no call can take that long.
         log.warning("the end of a use could not be written: %s", type(error).__name__)

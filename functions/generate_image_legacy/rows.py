@@ -30,11 +30,12 @@ async def begin(pool: Pool, generation_id: UUID, user_id: UUID) -> str | None:
         prediction_id: str | None = row["replicate_prediction_id"]
         if prediction_id is None:
             await connection.execute(
-                "select public.spend_quota(%s, %s, 'generate-image')", (user_id, generation_id)
+                "select picture_edge.spend_quota(%s, %s, 'generate-image')",
+                (user_id, generation_id),
             )
         if row["status"] == "failed":
             await connection.execute(
-                "select public.reopen_generation(%s, 'pending')", (generation_id,)
+                "select picture_edge.reopen_generation(%s, 'pending')", (generation_id,)
             )
         await connection.execute(
             "update public.image_generations set status = 'processing', updated_at = now() where id = %s",
@@ -62,7 +63,7 @@ async def complete(
             (seconds, generation_id),
         )
         cursor = await connection.execute(
-            "select to_jsonb(stored) as image from public.store_images(%s, %s) as stored",
+            "select to_jsonb(stored) as image from picture_edge.store_images(%s, %s) as stored",
             (generation_id, Jsonb(images)),
         )
         row = cast(dict[str, dict[str, Any]], await cursor.fetchone())

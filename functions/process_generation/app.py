@@ -12,7 +12,7 @@ from functions._shared.resources import resources_of
 from functions._shared.web.bodies import read_body
 from functions._shared.web.function_app import function_app
 from functions.process_generation import webhook
-from functions.process_generation.generation import process_generation
+from functions.process_generation.blocking import process_generation
 from functions.process_generation.request import ProcessGenerationRequest
 
 

@@ -1,7 +1,7 @@
-"""A request and a model → the input of a prediction, and a note on what the model cannot honour.
+"""A request and a model → the input of a prediction, with an adjustment for each field that the model cannot honour.
 
-Everything follows from the model's JSON Schema, nothing from its name. What is sent always
-validates, unknown keys refused.
+Schema-driven: everything follows from the model's JSON Schema, nothing from its name. The input always validates
+against it, also with unknown keys refused.
 """
 
 import math
@@ -43,7 +43,7 @@ FORMAT_WORDS = ("webp", "png", "jpg", "jpeg", "svg")
 """The output formats that can be stored, best first."""
 
 MOST_PICTURES = 15
-"""Of a series, the source picture among them (seedream)."""
+"""The most pictures of a series, the source picture included (seedream)."""
 UNSUPPORTED = "not supported by this model"
 
 
@@ -53,7 +53,7 @@ class UnsupportedModel(InvalidRequest):
 
 @dataclass(frozen=True)
 class BuiltInput:
-    """``adjustments``: one fragment a field, such as ``num_inference_steps: asked 30, sent 4``."""
+    """``adjustments``: a text for each changed field, such as ``num_inference_steps: asked 30, sent 4``."""
 
     input: dict[str, Any]
     adjustments: tuple[str, ...]
@@ -66,7 +66,7 @@ def random_seed() -> int:
 def build_input(
     request: GenerationRequest, model: ImageModel, *, new_seed: Callable[[], int] = random_seed
 ) -> BuiltInput:
-    """The input for ``model`` that comes nearest to ``request``, ``new_seed`` where it needs one.
+    """The input for ``model`` that comes nearest to ``request``; ``new_seed`` makes a seed where one is needed.
 
     Raises UnsupportedModel.
     """
@@ -95,7 +95,7 @@ class _Draft:
         return self.model.properties
 
     def send(self, key: str, *values: Any) -> bool:
-        """Put the first of ``values`` that ``key`` takes; False where there is none."""
+        """Set ``key`` to the first of ``values`` that the schema accepts; False where it accepts none."""
         for value in values:
             if value is not None and self.model.takes(key, value):
                 self.input[key] = value
@@ -116,7 +116,7 @@ def _fill(draft: _Draft, request: GenerationRequest, new_seed: Callable[[], int]
         draft.send(key, value)
     if not _text(draft, "prompt", request.prompt):
         raise UnsupportedModel(f"{draft.model.replicate_id} takes no text prompt")
-    negative = request.negative_prompt  # even an empty one: it replaces the model's own
+    negative = request.negative_prompt  # an empty text too: it replaces the model's default
     if negative is not None and not _text(draft, "negative_prompt", negative) and negative:
         draft.note("negative_prompt", UNSUPPORTED)
     source = _source(draft, request.source_image_url)
@@ -141,7 +141,7 @@ def _text(draft: _Draft, key: str, text: str) -> bool:
 
 
 def _source(draft: _Draft, url: str | None) -> bool:
-    """Whether a source picture goes in."""
+    """Whether the model takes a source picture and one is given."""
     if url is None:
         return False
     if any(draft.send(key, url, [url]) for key in IMAGE_KEYS):
@@ -158,7 +158,7 @@ def _strength(draft: _Draft, asked: float | None, *, source: bool) -> None:
         return
     for key in (*DENOISE_KEYS, *KEEP_KEYS):
         limits = draft.fields.get(key)
-        if limits is None or is_whole(limits):  # whole numbers are of another scale
+        if limits is None or is_whole(limits):  # an integer is on another scale than 0 to 1
             continue
         turned = key in KEEP_KEYS
         sent = nearest_number(1 - asked if turned else asked, limits)
@@ -204,7 +204,7 @@ def _ratio(draft: _Draft, asked: str, shape: float) -> None:
 
 
 def _shape(ratio: str | None) -> float | None:
-    """Width by height."""
+    """The aspect ratio as a number, width divided by height."""
     across, _, down = (ratio or "").partition(":")
     return float(across) / float(down) if down else None
 
@@ -249,7 +249,7 @@ def _count(draft: _Draft, asked: int | None, *, source: bool) -> None:
         wanted = asked or 1
         if SERIES_KEY in draft.fields:
             if wanted > 1 and not draft.send(SERIES_KEY, "auto"):
-                continue  # without it the count is not read
+                continue  # without "auto" the model ignores the count
             wanted = min(wanted, MOST_PICTURES - source)
         if wanted != limits.get("default", 1) or draft.needs(key):
             draft.send(key, nearest_number(wanted, limits))
@@ -278,7 +278,7 @@ def _style(draft: _Draft, asked: str) -> None:
         for word in draft.fields.get(key, {}).get("enum", ())
         if isinstance(word, str)
     ]
-    # The whole word first: digital_illustration is no sub-style of itself.
+    # Whole names before last parts: "digital_illustration" must not match as a sub-style.
     for ours, theirs in ((_folded, _folded), (_folded, _last_part), (_last_part, _folded)):
         for key, word in words:
             if ours(asked) == theirs(word) and draft.send(key, word):
@@ -295,7 +295,7 @@ def _last_part(style: str) -> str:
 
 
 def _complete(draft: _Draft, *, source: bool) -> None:
-    """Add what the schema requires and nobody chose. Raises UnsupportedModel, naming the field."""
+    """Fill the required fields that are still absent. Raises UnsupportedModel, naming the field."""
     schema, model_id = draft.model.schema, draft.model.replicate_id
     for key in schema.get("required", ()):
         limits = draft.fields.get(key, {})

@@ -1,4 +1,4 @@
-"""Paid predictions from Python: one function per SQL function of sql/33 and sql/35, and the two lookups."""
+"""Paid predictions from Python: one function per SQL function of sql/32 to sql/35, and the two lookups."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,15 +9,16 @@ from uuid import UUID
 from psycopg.rows import args_row, class_row
 from psycopg.types.json import Jsonb
 
+from functions._shared import jobs
 from functions._shared.database.pool import Pool
 from functions._shared.database.sqlstates import fenced
 from functions._shared.errors import GenerationFailed
 from functions._shared.jobs import Job
 from functions._shared.provider.failures import Failure, PredictionOver
-from functions.process_generation.prepare import Prepared
+from functions.process_generation.prepare import ProviderRequest
 
-EARLY_S = 0.5
-"""Longer than a 429 asks for: a request that comes a moment too early counts against the next window."""
+RATE_LIMIT_MARGIN_S = 0.5
+"""Added to the wait of a 429: a request that arrives a moment too early counts against the next window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +31,17 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True)
 class Intent(Lease):
-    """A row of predictions: what we mean to pay for, or have paid for."""
+    """A row of predictions: committed before the create, so that a paid prediction is never unknown to us."""
 
     id: UUID
     callback_secret: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found(Intent):
-    """An intent with what it takes to find its prediction: ``running`` with the provider's id, or ``intended`` without.
+class RecoverableIntent(Intent):
+    """An intent with the fields that its prediction is found by, if the create's answer was lost (adopt.py).
 
-    ``age_s`` is how old it was when it was read.
+    ``status``: ``running`` once the provider's id is known, else ``intended``. ``age_s``: its age when it was read.
     """
 
     status: str
@@ -52,16 +53,16 @@ class Found(Intent):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Callback(Intent):
-    """What a callback names; ``prediction_id`` is None while the create's answer is awaited."""
+class CallbackIntent(Intent):
+    """The intent that a callback names; ``prediction_id`` is None while the create's answer is awaited."""
 
     status: str
     prediction_id: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Due(Intent):
-    """A running prediction to be asked for. ``expired``: its time is up. ``wanted`` false: its job has ended."""
+class DuePrediction(Intent):
+    """A running prediction to be polled now. ``expired``: past its time limit. ``wanted`` false: its job has ended."""
 
     prediction_id: str
     created_at: datetime
@@ -71,34 +72,39 @@ class Due(Intent):
     generation_id: UUID | None
 
 
-async def begin(pool: Pool, lease: Lease, generation_id: UUID, timeout_s: float) -> Found | None:
-    """Mark the generation processing; a running prediction is adopted, its job parked. Raises LeaseLost, NotFound."""
+async def begin(
+    pool: Pool, lease: Lease, generation_id: UUID, timeout_s: float
+) -> RecoverableIntent | None:
+    """Mark the generation processing; an earlier attempt's intent, if any; if its prediction runs, the job is parked.
+
+    Raises LeaseLost, NotFound.
+    """
     async with (
         fenced(),
         pool.connection() as connection,
-        connection.cursor(row_factory=class_row(Found)) as cursor,
+        connection.cursor(row_factory=class_row(RecoverableIntent)) as cursor,
     ):
         await cursor.execute(
             "select job_id, lease_token, id, callback_secret, status, model, version, input, created_at,"
             " extract(epoch from clock_timestamp() - created_at)::float8 as age_s"
-            " from public.begin_generate_image(%s, %s, %s, make_interval(secs => %s))",
+            " from picture_edge.begin_generate_image(%s, %s, %s, make_interval(secs => %s))",
             (lease.job_id, lease.lease_token, generation_id, timeout_s),
         )
         return await cursor.fetchone()
 
 
 async def intend(
-    pool: Pool, lease: Lease, prepared: Prepared, timeout_s: float
-) -> tuple[Found, float | None]:
-    """Commit the intent; with it how many seconds the model's pictures have taken lately.
+    pool: Pool, lease: Lease, prepared: ProviderRequest, timeout_s: float
+) -> tuple[RecoverableIntent, float | None]:
+    """Commit the intent; returned with the seconds that the model's pictures have typically taken lately.
 
-    Raises LeaseLost, and GenerationFailed (busy) while the provider is to be left alone.
+    Raises LeaseLost, and GenerationFailed (busy) while a rate limit of the provider holds.
     """
     async with fenced(), pool.connection() as connection:
         cursor = await connection.execute(
             "select intent_id, callback_secret, created_at, typical_seconds,"
             " extract(epoch from retry_after)::float8 as retry_after_s"
-            " from public.intend_prediction(%s, %s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
+            " from picture_edge.intend_prediction(%s, %s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
             (
                 lease.job_id,
                 lease.lease_token,
@@ -117,7 +123,7 @@ async def intend(
             retry_after_s=row["retry_after_s"],
             error_class="busy",
         )
-    intent = Found(
+    intent = RecoverableIntent(
         job_id=lease.job_id,
         lease_token=lease.lease_token,
         id=row["intent_id"],
@@ -133,10 +139,10 @@ async def intend(
 
 
 async def park(pool: Pool, intent: Intent, prediction_id: str) -> float | None:
-    """Commit the provider's id and park the job; in how many seconds it is first looked at. Raises LeaseLost."""
+    """Commit the provider's id and park the job; the seconds until its first poll. Raises LeaseLost."""
     async with fenced(), pool.connection() as connection:
         cursor = await connection.execute(
-            "select public.park_prediction(%s, %s, %s) as seconds",
+            "select picture_edge.park_prediction(%s, %s, %s) as seconds",
             (intent.id, intent.lease_token, prediction_id),
         )
         seconds: float | None = (await cursor.fetchall())[0]["seconds"]
@@ -144,20 +150,20 @@ async def park(pool: Pool, intent: Intent, prediction_id: str) -> float | None:
 
 
 async def void(pool: Pool, intent: Intent, error: str, error_class: str | None) -> None:
-    """The provider has made nothing of it."""
+    """Write that the provider has created nothing for the intent."""
     async with pool.connection() as connection:
         await connection.execute(
-            "select public.void_prediction(%s, %s, %s, %s)",
+            "select picture_edge.void_prediction(%s, %s, %s, %s)",
             (intent.id, intent.lease_token, error, error_class),
         )
 
 
 async def limit_provider(pool: Pool, busy: Failure) -> None:
-    """Keep what a 429 said, for all workers."""
+    """Store a 429's rate limit, which holds for all workers."""
     async with pool.connection() as connection:
         await connection.execute(
-            "select public.limit_provider(make_interval(secs => %s), make_interval(secs => %s))",
-            ((busy.retry_after_s or 0) + EARLY_S, busy.spacing_s),
+            "select picture_edge.limit_provider(make_interval(secs => %s), make_interval(secs => %s))",
+            ((busy.retry_after_s or 0) + RATE_LIMIT_MARGIN_S, busy.spacing_s),
         )
 
 
@@ -168,9 +174,9 @@ async def succeed(
     seconds: float | None,
     worker_id: str | None,
 ) -> Job | None:
-    """Complete the job and queue the download; a repetition changes nothing. Raises LeaseLost.
+    """Complete the job and queue the download. Idempotent. Raises LeaseLost.
 
-    With ``worker_id`` the download is claimed for that worker and returned.
+    With ``worker_id`` the download is claimed for that worker, under a lease of LEASE_S, and returned.
     """
     async with (
         fenced(),
@@ -179,17 +185,17 @@ async def succeed(
     ):
         await cursor.execute(
             "select id, job_type, payload, attempt_number, max_attempts, lease_token"
-            " from public.succeed_prediction(%s, %s, %s, %s, %s)",
-            (intent.id, intent.lease_token, list(output_urls), seconds, worker_id),
+            " from picture_edge.succeed_prediction(%s, %s, %s, %s, %s, make_interval(secs => %s))",
+            (intent.id, intent.lease_token, list(output_urls), seconds, worker_id, jobs.LEASE_S),
         )
         return await cursor.fetchone()
 
 
 async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) -> None:
-    """End the attempt without a picture; a repetition changes nothing. Raises LeaseLost."""
+    """End the attempt without a picture. Idempotent. Raises LeaseLost."""
     async with fenced(), pool.connection() as connection:
         await connection.execute(
-            "select public.fail_prediction(%s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
+            "select picture_edge.fail_prediction(%s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
             (
                 intent.id,
                 intent.lease_token,
@@ -203,39 +209,40 @@ async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) ->
 
 
 async def abandon(pool: Pool, intent: Intent) -> None:
-    """Its job had ended, and it was cancelled."""
+    """Write that the prediction was cancelled because its job had ended."""
     async with pool.connection() as connection:
-        await connection.execute("select public.abandon_prediction(%s)", (intent.id,))
+        await connection.execute("select picture_edge.abandon_prediction(%s)", (intent.id,))
 
 
-async def claim_polls(pool: Pool, limit: int) -> list[Due]:
-    """Up to ``limit`` running predictions that are due, handed to this process until their next time."""
+async def claim_polls(pool: Pool, limit: int) -> list[DuePrediction]:
+    """Up to ``limit`` running predictions that are due, claimed for this process until their next poll."""
     async with (
         pool.connection() as connection,
-        connection.cursor(row_factory=class_row(Due)) as cursor,
+        connection.cursor(row_factory=class_row(DuePrediction)) as cursor,
     ):
         await cursor.execute(
             "select intent_id as id, job_id, lease_token, callback_secret, prediction_id, created_at, expired,"
-            " wanted, next_poll_seconds as next_poll_s, generation_id from public.claim_polls(%s)",
+            " wanted, next_poll_seconds as next_poll_s, generation_id from picture_edge.claim_polls(%s)",
             (limit,),
         )
         return await cursor.fetchall()
 
 
 async def report_progress(pool: Pool, reports: Collection[tuple[UUID, str, int]]) -> None:
-    """How far the provider is: generation, stage, percent."""
+    """Write the progress of generations: id, stage, percent."""
     async with pool.connection() as connection:
         await connection.execute(
-            "select public.report_progress(%s, %s, %s)",
+            "select picture_edge.report_progress("
+            "p_generation_ids => %s, p_stages => %s, p_progress => %s)",
             tuple(map(list, zip(*reports, strict=True))),
         )
 
 
-async def find(pool: Pool, intent_id: UUID) -> Callback | None:
+async def find(pool: Pool, intent_id: UUID) -> CallbackIntent | None:
     """The intent that a callback names."""
     async with (
         pool.connection() as connection,
-        connection.cursor(row_factory=class_row(Callback)) as cursor,
+        connection.cursor(row_factory=class_row(CallbackIntent)) as cursor,
     ):
         await cursor.execute(
             "select id, job_id, lease_token, callback_secret, status, prediction_id"
@@ -246,7 +253,7 @@ async def find(pool: Pool, intent_id: UUID) -> Callback | None:
 
 
 async def known_ids(pool: Pool, prediction_ids: Collection[str]) -> set[str]:
-    """Which of these are some row's own already, a blocking generation's included."""
+    """Which of these ids a row has already, blocking generations included."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "select prediction_id as id from public.predictions where prediction_id = any(%(ids)s)"

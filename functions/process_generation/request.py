@@ -9,7 +9,7 @@ from functions._shared.generation import GenerationRequest
 
 
 class ProcessGenerationRequest(GenerationRequest):
-    """A generation, and perhaps the row that it is for."""
+    """A generation request; ``generation_id`` names its row, if it has one."""
 
     generation_id: Annotated[UUID, Field(strict=False)] | None = None
-    """A row there must be: nothing is paid for one that is deleted or misspelt. Nothing is written to it."""
+    """Must exist, as nothing is paid for a deleted or misspelt row. Nothing is written to the row."""

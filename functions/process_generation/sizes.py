@@ -1,4 +1,4 @@
-"""How a model spells a size: width and height, a ratio, a list of sizes, a count of pixels."""
+"""How a model's schema expresses a size: width and height, an aspect ratio, an enumeration of sizes, a pixel count."""
 
 import math
 import re
@@ -14,9 +14,9 @@ Size = tuple[int, int]
 
 DEFAULT_SIZE: Size = (1024, 1024)
 COMMON_RATIOS = ("1:1", "16:9", "9:16", "4:3", "3:4")
-"""What an aspect_ratio that lists nothing can be trusted to know."""
+"""The values that an aspect_ratio without an enumeration is assumed to accept."""
 SAME_SHAPE = 0.01
-"""Natural logarithm of a ratio by which no eye can tell two shapes apart."""
+"""Tolerance between two aspect ratios, as the natural logarithm of their quotient: invisible to the eye."""
 
 _RATIO = re.compile(r"(?<!\d)(\d{1,4}(?:\.\d{1,4})?) ?: ?(\d{1,4}(?:\.\d{1,4})?)(?![\d:])")
 _PIXELS = re.compile(r"(\d{2,5}) ?[x×*] ?(\d{2,5})(?!\d)", re.IGNORECASE)
@@ -44,13 +44,13 @@ def choose_size(
     sides, fits = _sides(fields, asked, custom)
     if not sides:
         return listed, exact
-    # Beside a ratio that is set by default, width and height may count for nothing: send both.
+    # A default aspect_ratio may override width and height: send both.
     shape = _shape(fields.get("aspect_ratio", {}).get("default"))
     return ({**listed, **sides}, False) if shape and shape != asked[0] / asked[1] else (sides, fits)
 
 
 def choose_shape(fields: Mapping[str, Schema], shape: float) -> tuple[dict[str, Any], bool]:
-    """The input for a ratio (width by height) alone, and whether the picture has that ratio, to the eye.
+    """The input for an aspect ratio (width / height) alone, and whether the picture has that ratio within SAME_SHAPE.
 
     How large it gets is left to the model, as far as that can be: of its sizes, the nearest to its default.
     """
@@ -64,7 +64,7 @@ def choose_shape(fields: Mapping[str, Schema], shape: float) -> tuple[dict[str, 
     if ratio and (ratio[0] <= SAME_SHAPE or not {"width", "height"} <= fields.keys()):
         return {ratio[1]: ratio[2]}, ratio[0] <= SAME_SHAPE
     if ratio and not _custom_word(fields):
-        return {ratio[1]: ratio[2]}, False  # beside it width and height may count for nothing
+        return {ratio[1]: ratio[2]}, False  # it may override width and height
     chosen, _ = choose_size(fields, asked, source=False)
     sent = _shape(next((chosen[key] for key in SIZE_KEYS if key in chosen), None))
     if {"width", "height"} <= chosen.keys():
@@ -92,7 +92,7 @@ def _unasked(fields: Mapping[str, Schema], *, source: bool) -> dict[str, Any]:
 
 
 def _custom_word(fields: Mapping[str, Schema]) -> dict[str, Any]:
-    """The word that makes a model read width and height, under its property; or nothing."""
+    """The property and enumeration value ("custom") that makes a model read width and height; empty without one."""
     if not {"width", "height"} <= fields.keys():
         return {}
     words = ((key, word) for key in SIZE_KEYS for word in fields.get(key, {}).get("enum", ()))
@@ -106,7 +106,7 @@ def _spans(fields: Mapping[str, Schema]) -> tuple[tuple[float, float], tuple[flo
 def _sides(
     fields: Mapping[str, Schema], asked: Size, custom: Mapping[str, Any]
 ) -> tuple[dict[str, Any], bool]:
-    """Width and height: scaled into their bounds, with the ratio kept as far as those allow."""
+    """Width and height, scaled into their bounds; the aspect ratio is kept as far as the bounds allow."""
     spans = _spans(fields)
     if any(low > high or high < 1 for low, high in spans):
         return {}, False
@@ -122,7 +122,7 @@ def _sides(
 
 
 def _listed(fields: Mapping[str, Schema], asked: Size) -> tuple[dict[str, Any], bool]:
-    """The nearest words of the enumerations: a size, or else a ratio with a count of pixels."""
+    """The nearest enumeration values: a size, or else an aspect ratio with a pixel count."""
     shape, area = asked[0] / asked[1], asked[0] * asked[1]
     sizes = [
         (_apart(size[0] / size[1], shape), _apart(size[0] * size[1], area), key, word)
@@ -151,7 +151,7 @@ def _listed(fields: Mapping[str, Schema], asked: Size) -> tuple[dict[str, Any], 
 def _offers(
     fields: Mapping[str, Schema], meaning: Callable[[Any], T | None]
 ) -> list[tuple[str, Any, T]]:
-    """(property, word, meaning) for the first property that has words with such a meaning."""
+    """(property, value, meaning) for the first property whose enumeration has values with such a meaning."""
     for key in SIZE_KEYS:
         field = fields.get(key, {})
         free = key == "aspect_ratio" and "string" in types_of(field)
@@ -174,7 +174,7 @@ def _ratio(word: Any) -> float | None:
 
 
 def _shape(word: Any) -> float | None:
-    """Width by height, of a ratio or of a size."""
+    """Width / height, of an aspect ratio or of a size."""
     size = _pixels(word)
     return size[0] / size[1] if size else _ratio(word)
 
@@ -193,5 +193,5 @@ def _area(word: Any) -> float | None:
 
 
 def _apart(one: float, other: float) -> float:
-    """How far two ratios or two areas are from each other: twice is as far as half."""
+    """Logarithmic distance of two ratios or two areas: twice is as far as half."""
     return abs(math.log(one / other))

@@ -1,12 +1,11 @@
-"""POST process-generation/webhook: the provider says that a prediction has ended.
+"""POST process-generation/webhook: the provider reports that a prediction has ended.
 
-Believed only with a good signature of the account (Standard Webhooks, five minutes old at most), the secret of this
-very prediction, and its id. It may come twice, late, or before the create's answer: the first end written counts.
+Authenticated by the account's signature (Standard Webhooks, replay window of five minutes), the intent's own secret in
+the address, and the prediction's id. At-least-once delivery: repeated, late, or before the create's answer. Idempotent.
 """
 
 import hmac
 import logging
-from uuid import UUID
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from starlette.requests import Request
@@ -25,8 +24,9 @@ from functions._shared.provider.replicate import Replicate
 from functions._shared.resources import Resources, resources_of
 from functions._shared.web.bodies import read_raw
 from functions.process_generation import predictions
-from functions.process_generation.predictions import Callback
-from functions.process_generation.settle import settle
+from functions.process_generation.callback import intent_and_secret
+from functions.process_generation.predictions import CallbackIntent
+from functions.process_generation.terminal import settle
 
 log = logging.getLogger(__name__)
 
@@ -34,21 +34,21 @@ BAD_SIGNATURE = "UNAUTHORIZED_WEBHOOK_SIGNATURE"
 
 
 async def handle(request: Request) -> JSONResponse:
-    """200 also for what is known already or still runs, so that the provider does not send it again."""
+    """200 also where nothing changes (ended already, still running), so that the provider stops its retries."""
     resources = resources_of(request)
     body = await read_raw(request)
     prediction = await _verified(body, request, resources.replicate)
-    named = await _named(request, resources)
-    if named is None or named.prediction_id not in (None, prediction.id):
+    intent = await _intent(request, resources)
+    if intent is None or intent.prediction_id not in (None, prediction.id):
         raise NotFound("No such prediction")
-    if named.status == "intended":  # it is here before the answer to the create
+    if intent.status == "intended":  # the callback overtook the create's answer
         try:
-            await predictions.park(resources.pool, named, prediction.id)
+            await predictions.park(resources.pool, intent, prediction.id)
         except LeaseLost as lost:
             log.warning("prediction %s: %s", prediction.id, lost)
             return JSONResponse({"success": True})
-    if named.status in {"intended", "running"}:
-        await settle(resources, named, prediction)
+    if intent.status in {"intended", "running"}:
+        await settle(resources, intent, prediction)
     return JSONResponse({"success": True})
 
 
@@ -72,7 +72,7 @@ async def _verified(body: bytes, request: Request, replicate: Replicate) -> Pred
 def _read(secret: str, body: bytes, headers: dict[str, str]) -> Prediction:
     try:
         Webhook(secret).verify(body, headers, json_parse=False)
-    except (WebhookVerificationError, ValueError):  # ValueError: what is no signature at all
+    except (WebhookVerificationError, ValueError):  # ValueError: the header holds no signature
         raise Unauthorized("The webhook's signature is not valid", code=BAD_SIGNATURE) from None
     try:
         return read_prediction(foreign.read_json(body))
@@ -80,12 +80,13 @@ def _read(secret: str, body: bytes, headers: dict[str, str]) -> Prediction:
         raise Unauthorized("The webhook's body is no prediction", code=BAD_SIGNATURE) from None
 
 
-async def _named(request: Request, resources: Resources) -> Callback | None:
+async def _intent(request: Request, resources: Resources) -> CallbackIntent | None:
     """The intent that the address names, if the address also has its secret."""
-    try:
-        intent_id = UUID(request.query_params.get("prediction", ""))
-    except ValueError:
+    named = intent_and_secret(request.query_params)
+    if named is None:
         return None
+    intent_id, secret = named
     found = await predictions.find(resources.pool, intent_id)
-    given = request.query_params.get("secret", "").encode()
-    return found if found and hmac.compare_digest(found.callback_secret.encode(), given) else None
+    if found and hmac.compare_digest(found.callback_secret.encode(), secret.encode()):
+        return found
+    return None

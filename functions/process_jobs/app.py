@@ -13,7 +13,7 @@ from functions.process_jobs.worker import Worker
 
 
 async def handle(request: Request) -> JSONResponse:
-    """Claim a batch and answer when it is done, unless told not to wait."""
+    """Claim a batch and answer when it is done, or with ``wait`` false wake the worker and answer at once."""
     resources = resources_of(request)
     await resources.auth.service(request, "process-jobs")
     body = await read_body(request, ProcessJobsRequest)
@@ -24,7 +24,7 @@ async def handle(request: Request) -> JSONResponse:
     if body.wait:
         processed, errors = await worker.run_once(resources.settings.max_parallel_jobs)
     else:
-        worker.wake()
+        resources.worker_inbox.wake()
     return JSONResponse(
         {
             "success": True,

@@ -1,4 +1,15 @@
-"""One attempt of a job: its handler, and the end that what came of it stands for."""
+"""One attempt of a job: its handler runs, and what it returns or raises becomes the attempt's ending.
+
+The one place from an exception to an ending, and to the error class kept in ``job_queue.errors``:
+
+    GenerationFailed       retried if it says so, after its delay; the class is its own (provider/failures.py)
+    InvalidRequest         failed at once, bad_input
+    any other FunctionError failed at once, permanent (SQL's default)
+    TimeoutError           retried, timeout
+    LeaseLost, is_down      passed on: nothing can be written about the job
+    anything else          retried, bug
+    no such job type       retried, unknown_type: a newer deployment may have its handler
+"""
 
 import asyncio
 import logging
@@ -13,36 +24,25 @@ from functions.process_jobs.queue import Ending
 
 log = logging.getLogger(__name__)
 
-GRACE_S = 10.0
+HANDLER_MARGIN_S = 10.0
+"""A handler's time beyond JOB_TIMEOUT_MS. The poller ends a prediction at that limit; this bounds all other work."""
 
 
-async def attempt(job: Job, resources: Resources) -> Ending | None:
-    """Run the job's handler, JOB_TIMEOUT_MS and GRACE_S at most; None where it has ended the job itself.
+async def run_handler(job: Job, resources: Resources) -> Ending | None:
+    """Run the job's handler within its time limit; None where the handler has ended the job itself.
 
-    Raises LeaseLost, psycopg.Error (``is_down``): then nothing can be written about it.
+    Raises LeaseLost, psycopg.Error (``is_down``).
     """
     handler = jobs.JOBS.get(job.job_type)
-    if handler is None:  # a newer deploy may know it
-        return Ending(
-            job=job, error=f"No handler for job type {job.job_type}", error_class="unknown_type"
-        )
+    if handler is None:
+        text = f"No handler for job type {job.job_type}"
+        return Ending(job=job, error=text, error_class="unknown_type")
     timeout_ms = resources.settings.job_timeout_ms
     try:
-        # A prediction ends by itself in time, and is cancelled by the poller; this bound is for all else.
-        async with asyncio.timeout(timeout_ms / 1000 + GRACE_S):
+        async with asyncio.timeout(timeout_ms / 1000 + HANDLER_MARGIN_S):
             result = await handler(job, resources)
-    except GenerationFailed as error:
-        return Ending(
-            job=job,
-            error=str(error),
-            retry=error.retry,
-            # Not all at once, when what they waited for comes.
-            retry_after_s=error.retry_after_s and error.retry_after_s + random.random(),  # noqa: S311
-            error_class=error.error_class,
-        )
-    except FunctionError as error:
-        error_class = "bad_input" if isinstance(error, InvalidRequest) else None
-        return Ending(job=job, error=str(error), retry=False, error_class=error_class)
+    except FunctionError as failure:
+        return _ending_of(failure, job)
     except TimeoutError:
         return Ending(job=job, error=f"Job timed out after {timeout_ms} ms", error_class="timeout")
     except LeaseLost:
@@ -50,7 +50,22 @@ async def attempt(job: Job, resources: Resources) -> Ending | None:
     except Exception as error:
         if is_down(error):
             raise
-        # Whatever a handler breaks with, its job has to get an end, and the worker's other jobs go on.
+        # A bug of any kind ends this job only; the worker's other jobs go on.
         log.exception("job %s (%s): bug", job.id, job.job_type)
         return Ending(job=job, error="Internal error", error_class="bug")
     return None if result is None else Ending(job=job, result=result)
+
+
+def _ending_of(failure: FunctionError, job: Job) -> Ending:
+    if isinstance(failure, GenerationFailed):
+        delay_s = failure.retry_after_s
+        return Ending(
+            job=job,
+            error=str(failure),
+            retry=failure.retry,
+            # Jitter against a thundering herd: many jobs wait for the same moment.
+            retry_after_s=delay_s and delay_s + random.random(),  # noqa: S311
+            error_class=failure.error_class,
+        )
+    error_class = "bad_input" if isinstance(failure, InvalidRequest) else None
+    return Ending(job=job, error=str(failure), retry=False, error_class=error_class)

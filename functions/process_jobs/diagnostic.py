@@ -1,4 +1,4 @@
-"""Route process-jobs-test: whether the worker has what it needs, asked of each part as the worker would ask it."""
+"""Route process-jobs-test: a health check of each part that the worker needs, asked as the worker asks it."""
 
 import asyncio
 import time
@@ -7,22 +7,22 @@ from typing import Any
 
 import httpx
 import psycopg
-import psycopg_pool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from functions._shared.database.schema import SCHEMA_VERSION, schema_mismatch
 from functions._shared.errors import FunctionError
 from functions._shared.resources import Resources, resources_of
 from functions._shared.web.function_app import function_app
 from functions.process_jobs import queue
 
-ASKED_S = 5.0
-"""What a part may take to answer."""
+CHECK_TIMEOUT_S = 5.0
+"""How long one part may take to answer."""
 NEEDED = ("supabase_url", "supabase_db_url", "supabase_service_role_key", "replicate_api_token")
 
 Check = Callable[[Resources], Awaitable[str]]
-"""What it found, in words; raises what speaks against it."""
+"""Returns what was found, in words; raises an error that says what is wrong."""
 
 
 async def _settings(resources: Resources) -> str:
@@ -39,8 +39,14 @@ async def _database(resources: Resources) -> str:
     return f"PostgreSQL {version // 10000}.{version % 10000}"
 
 
+async def _schema(resources: Resources) -> str:
+    if mismatch := await schema_mismatch(resources.pool):
+        raise FunctionError(mismatch)
+    return f"version {SCHEMA_VERSION}"
+
+
 async def _claim(resources: Resources) -> str:
-    """In a transaction that is rolled back: nobody's job is taken."""
+    """A dry run: the transaction is rolled back, no job is taken."""
     waiting = await queue.try_claim(resources.pool)
     return "a job would be claimed" if waiting else "works; no job is due"
 
@@ -64,6 +70,7 @@ async def _cron(resources: Resources) -> str:
 CHECKS: dict[str, Check] = {
     "settings": _settings,
     "database": _database,
+    "schema": _schema,
     "claim": _claim,
     "provider": _provider,
     "storage": _storage,
@@ -72,7 +79,7 @@ CHECKS: dict[str, Check] = {
 
 
 async def handle(request: Request) -> JSONResponse:
-    """200 with each part's word; ``success`` where all are well."""
+    """200 with the result of each check; ``success`` where every part is well."""
     resources = resources_of(request)
     await resources.auth.service(request, "process-jobs-test")
     found = await asyncio.gather(*(_ask(check, resources) for check in CHECKS.values()))
@@ -83,13 +90,13 @@ async def handle(request: Request) -> JSONResponse:
 async def _ask(check: Check, resources: Resources) -> dict[str, Any]:
     began = time.monotonic()
     try:
-        async with asyncio.timeout(ASKED_S):
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
             ok, detail = True, await check(resources)
     except FunctionError as error:
         ok, detail = False, str(error)
-    except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+    except psycopg.Error as error:
         ok, detail = False, f"database: {type(error).__name__}"
-    except (httpx.HTTPError, TimeoutError, ValueError) as error:  # their texts may hold anything
+    except (httpx.HTTPError, TimeoutError, ValueError) as error:  # their texts may hold secrets
         ok, detail = False, type(error).__name__
     return {"ok": ok, "detail": detail, "ms": round((time.monotonic() - began) * 1000)}
 

@@ -1,80 +1,65 @@
-"""A job that two workers have died with runs with nothing beside it, so that only the guilty one is ever failed for it.
+"""Quarantine of a suspect (poison message): a job that two workers have died with runs with nothing beside it.
 
-Reserved first, so that no other process stops for it too; then this one takes nothing new, its attempts end or are
-given back, and only when nothing else is in hand does the database note that it runs alone (sql/20_suspects.sql).
+So only the guilty job is ever failed for a crash, never a neighbour. The suspect is reserved first, so that no other
+process stops for it too. Then this process begins nothing new, and its attempts end or are released. Only when
+nothing else is in flight does the database note that the suspect runs alone (sql/25_suspects.sql).
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 import psycopg
-import psycopg_pool
 
 from functions._shared.database.pool import Pool
 from functions._shared.errors import LeaseLost, NotFound
 from functions._shared.jobs import Job
 from functions.process_jobs import queue
-
-if TYPE_CHECKING:
-    from functions.process_jobs.worker import Worker
+from functions.process_jobs.slots import Slots
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 """How often a worker looks for a suspect, however busy it is."""
 FINISH_S = 30.0
-"""What the attempts in hand get to end by themselves; most take less. The others' jobs go to other processes."""
+"""How long the attempts in flight may take to end by themselves; most take less. Other jobs are then released."""
 STOPPED_S = 5.0
-"""What a cancelled attempt may still take; with one that does not heed it, no job can run alone here."""
+"""How long a cancelled attempt may take to stop. Where one ignores its cancellation, no job can run alone here."""
 
 
 class Quarantine:
     """One to a worker."""
 
-    def __init__(self, pool: Pool, worker: "Worker") -> None:
+    def __init__(self, pool: Pool, worker_id: str, slots: Slots) -> None:
         self._pool = pool
-        self._worker = worker
-        self._one = asyncio.Lock()
-        self._open = asyncio.Event()
-        self._open.set()
-        self._claiming = 0
-        self._nobody_claims = asyncio.Event()
-        self._nobody_claims.set()
+        self._worker_id = worker_id
+        self._slots = slots
+        self._one_at_a_time = asyncio.Lock()
+        self._claims = 0
+        self._no_claim_under_way = asyncio.Event()
+        self._no_claim_under_way.set()
         self._look_at = 0.0
-        self._stopped = asyncio.Event()
         self.reserved: Job | None = None
-        """Ours, its lease to be kept, and not running yet."""
-
-    @property
-    def closed(self) -> bool:
-        """A suspect has this process, or is about to: nothing may be begun beside it."""
-        return not self._open.is_set()
-
-    def stop(self) -> None:
-        """The worker drains: wait for nothing any more."""
-        self._stopped.set()
+        """The suspect that is ours and not running yet: its lease has to be renewed too."""
 
     @asynccontextmanager
     async def claiming(self) -> AsyncIterator[None]:
-        """Around a claim and the start of what it brought; waits until no suspect has this process."""
-        while self.closed:
-            await self._open.wait()
-        self._claiming += 1
-        self._nobody_claims.clear()
+        """Around a claim and the start of the jobs it returned; waits until no suspect occupies this process."""
+        await self._slots.wait_open()
+        self._claims += 1
+        self._no_claim_under_way.clear()
         try:
             yield
         finally:
-            self._claiming -= 1
-            if not self._claiming:
-                self._nobody_claims.set()
+            self._claims -= 1
+            if not self._claims:
+                self._no_claim_under_way.set()
 
     async def run_due(self) -> bool:
-        """Look for a suspect, where it is time to, and run it alone; whether there was one.
+        """Look for a suspect, if LOOK_S have passed, and run it alone; whether there was one.
 
-        It takes half of the time at most: a worker that has just run one goes on with others for as long.
+        Suspects take half of the time at most: afterwards the other jobs have this process for as long.
         """
         loop = asyncio.get_running_loop()
         if loop.time() < self._look_at:
@@ -86,62 +71,62 @@ class Quarantine:
         return found
 
     async def run_one(self) -> Job | None:
-        """Run a suspect alone, if there is one, until its attempt has ended or the worker stops; which it was.
+        """Run a suspect alone, if there is one, until its attempt has ended or the worker stops; returns that job.
 
-        Raises what the database raises while there is none yet.
+        Raises what the database raises while no suspect is claimed yet.
         """
-        async with self._one:
-            job = await queue.claim_suspect(self._pool, self._worker.id)
+        async with self._one_at_a_time:
+            job = await queue.claim_suspect(self._pool, self._worker_id)
             if job is None:
                 return None
             log.warning("job %s: two of its workers died: it runs alone", job.id)
             self.reserved = job
-            self._open.clear()
+            self._slots.close()
             try:
                 await self._run(job)
             finally:
                 self.reserved = None
-                self._open.set()
+                self._slots.open()
             return job
 
     async def _run(self, job: Job) -> None:
         if not await self._alone():
-            await self._worker.give_back(job)
+            await self._slots.release(job)
             return
         try:
             await queue.begin_alone(self._pool, job)
-        except (LeaseLost, NotFound, psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        except (LeaseLost, NotFound, psycopg.Error) as error:
             log.warning("job %s: not begun (%s)", job.id, type(error).__name__)
             return
-        running = self._worker.run(job)
+        running = self._slots.start([job])
         self.reserved = None
-        await self._until_stopped([running], None)
+        await self._until_stopped(running, None)
 
     async def _alone(self) -> bool:
-        """See the attempts in hand to their end, or give their jobs back; False where that cannot be, or at a stop."""
-        await self._nobody_claims.wait()  # one may be under way
-        await self._until_stopped(self._worker.in_hand(), FINISH_S)
-        if self._worker.draining:
+        """Wait for the attempts in flight, then release their jobs; False where one is left, or at a stop."""
+        await self._no_claim_under_way.wait()
+        await self._until_stopped(self._slots.tasks, FINISH_S)
+        if self._slots.draining.is_set():
             return False
-        left = list(self._worker.in_hand())
+        left = self._slots.tasks
         for task in left:
             task.cancel()
         await self._until_stopped(left, STOPPED_S)
-        return not (self._worker.draining or list(self._worker.in_hand()))
+        return not (self._slots.draining.is_set() or self._slots.tasks)
 
     async def _until_stopped(
         self, tasks: Iterable[asyncio.Task[bool]], timeout_s: float | None
     ) -> None:
-        """Until all ``tasks`` are done, the time is up, or the worker stops."""
+        """Until all ``tasks`` are done, the time is up, or the worker drains."""
         waiting = set(tasks)
         if not waiting:
             return
-        stopped = asyncio.create_task(self._stopped.wait())
+        draining = asyncio.create_task(self._slots.draining.wait())
         ended = asyncio.create_task(asyncio.wait(waiting))
         try:
             await asyncio.wait(
-                {stopped, ended}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+                {draining, ended}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
-            stopped.cancel()
+            draining.cancel()
             ended.cancel()

@@ -1,4 +1,4 @@
-"""The queue from Python: one function per SQL function of sql/2*.sql, and no other SQL."""
+"""The queue from Python: one function per SQL function of sql/19 to sql/27, and no other SQL."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,21 +9,18 @@ from uuid import UUID
 from psycopg.rows import args_row
 from psycopg.types.json import Jsonb
 
-from functions._shared import foreign
+from functions._shared import foreign, jobs
 from functions._shared.database.pool import Pool
 from functions._shared.database.sqlstates import fenced
 from functions._shared.jobs import Job
-
-LEASE_S = 10
-"""How long a worker may be silent before its jobs go to another; it renews each at a third of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How an attempt ended: well, with ``result``, unless ``error`` is given.
 
-    Then it goes back into the queue while ``retry`` and attempts remain. ``error_class`` is kept in the job's errors;
-    by default busy, permanent or transient.
+    After an error the job goes back into the queue while ``retry`` and attempts remain. ``error_class`` is kept in the
+    job's errors; SQL's default is busy, permanent or transient.
     """
 
     job: Job
@@ -42,51 +39,53 @@ async def claim(pool: Pool, limit: int, worker_id: str) -> list[Job]:
     ):
         await cursor.execute(
             "select id, job_type, payload, attempt_number, max_attempts, lease_token"
-            " from public.claim_jobs(%s, %s, make_interval(secs => %s))",
-            (limit, worker_id, LEASE_S),
+            " from public.claim_jobs(%s, %s, p_lease => make_interval(secs => %s))",
+            (limit, worker_id, jobs.LEASE_S),
             binary=True,
         )
         return await cursor.fetchall()
 
 
 async def claim_suspect(pool: Pool, worker_id: str) -> Job | None:
-    """A job that two workers have died with, ours under a lease of LEASE_S; to be run after begin_alone only."""
+    """A suspect (two workers died with it), ours under a lease of LEASE_S; to be run after begin_alone only."""
     async with (
         pool.connection() as connection,
         connection.cursor(row_factory=args_row(Job)) as cursor,
     ):
         await cursor.execute(
             "select id, job_type, payload, attempt_number, max_attempts, lease_token"
-            " from public.claim_suspect(%s, make_interval(secs => %s))",
-            (worker_id, LEASE_S),
+            " from picture_edge.claim_suspect(%s, p_lease => make_interval(secs => %s))",
+            (worker_id, jobs.LEASE_S),
         )
         return await cursor.fetchone()
 
 
 async def begin_alone(pool: Pool, job: Job) -> None:
-    """Nothing else is in hand: if we die from now on, it was this job's doing. Raises LeaseLost."""
+    """Record that the suspect runs alone: a crash from now on is this job's doing. Raises LeaseLost."""
     async with fenced(), pool.connection() as connection:
         await connection.execute(
-            "select public.begin_alone(%s, %s, make_interval(secs => %s))",
-            (job.id, job.lease_token, LEASE_S),
+            "select picture_edge.begin_alone(%s, %s, p_lease => make_interval(secs => %s))",
+            (job.id, job.lease_token, jobs.LEASE_S),
         )
 
 
 async def try_claim(pool: Pool) -> int:
-    """Claim a job and give it back at once, as if it had not been: how many could be had, 0 or 1."""
+    """Dry run of a claim, rolled back: how many jobs could be claimed, 0 or 1."""
     async with pool.connection() as connection, connection.transaction(force_rollback=True):
         cursor = await connection.execute(
-            "select id from public.claim_jobs(1, 'process-jobs-test')"
+            "select id from public.claim_jobs(1, 'process-jobs-test', p_lease => make_interval(secs => %s))",
+            (jobs.LEASE_S,),
         )
         return len(await cursor.fetchall())
 
 
 async def end_all(pool: Pool, endings: Sequence[Ending]) -> set[UUID]:
-    """End attempts, each under its own lease; the ids of those that have ended so. The others' leases were lost."""
+    """End attempts, each under its own fencing token; the ids of the ended jobs. The leases of the others were lost."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            "select public.complete_jobs(%b, %b, %s::jsonb[], %s::text[], %s::boolean[], %s::interval[], %s::text[])"
-            " as id",
+            "select public.complete_jobs("
+            "p_job_ids => %b, p_lease_tokens => %b, p_results => %s::jsonb[], p_errors => %s::text[],"
+            " p_retries => %s::boolean[], p_retry_afters => %s::interval[], p_error_classes => %s::text[]) as id",
             (
                 [ending.job.id for ending in endings],
                 [ending.job.lease_token for ending in endings],
@@ -102,12 +101,12 @@ async def end_all(pool: Pool, endings: Sequence[Ending]) -> set[UUID]:
 
 
 def _stored(result: dict[str, Any] | None) -> Jsonb | None:
-    """A handler may return what a stranger has told it."""
+    """Plain JSON: a handler's result may quote a stranger (NUL, lone surrogates, infinite numbers)."""
     return None if result is None else Jsonb(foreign.plain(result))
 
 
 def _or_none(values: Collection[Any]) -> Collection[Any] | None:
-    """A column that nobody uses is not sent."""
+    """None in place of a column without a value: an array of nulls would be sent in vain."""
     return values if any(value is not None for value in values) else None
 
 
@@ -115,26 +114,26 @@ def _seconds(seconds: float | None) -> timedelta | None:
     return None if seconds is None else timedelta(seconds=seconds)
 
 
-async def extend(pool: Pool, jobs: Iterable[Job]) -> set[UUID]:
-    """Renew the leases of ``jobs`` in one statement; returns the ids that are still ours."""
-    held = list(jobs)
+async def extend(pool: Pool, held: Collection[Job]) -> set[UUID]:
+    """Renew the leases of ``held`` in one statement; returns the ids that are still ours."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
-            "select public.extend_leases(%s, %s, make_interval(secs => %s)) as id",
-            ([job.id for job in held], [job.lease_token for job in held], LEASE_S),
+            "select picture_edge.extend_leases("
+            "p_job_ids => %s, p_lease_tokens => %s, p_lease => make_interval(secs => %s)) as id",
+            ([job.id for job in held], [job.lease_token for job in held], jobs.LEASE_S),
         )
         return {row["id"] for row in await cursor.fetchall()}
 
 
 async def requeue_expired(pool: Pool) -> int:
-    """Take back the jobs of dead workers, all of them; how many. A claim looks at some only."""
+    """Put all jobs with an expired lease back into the queue; how many. A claim looks at some of them only."""
     async with pool.connection() as connection:
-        cursor = await connection.execute("select public.requeue_expired() as count")
+        cursor = await connection.execute("select picture_edge.requeue_expired() as count")
         return int((await cursor.fetchall())[0]["count"])
 
 
 async def progress(pool: Pool, job_ids: Iterable[UUID]) -> tuple[int, int]:
-    """How many of these jobs are still processing, parked ones among them; and how many are back or failed."""
+    """How many of these jobs are processing (parked ones included), and how many went back into the queue or failed."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "select count(*) filter (where status = 'processing') as processing,"
@@ -147,21 +146,21 @@ async def progress(pool: Pool, job_ids: Iterable[UUID]) -> tuple[int, int]:
 
 
 async def record_tick(pool: Pool) -> None:
-    """Note that the clock has called."""
+    """Record a call of the clock (pg_cron through pg_net)."""
     async with pool.connection() as connection:
-        await connection.execute("select public.record_tick()")
+        await connection.execute("select picture_edge.record_tick()")
 
 
 async def tick_overdue(pool: Pool) -> timedelta | None:
-    """How long the clock has been silent, once that is too long; None while all is well, or there is no clock."""
+    """How long the clock has been silent, once that is too long; None while it calls in time, or where none is set."""
     async with pool.connection() as connection:
-        cursor = await connection.execute("select public.tick_overdue() as silence")
+        cursor = await connection.execute("select picture_edge.tick_overdue() as silence")
         silence: timedelta | None = (await cursor.fetchall())[0]["silence"]
         return silence
 
 
 async def tick_age(pool: Pool) -> int | None:
-    """Seconds since the clock has called; None if it never has."""
+    """Seconds since the last call of the clock; None before the first one."""
     async with pool.connection() as connection:
         cursor = await connection.execute(
             "select seconds_since_last_tick as age from public.queue_status"
@@ -171,6 +170,8 @@ async def tick_age(pool: Pool) -> int | None:
 
 
 async def release(pool: Pool, job: Job) -> None:
-    """Give an interrupted job back; its attempt does not count. Raises LeaseLost."""
+    """Put an interrupted job back into the queue; its attempt does not count. Raises LeaseLost."""
     async with fenced(), pool.connection() as connection:
-        await connection.execute("select public.release_job(%s, %s)", (job.id, job.lease_token))
+        await connection.execute(
+            "select picture_edge.release_job(%s, %s)", (job.id, job.lease_token)
+        )

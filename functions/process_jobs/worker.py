@@ -1,124 +1,92 @@
-"""The worker: claims jobs when woken, runs them side by side, keeps their leases, gives them back when it stops.
+"""The worker: claims jobs when woken, runs them side by side, renews their leases, releases them at a stop.
 
-Whether a job may be run or ended is decided in SQL; this file only waits, and calls.
+Whether a job may run or end is decided in SQL; this file waits, and calls. The attempts in flight are in ``slots.py``.
 """
 
 import asyncio
-import logging
-import os
 import random
-import socket
-import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
 import psycopg
-import psycopg_pool
 
+from functions._shared import jobs
 from functions._shared.database.sqlstates import is_down
-from functions._shared.errors import LeaseLost, NotFound
-from functions._shared.jobs import Job
 from functions._shared.resources import Resources
 from functions.process_jobs import queue
-from functions.process_jobs.attempt import attempt
-from functions.process_jobs.outcomes import Outcomes
+from functions.process_jobs.health import Health
 from functions.process_jobs.quarantine import Quarantine
-from functions.process_jobs.queue import Ending
-
-log = logging.getLogger(__name__)
+from functions.process_jobs.slots import Slots
 
 LOOK_AGAIN_S = 0.005
-"""After a claim: whoever enqueues beside others gives no hint. Doubled until it is one of the next two."""
+"""The pause after a claim, doubled up to POLL_S: NOTIFY is throttled, so an enqueue beside others sends none."""
 POLL_S, POLL_UNHINTED_S = 1.0, 0.2
-"""How often an idle worker looks: for retries that fall due and jobs of dead workers; and where no hints come."""
+"""How often an idle worker polls, for retries that fall due and jobs of dead workers; and while NOTIFY is not heard."""
 PARKED_S = 0.1
-"""How often a call that waits for its jobs looks after those that are parked."""
+"""How often a waiting call of process-jobs looks at its parked jobs."""
 DRAIN_S = 2.0
-"""What running handlers get at a stop. Most take less; the others' jobs are given back."""
+"""How long running handlers may go on at a stop. Most end within it; the jobs of the others are released."""
 
 
 class Worker:
-    """One to a process. ``start`` and ``stop`` it; ``wake`` it after an enqueue; ``run_once`` is process-jobs.
+    """One to a process: ``start`` it, ``stop`` it; other parts reach it by ``Resources.worker_inbox``.
 
-    ``hinted`` tells whether enqueues are heard of at present.
+    ``hinted``: whether NOTIFY is heard at present. ``run_once`` serves a call of process-jobs.
     """
 
     def __init__(self, resources: Resources, hinted: Callable[[], bool] = lambda: False) -> None:
-        self._resources = resources
         self._settings = resources.settings
+        self._pool = resources.pool
+        self._inbox = resources.worker_inbox
         self._hinted = hinted
-        # New at each start: a host's name comes back after a crash, and would claim its own ghosts.
-        self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._running: dict[asyncio.Task[bool], Job] = {}
-        self._lost: set[asyncio.Task[bool]] = set()
-        """Those whose job is somebody else's by now, or cancelled: there is nothing to give back."""
-        self._outcomes = Outcomes(resources.pool)
-        self._quarantine = Quarantine(resources.pool, self)
-        self._returns: set[asyncio.Task[None]] = set()
-        self._woken = asyncio.Event()
+        self._slots = Slots(resources)
+        self._quarantine = Quarantine(resources.pool, self._inbox.worker_id, self._slots)
+        self._health = Health(resources.pool)
         self._loops: list[asyncio.Task[None]] = []
-        self._more = False
-        """Whether the last claim took all it could: then a free slot is a reason to look."""
-        self._most = self._settings.worker_concurrency
-        """How many one claim asks for: half as many after one that was cut, twice as many after an answer."""
-        self.draining = False
-        self.queue_up = True
-        """Whether the last claim or renewal was answered."""
-        self.clock_silent_for: timedelta | None = None
-        """How long cron has not called, once that is too long."""
+        self._claim_size = self._settings.worker_concurrency
+        """The most jobs of one claim: halved after a claim that was cut off, doubled after an answered one."""
 
-    def wake(self) -> None:
-        self._woken.set()
+    @property
+    def draining(self) -> bool:
+        return self._slots.draining.is_set()
 
-    def with_room(self) -> str | None:
-        closed = self.draining or self._quarantine.closed
-        return self.id if self._free > 0 and not closed else None
+    @property
+    def trouble(self) -> str | None:
+        """Why the queue cannot be worked on, in words; None when the last claim or renewal was answered."""
+        return self._health.trouble
 
-    def take(self, job: Job) -> None:
-        if not self._quarantine.closed:
-            self._start([job])
-            return
-        # It was claimed while a suspect was: somebody else may have it at once.
-        task = asyncio.create_task(self.give_back(job))
-        self._returns.add(task)
-        task.add_done_callback(self._returns.discard)
-
-    def in_hand(self) -> list[asyncio.Task[bool]]:
-        return list(self._running)
-
-    def run(self, job: Job) -> asyncio.Task[bool]:
-        return self._start([job])[0]
+    @property
+    def clock_silent_for(self) -> timedelta | None:
+        """How long cron has not called process-jobs, once that is too long."""
+        return self._health.clock_silent_for
 
     def cancelled(self, job_id: str) -> None:
-        """Somebody cancelled a job that may be ours."""
-        self._stop_attempts_at({UUID(job_id)} if job_id else set())
+        """Stop the attempt at a job that was cancelled, if it runs here."""
+        self._slots.disown({UUID(job_id)} if job_id else set())
 
     def start(self) -> None:
         self._loops = [
-            asyncio.create_task(self._claim_loop()),
-            asyncio.create_task(self._lease_loop()),
+            asyncio.create_task(loop())
+            for loop in (self._claim_loop, self._inbox_loop, self._lease_loop)
         ]
 
     def drain(self) -> None:
-        """Claim nothing more; what runs goes on."""
-        self.draining = True
-        self._quarantine.stop()
-        self.wake()
+        """Claim nothing more; running attempts go on."""
+        self._slots.drain()
+        self._inbox.wake()
 
     async def stop(self) -> None:
-        """Drain, and after DRAIN_S give the jobs in flight back, uncounted. Renewal goes on until they are."""
+        """Drain, and after DRAIN_S release the jobs in flight, uncounted. Leases are renewed until that is done."""
         self.drain()
-        claiming, renewing = self._loops
+        claiming, *others = self._loops
         await asyncio.gather(claiming, return_exceptions=True)
-        if self._running:
-            await asyncio.wait(list(self._running), timeout=DRAIN_S)
-        tasks = list(self._running)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        renewing.cancel()
-        await asyncio.gather(renewing, return_exceptions=True)
+        if self._slots.tasks:
+            await asyncio.wait(self._slots.tasks, timeout=DRAIN_S)
+        await self._slots.stop()
+        for loop in others:
+            loop.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def run_once(self, limit: int) -> tuple[int, int]:
         """Claim up to ``limit`` jobs and see them to their end: how many, and how many of them with an error."""
@@ -127,37 +95,35 @@ class Worker:
         async with self._quarantine.claiming():
             if self.draining:
                 return 0, 0
-            jobs = await queue.claim(self._resources.pool, limit, self.id)
-            attempts = self._start(jobs)
+            claimed = await queue.claim(self._pool, limit, self._inbox.worker_id)
+            attempts = self._slots.start(claimed)
         await asyncio.gather(*attempts, return_exceptions=True)
-        while len(jobs) < limit and not self.draining:
+        while len(claimed) < limit and not self.draining:
             suspect = await self._quarantine.run_one()
             if suspect is None:
                 break
-            jobs.append(suspect)
-        # The parked ones are ended by whoever learns of their prediction's end, perhaps in another process.
-        processing, unwell = len(jobs), 0
-        until = asyncio.get_running_loop().time() + self._settings.job_timeout_ms / 1000
-        while processing and asyncio.get_running_loop().time() < until:
-            processing, unwell = await queue.progress(
-                self._resources.pool, [job.id for job in jobs]
-            )
+            claimed.append(suspect)
+        return len(claimed), await self._errors_once_ended([job.id for job in claimed])
+
+    async def _errors_once_ended(self, job_ids: list[UUID]) -> int:
+        """How many of the jobs ended with an error. Parked jobs are waited for: perhaps another process ends them."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._settings.job_timeout_ms / 1000
+        processing, errors = len(job_ids), 0
+        while processing and loop.time() < until:
+            processing, errors = await queue.progress(self._pool, job_ids)
             if processing:
                 await asyncio.sleep(PARKED_S)
-        return len(jobs), unwell
-
-    @property
-    def _free(self) -> int:
-        return self._settings.worker_concurrency - len(self._running)
+        return errors
 
     async def _claim_loop(self) -> None:
         pause_s = LOOK_AGAIN_S
         while not self.draining:
-            woken = self._woken.is_set()
-            self._woken.clear()
-            asked = min(self._free, self._most)
-            claimed = await self._try_claim(asked) if asked > 0 else 0
-            self._more = claimed == asked
+            woken = self._inbox.woken.is_set()
+            self._inbox.woken.clear()
+            limit = min(self._slots.free, self._claim_size)
+            claimed = await self._try_claim(limit) if limit > 0 else 0
+            self._slots.wake_when_freed = claimed == limit
             alone = await self._try_suspect()
             pause_s = LOOK_AGAIN_S if woken or claimed or alone else pause_s * 2
             most_s = POLL_S if self._hinted() else POLL_UNHINTED_S
@@ -165,7 +131,7 @@ class Worker:
                 async with asyncio.timeout(
                     min(pause_s, most_s) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
                 ):
-                    await self._woken.wait()
+                    await self._inbox.woken.wait()
             except TimeoutError:
                 pass
 
@@ -173,122 +139,50 @@ class Worker:
         """Claim and start jobs; how many."""
         try:
             async with self._quarantine.claiming():
-                jobs = await queue.claim(self._resources.pool, limit, self.id)
-                self._start(jobs)
-        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
-            # Any error of the database, a missing table too: whatever it is, it may be mended while we look on.
-            self._note_queue(up=False, detail=type(error).__name__)
+                claimed = await queue.claim(self._pool, limit, self._inbox.worker_id)
+                self._slots.start(claimed)
+        except psycopg.Error as error:
+            # Every error of the database, a missing table included: an operator may mend it while the worker polls.
             if is_down(error):
-                self._most = max(
-                    1, limit // 2
-                )  # perhaps more than comes through the line before it counts as dead
+                # Perhaps more payload than the line transfers before the connection counts as dead.
+                self._claim_size = max(1, limit // 2)
+            await self._health.failed(error)
             return 0
-        self._note_queue(up=True)
-        self._most = min(self._most * 2, self._settings.worker_concurrency)
-        return len(jobs)
+        self._claim_size = min(self._claim_size * 2, self._settings.worker_concurrency)
+        await self._health.answered()
+        return len(claimed)
 
     async def _try_suspect(self) -> bool:
         """Run a job alone that two workers have died with, if there is one and it is time to look."""
         try:
             return not self.draining and await self._quarantine.run_due()
-        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
-            self._note_queue(up=False, detail=type(error).__name__)
+        except psycopg.Error as error:
+            await self._health.failed(error)
             return False
 
-    def _start(self, jobs: Iterable[Job]) -> list[asyncio.Task[bool]]:
-        jobs = list(jobs)
-        self._stop_attempts_at({job.id for job in jobs})
-        tasks = []
-        for job in jobs:
-            task = asyncio.create_task(self._run(job))
-            self._running[task] = job
-            task.add_done_callback(self._done)
-            tasks.append(task)
-        return tasks
-
-    def _stop_attempts_at(self, job_ids: set[UUID]) -> None:
-        """End older attempts of our own: a job that could be claimed again has lost its lease."""
-        for task, job in self._running.items():
-            if job.id in job_ids and task not in self._lost:
-                log.warning("job %s: no longer ours, attempt stopped", job.id)
-                self._lost.add(task)
-                task.cancel()
-
-    def _done(self, task: asyncio.Task[bool]) -> None:
-        del self._running[task]
-        self._lost.discard(task)
-        if self._more:
-            self.wake()
-
-    async def _run(self, job: Job) -> bool:
-        """One attempt, from its handler to its end in the database; whether it went well."""
-        ending = None
-        try:
-            ending = await attempt(job, self._resources)
-            if ending:
-                ending = await self._end(ending)
-        except asyncio.CancelledError:
-            if ending is None and asyncio.current_task() not in self._lost:
-                await self.give_back(job)
-            raise
-        except LeaseLost as lost:
-            log.warning("job %s: %s", job.id, lost)
-            return False
-        except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
-            # Nothing can be written now. The lease ends by itself, and the attempt is repeated.
-            log.warning("job %s: %s, left to its lease", job.id, type(error).__name__)
-            return False
-        return ending is None or ending.error is None
-
-    async def _end(self, ending: Ending) -> Ending:
-        """Write it; what cannot be written is written as an error of ours, so that the job ends all the same."""
-        try:
-            await self._outcomes.end(ending)
-        except (psycopg.DataError, TypeError, ValueError):
-            log.exception("job %s (%s): bug", ending.job.id, ending.job.job_type)
-            ending = Ending(job=ending.job, error="Its result cannot be stored", error_class="bug")
-            await self._outcomes.end(ending)
-        return ending
-
-    async def give_back(self, job: Job) -> None:
-        """Hand a job back that has not ended; its attempt does not count."""
-        try:
-            await queue.release(self._resources.pool, job)
-        except (LeaseLost, NotFound, psycopg.Error, psycopg_pool.PoolTimeout) as error:
-            log.warning("job %s: not given back (%s)", job.id, type(error).__name__)
+    async def _inbox_loop(self) -> None:
+        """Start jobs that are handed over, at once; release one that was claimed just before a suspect closed us."""
+        while True:
+            job = await self._inbox.handed_over.get()
+            if self._slots.closed:
+                self._slots.release_soon(job)
+            else:
+                self._slots.start([job])
 
     async def _lease_loop(self) -> None:
         missed: set[UUID] = set()
         while True:
-            await asyncio.sleep(queue.LEASE_S / 3)
+            await asyncio.sleep(jobs.LEASE_S / 3)
             reserved = self._quarantine.reserved
-            jobs = [*self._running.values(), *([reserved] if reserved else [])]
+            held = [*self._slots.jobs, *([reserved] if reserved else [])]
             try:
-                gone = {job.id for job in jobs} - await queue.extend(self._resources.pool, jobs)
-                if await queue.requeue_expired(self._resources.pool):
-                    self.wake()
-                self._note_clock(await queue.tick_overdue(self._resources.pool))
-            except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
-                self._note_queue(up=False, detail=type(error).__name__)
+                gone = {job.id for job in held} - await queue.extend(self._pool, held)
+                if await queue.requeue_expired(self._pool):
+                    self._inbox.wake()
+                self._health.note_clock(await queue.tick_overdue(self._pool))
+            except psycopg.Error as error:
+                await self._health.failed(error)
                 continue
-            # Missing once may be a job that ended during the call; missing twice is somebody else's.
-            self._stop_attempts_at(gone & missed)
+            # Missing once may be a job that ended during the call; missing twice is a lost lease.
+            self._slots.disown(gone & missed)
             missed = gone
-
-    def _note_clock(self, silence: timedelta | None) -> None:
-        if silence and not self.clock_silent_for:
-            log.warning("cron has not called process-jobs for %d s", silence.total_seconds())
-        elif self.clock_silent_for and not silence:
-            log.info("cron calls process-jobs again")
-        self.clock_silent_for = silence
-
-    def _note_queue(self, *, up: bool, detail: str = "") -> None:
-        if up != self.queue_up:
-            log.log(
-                *(
-                    (logging.INFO, "the queue answers again")
-                    if up
-                    else (logging.WARNING, f"the queue does not answer: {detail}")
-                )
-            )
-        self.queue_up = up

@@ -40,7 +40,7 @@ async def start(request: Request) -> JSONResponse:
         started = await starts.start(user_id, wanted)
     else:
         started = await starts.start_once(user_id, wanted, key, body_hash(body))
-    resources.worker.wake()
+    resources.worker_inbox.wake()
     ids = [{name: str(value) for name, value in row.items()} for row in started]
     return JSONResponse(
         {

@@ -40,7 +40,7 @@ class Starts:
             _picture_kept(connection, requests) as kept,
         ):
             cursor = await connection.execute(
-                "select generation_id, job_id from public.start_generations(%s, %s)",
+                "select generation_id, job_id from picture_edge.start_generations(p_user_ids => %s, p_requests => %s)",
                 ([user_id] * len(kept), [Jsonb(request) for request in kept]),
             )
             return await cursor.fetchall()
@@ -58,7 +58,7 @@ class Starts:
             _picture_kept(connection, requests) as kept,
         ):
             cursor = await connection.execute(
-                "select generation_id, job_id from public.start_generations_once(%s, %s, %s, %s)",
+                "select generation_id, job_id from picture_edge.start_generations_once(%s, %s, %s, %s)",
                 (user_id, key, request_hash, [Jsonb(request) for request in kept]),
             )
             return await cursor.fetchall()
@@ -67,7 +67,7 @@ class Starts:
         """Write a batch of calls in one statement: the two arrays hold a user and a request per generation."""
         async with refused(), self._pool.connection() as connection:
             cursor = await connection.execute(
-                "select generation_id, job_id from public.start_generations(%s, %s)",
+                "select generation_id, job_id from picture_edge.start_generations(p_user_ids => %s, p_requests => %s)",
                 (
                     [user_id for user_id, requests in starts for _ in requests],
                     [Jsonb(request) for _, requests in starts for request in requests],
@@ -98,6 +98,8 @@ async def _picture_kept(
         yield requests
         return
     async with connection.transaction():
-        cursor = await connection.execute("select public.keep_source_image(%s) as it", (picture,))
+        cursor = await connection.execute(
+            "select picture_edge.keep_source_image(%s) as it", (picture,)
+        )
         [row] = await cursor.fetchall()
         yield [request | {"source_image_url": row["it"]} for request in requests]

@@ -55,7 +55,9 @@ def run_worker(
         parsed = Settings.from_env(local_environment(settings))
         async with open_resources(parsed) as resources:
             worker = Worker(resources, hinted=lambda: listener.up)
-            listener = Listener(parsed, {"picture_edge_jobs": lambda _: worker.wake()})
+            listener = Listener(
+                parsed, {"picture_edge_jobs": lambda _: resources.worker_inbox.wake()}
+            )
             listening = asyncio.create_task(listener.run())
             while not listener.up:  # noqa: ASYNC110 - once, before the measurement
                 await asyncio.sleep(0.01)

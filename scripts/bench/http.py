@@ -24,7 +24,7 @@ from scripts.stack import bound
 
 CONNECTIONS = (1, 32, 128)
 BODY = {"prompt": "a red fox in the snow", "model_id": "black-forest-labs/flux-schnell"}
-SQL = f"select * from public.start_generation(gen_random_uuid(), '{json.dumps(BODY)}');"  # noqa: S608
+SQL = f"select * from picture_edge.start_generation(gen_random_uuid(), '{json.dumps(BODY)}');"  # noqa: S608
 
 
 @dataclass(frozen=True)

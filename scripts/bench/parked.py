@@ -16,7 +16,7 @@ with many as (
         array_agg('{"prompt": "x", "model_id": "google/nano-banana"}'::jsonb) as requests
     from generate_series(1, %s)
 )
-select count(*) from many, lateral public.start_generations(users, requests)
+select count(*) from many, lateral picture_edge.start_generations(users, requests)
 """
 DEMO_USER = "00000000-0000-4000-8000-000000000000"
 

@@ -20,7 +20,7 @@ with many as (
         ) as requests
     from generate_series(1, %s)
 )
-select count(*) from many, lateral public.start_generations(users, requests)
+select count(*) from many, lateral picture_edge.start_generations(users, requests)
 """
 OURS = """
 select extract(epoch from generation.completed_at - prediction.ended_at)::float8 * 1000

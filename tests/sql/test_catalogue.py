@@ -20,7 +20,7 @@ where p.pronamespace = any (%(schemas)s::regnamespace[]) and obj_description(p.o
 def test_every_table_column_view_and_function_says_what_it_is(clock, db):
     rows = db.execute(
         UNDESCRIBED.replace("'%s.%s'", "'%%s.%%s'"),
-        {"schemas": ["public", "cron", "net", "edge_private"]},
+        {"schemas": ["public", "cron", "net", "picture_edge", "edge_private"]},
     )
     assert [row["it"] for row in rows] == []
 
@@ -45,7 +45,7 @@ LINTS = {
     " and (qual = 'true' or with_check = 'true')",
     "function_search_path_mutable": "select oid::regprocedure from pg_proc"
     " where pronamespace in ('public'::regnamespace, 'cron'::regnamespace, 'net'::regnamespace,"
-    " 'edge_private'::regnamespace) and not exists (select from unnest(proconfig) as it"
+    " 'picture_edge'::regnamespace, 'edge_private'::regnamespace) and not exists (select from unnest(proconfig) as it"
     " where it in ('search_path=\"\"', 'search_path=pg_catalog, pg_temp'))",
     # Not the linter's: pg_temp, unless named last, comes first for types and tables; with an empty path too.
     "security_definer_search_path": "select oid::regprocedure from pg_proc where pronamespace not in"
@@ -53,7 +53,7 @@ LINTS = {
     " ('cron'::regnamespace, 'net'::regnamespace)) -- what definers call runs with their rights\n"
     " and not coalesce('search_path=pg_catalog, pg_temp' = any (proconfig), false)",
     "security_definer_function_executable": "select oid::regprocedure from pg_proc where prosecdef"
-    " and pronamespace = 'public'::regnamespace",
+    " and pronamespace in ('public'::regnamespace, 'picture_edge'::regnamespace)",
     "duplicate_index": "select indrelid, array_agg(indexrelid::regclass) from pg_index group by indrelid, indkey::text,"
     " indpred::text, indexprs::text, indoption::text having count(*) > 1",
     "unindexed_foreign_keys": "select conname from pg_constraint as k where contype = 'f'"

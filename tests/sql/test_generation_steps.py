@@ -1,4 +1,4 @@
-"""A generation and its jobs move together: sql/30_start_generation.sql, 31_generation_steps.sql, 33_predictions.sql."""
+"""A generation and its jobs move together: sql/31_start_generation.sql and the steps of sql/32 to sql/36."""
 
 import psycopg
 import pytest
@@ -11,7 +11,9 @@ USER = "11111111-1111-4111-8111-111111111111"
 def start(db):
     def call(**request):
         body = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell", **request}
-        return db.execute("select * from start_generation(%s, %s)", (USER, Jsonb(body))).fetchone()
+        return db.execute(
+            "select * from picture_edge.start_generation(%s, %s)", (USER, Jsonb(body))
+        ).fetchone()
 
     return call
 
@@ -26,21 +28,22 @@ def claim(db):
 
 def begin(db, job, generation_id):
     return db.execute(
-        "select * from begin_generate_image(%s, %s, %s, '10 minutes')",
+        "select * from picture_edge.begin_generate_image(%s, %s, %s, '10 minutes')",
         (job["id"], job["lease_token"], generation_id),
     ).fetchone()
 
 
 def intend(db, job):
     return db.execute(
-        "select * from intend_prediction(%s, %s, 'a/b', null, '{}', 'png', '{\"size: no\"}', '10 minutes')",
+        "select * from picture_edge.intend_prediction"
+        "(%s, %s, 'a/b', null, '{}', 'png', '{\"size: no\"}', '10 minutes')",
         (job["id"], job["lease_token"]),
     ).fetchone()
 
 
 def park(db, job, intent_id, prediction_id="p1"):
     return db.execute(
-        "select park_prediction(%s, %s, %s) as first_poll",
+        "select picture_edge.park_prediction(%s, %s, %s) as first_poll",
         (intent_id, job["lease_token"], prediction_id),
     ).fetchone()["first_poll"]
 
@@ -48,7 +51,7 @@ def park(db, job, intent_id, prediction_id="p1"):
 def succeed(db, job, intent_id, worker_id=None):
     """The download job where it is claimed for ``worker_id``."""
     return db.execute(
-        "select * from succeed_prediction(%s, %s, %s, 3.2, %s)",
+        "select * from picture_edge.succeed_prediction(%s, %s, %s, 3.2, %s, '10 s')",
         (intent_id, job["lease_token"], ["https://x/y.png", "https://x/z.png"], worker_id),
     ).fetchone()
 
@@ -75,7 +78,7 @@ def finish_download(db, job):
         for n in (1, 2)
     ]
     return db.execute(
-        "select finish_download_image(%s, %s, %s) as id",
+        "select picture_edge.finish_download_image(%s, %s, %s) as id",
         (job["id"], job["lease_token"], Jsonb(images)),
     ).fetchone()["id"]
 
@@ -174,7 +177,7 @@ def test_the_last_failed_attempt_fails_the_generation(db, start, end):
     else:
         db.execute("update job_queue set crash_count = 2, share_rank = -2")  # it ran alone
         db.execute("update job_queue set lease_expires_at = now() - interval '1 s'")
-        db.execute("select requeue_expired()")
+        db.execute("select picture_edge.requeue_expired()")
     row = generation(db, ids["generation_id"])
     assert row["status"] == "failed"
     assert row["error_message"].startswith(("broken", "Poisonous: three of its workers"))
@@ -287,7 +290,7 @@ def test_the_next_worker_adopts_what_runs_and_looks_for_what_was_intended(db, st
     found = begin(db, again, ids["generation_id"])
     assert (found["status"], found["prediction_id"]) == ("running", "p1")
     assert found["lease_token"] == again["lease_token"]
-    [due] = db.execute("select * from claim_polls()").fetchall()
+    [due] = db.execute("select * from picture_edge.claim_polls()").fetchall()
     assert (due["prediction_id"], due["lease_token"]) == ("p1", again["lease_token"])
 
 
@@ -301,7 +304,7 @@ def test_what_an_earlier_version_has_paid_for_is_adopted_too(db, start):
 def test_a_parked_job_nobody_looked_after_returns_uncounted(db, start):
     _, job, _ = parked(db, start)
     db.execute("update job_queue set lease_expires_at = now() - interval '1 s'")
-    assert db.execute("select requeue_expired() as n").fetchone() == {"n": 1}
+    assert db.execute("select picture_edge.requeue_expired() as n").fetchone() == {"n": 1}
     row = job_of(db, job)
     assert (row["status"], row["attempt_number"], row["crash_count"], row["errors"]) == (
         "pending", 0, 0, [],
@@ -329,7 +332,7 @@ def test_no_step_without_the_lease(db, start, step):
 
 def fail(db, job, intent_id, *, retry=True, retry_after=None):
     db.execute(
-        "select fail_prediction(%s, %s, 'failed', 'broken', 'model_failed', %s, %s)",
+        "select picture_edge.fail_prediction(%s, %s, 'failed', 'broken', 'model_failed', %s, %s)",
         (intent_id, job["lease_token"], retry, retry_after),
     )
 
@@ -359,11 +362,11 @@ def test_one_prediction_belongs_to_one_intent(db, start):
 
 def test_polls_are_handed_out_once_and_grow_apart(db, start):
     parked(db, start)
-    assert not db.execute("select * from claim_polls()").fetchall(), "not yet due"
+    assert not db.execute("select * from picture_edge.claim_polls()").fetchall(), "not yet due"
     distances = []
     for _ in range(6):
         db.execute("update predictions set next_poll_at = now()")
-        [due] = db.execute("select * from claim_polls()").fetchall()
+        [due] = db.execute("select * from picture_edge.claim_polls()").fetchall()
         distances.append(round(due["next_poll_seconds"]))
         assert (due["wanted"], due["expired"]) == (True, False)
     assert distances[:2] == [2, 4]
@@ -377,12 +380,14 @@ def test_a_fast_model_is_looked_at_sooner(db, start):
     for _ in range(2):
         _, job, intent_id = parked(db, start)
         db.execute(
-            "select succeed_prediction(%s, %s, '{https://x}', 0.8)",
+            "select picture_edge.succeed_prediction(%s, %s, '{https://x}', 0.8, null, '10 s')",
             (intent_id, job["lease_token"]),
         )
         db.execute("update predictions set prediction_id = gen_random_uuid()")
         claim(db)
-    assert db.execute("select typical_seconds('a/b') as s").fetchone()["s"] == pytest.approx(0.8)
+    assert db.execute("select picture_edge.typical_seconds('a/b') as s").fetchone()[
+        "s"
+    ] == pytest.approx(0.8)
     ids = start()
     job = claim(db)
     begin(db, job, ids["generation_id"])
@@ -398,9 +403,9 @@ def test_the_prediction_of_a_job_that_has_ended_is_looked_at_at_once(db, start, 
         db.execute("select cancel_job(%s)", (job["id"],))
     else:
         db.execute("update job_queue set status = 'failed'")
-    [due] = db.execute("select * from claim_polls()").fetchall()
+    [due] = db.execute("select * from picture_edge.claim_polls()").fetchall()
     assert (due["intent_id"], due["wanted"]) == (intent_id, False)
-    db.execute("select abandon_prediction(%s)", (intent_id,))
+    db.execute("select picture_edge.abandon_prediction(%s)", (intent_id,))
     assert prediction(db)["status"] == "canceled"
 
 
@@ -408,12 +413,12 @@ def test_a_429_holds_back_everybody(db, start):
     ids = start()
     job = claim(db)
     begin(db, job, ids["generation_id"])
-    db.execute("select limit_provider('30 s')")
+    db.execute("select picture_edge.limit_provider('30 s')")
     intent = intend(db, job)
     assert intent["intent_id"] is None
     assert 25 < intent["retry_after"].total_seconds() <= 30
     assert prediction(db) is None
-    db.execute("select limit_provider('1 s')")
+    db.execute("select picture_edge.limit_provider('1 s')")
     assert intend(db, job)["retry_after"].total_seconds() > 20, "a shorter wait takes nothing back"
 
 
@@ -442,7 +447,7 @@ def test_what_a_picture_took_is_kept_up_to_a_day(db, start, told, kept):
     """A worker of an earlier version passes on whatever the provider says."""
     _, job, intent_id = parked(db, start)
     db.execute(
-        "select succeed_prediction(%s, %s, '{https://x}', %s::float8)",
+        "select picture_edge.succeed_prediction(%s, %s, '{https://x}', %s::float8, null, '10 s')",
         (intent_id, job["lease_token"], told),
     )
     assert db.execute("select status, seconds from predictions").fetchone() == {
@@ -458,4 +463,4 @@ def test_absurd_times_of_before_do_not_count(db):
         " select gen_random_uuid(), 1, 'a/b', '{}', 'succeeded', seconds, now(), now()"
         " from unnest('{1e308, 1e308, NaN, Infinity, -5, 4, 6}'::float8[]) as seconds"
     )
-    assert db.execute("select typical_seconds('a/b') as it").fetchone() == {"it": 5}
+    assert db.execute("select picture_edge.typical_seconds('a/b') as it").fetchone() == {"it": 5}

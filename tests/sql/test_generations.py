@@ -13,7 +13,9 @@ OTHER = "22222222-2222-4222-8222-222222222222"
 def started(db):
     """The id of a queued generation of USER."""
     body = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
-    row = db.execute("select * from start_generation(%s, %s)", (USER, Jsonb(body))).fetchone()
+    row = db.execute(
+        "select * from picture_edge.start_generation(%s, %s)", (USER, Jsonb(body))
+    ).fetchone()
     return row["generation_id"]
 
 
@@ -21,12 +23,14 @@ def start_all(db, *prompts, users=(USER, OTHER)):
     model = "black-forest-labs/flux-schnell"
     requests = [Jsonb({"prompt": prompt, "model_id": model}) for prompt in prompts]
     return db.execute(
-        "select * from start_generations(%s::uuid[], %s)", (list(users), requests)
+        "select * from picture_edge.start_generations(%s::uuid[], %s)", (list(users), requests)
     ).fetchall()
 
 
 def report(db, generation_id, stage, progress):
-    db.execute("select report_progress(%s, %s, %s)", ([generation_id], [stage], [progress]))
+    db.execute(
+        "select picture_edge.report_progress(%s, %s, %s)", ([generation_id], [stage], [progress])
+    )
     row = generation(db, generation_id)
     return row["stage"], row["progress"]
 

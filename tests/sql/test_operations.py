@@ -1,4 +1,4 @@
-"""What operators and batches do to jobs: sql/21–25, 32, 41, 42 beyond the first promises of test_queue.py."""
+"""What operators and batches do to jobs: sql/24 to 29, 37, 41, 42 beyond the first promises of test_queue.py."""
 
 import pytest
 from psycopg.types.json import Jsonb
@@ -26,7 +26,9 @@ def fail(db, job_id):
 @pytest.fixture
 def generation(db):
     request = Jsonb({"prompt": "x", "model_id": "a/b"})
-    return db.execute("select * from start_generation(%s, %s)", (USER, request)).fetchone()
+    return db.execute(
+        "select * from picture_edge.start_generation(%s, %s)", (USER, request)
+    ).fetchone()
 
 
 # Claims
@@ -202,7 +204,9 @@ def test_a_person_ends_what_nobody_has(db, enqueue):
 def test_one_lease_is_extended_or_refused(db, enqueue):
     job_id = enqueue()
     token = claim(db)["lease_token"]
-    call = "select extend_lease(%s, %s, '1 hour') - now() > interval '59 minutes' as it"
+    call = (
+        "select picture_edge.extend_lease(%s, %s, '1 hour') - now() > interval '59 minutes' as it"
+    )
     assert db.execute(call, (job_id, token)).fetchone() == {"it": True}
     refused(db, call, (job_id, token + 1))
     refused(db, call, (NOBODY, 1), sqlstate="PT404")
@@ -234,7 +238,7 @@ def test_a_requeue_takes_expired_leases_only_and_no_more_than_asked(db, enqueue)
     claimed(db)
     for job_id in ids[:3]:
         expire(db, job_id)
-    count = "select requeue_expired(%s) as n"
+    count = "select picture_edge.requeue_expired(%s) as n"
     assert [db.execute(count, (2,)).fetchone()["n"] for _ in range(3)] == [2, 1, 0]
     assert sorted(status(db, job_id) for job_id in ids) == ["pending"] * 3 + ["processing"] * 2
 
@@ -394,9 +398,9 @@ def test_a_completed_generation_is_never_reopened(db):
         "insert into image_generations (user_id, prompt, status) values (%s, 'x', 'completed')",
         (USER,),
     )
-    assert db.execute("select reopen_generation(id) as it from image_generations").fetchone() == {
-        "it": False
-    }
+    assert db.execute(
+        "select picture_edge.reopen_generation(id) as it from image_generations"
+    ).fetchone() == {"it": False}
 
 
 # Views

@@ -1,4 +1,4 @@
-"""A signed-in user's own jobs: queued by enqueue_job, cancelled by a plain UPDATE, and no more (sql/34, sql/40)."""
+"""A signed-in user's own jobs: queued by enqueue_job, cancelled by a plain UPDATE, and no more (sql/38, sql/40)."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -51,7 +51,10 @@ def no_job(db):
 
 def test_a_users_job_is_what_start_generation_would_queue(db):
     job_id = enqueue(db)
-    db.execute("select start_generation(%s, %s::jsonb || '{\"x\": 1}')", (USER, json.dumps(PROMPT)))
+    db.execute(
+        "select picture_edge.start_generation(%s, %s::jsonb || '{\"x\": 1}')",
+        (USER, json.dumps(PROMPT)),
+    )
     theirs, ours = db.execute("select * from job_queue order by payload ? 'x'").fetchall()
     assert theirs["id"] == job_id
     generation = generation_of(db, job_id)
@@ -93,7 +96,9 @@ def test_one_generation_is_paid_for_once_however_often_it_is_asked_for(db, conne
     assert enqueue(db, payload=payload) == first
     claim(db)
     assert enqueue(db, payload=payload) == first
-    started = db.execute("select * from start_generation(%s, %s)", (USER, json.dumps(PROMPT)))
+    started = db.execute(
+        "select * from picture_edge.start_generation(%s, %s)", (USER, json.dumps(PROMPT))
+    )
     [(generation_id, job_id)] = [tuple(row.values()) for row in started]
     assert enqueue(db, payload=PROMPT | {"generation_id": str(generation_id)}) == job_id
 
@@ -300,7 +305,7 @@ def test_a_user_cancels_their_waiting_job_and_its_generation_follows(db):
 
 def test_the_webhook_of_a_generation_that_a_user_cancels_is_queued(db):
     started = db.execute(
-        "select * from start_generation(%s, %s)",
+        "select * from picture_edge.start_generation(%s, %s)",
         (USER, json.dumps(PROMPT | {"webhook_url": "https://x"})),
     ).fetchone()
     assert cancel(db, started["job_id"]) == 1
@@ -316,7 +321,7 @@ def test_the_prediction_of_a_job_that_a_user_cancels_is_looked_at_at_once(db):
         " values (%s, %s, 'a/b', '{}', 'running', now() + interval '1 h', now() + interval '1 h')",
         (job_id, claimed["lease_token"]),
     )
-    db.execute("select release_job(%s, %s)", (job_id, claimed["lease_token"]))
+    db.execute("select picture_edge.release_job(%s, %s)", (job_id, claimed["lease_token"]))
     assert cancel(db, job_id) == 1
     assert db.execute(
         "select next_poll_at <= clock_timestamp() as it from predictions"
@@ -444,7 +449,7 @@ def test_a_cancel_that_waited_for_a_claim_changes_nothing(db, connect):
         "insert into job_queue (job_type, payload) values ('generate-image', '{}')",
         "delete from job_queue",
         "select edge_private.refuse_shadows()",
-        "select setval('job_wakeups', 1)",
+        "select setval('picture_edge.job_wakeups', 1)",
         "select * from queue_status",
         "select * from predictions",
     ],

@@ -1,4 +1,4 @@
-"""The queue's promises, on real connections: sql/20_enqueue_job.sql, 21_claim_jobs.sql, 22_complete_job.sql."""
+"""The queue's promises, on real connections: sql/22_enqueue_job.sql, 24_claim_jobs.sql, 27_complete_job.sql."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -208,13 +208,17 @@ def test_a_dead_workers_job_is_claimed_again_under_a_higher_token(db, enqueue):
             "select complete_job(%(id)s, p_error => 'x', p_lease_token => %(token)s)", id="fail"
         ),
         pytest.param(
-            "select begin_generate_image(%(id)s, %(token)s, gen_random_uuid(), '1 h')", id="begin"
+            "select picture_edge.begin_generate_image(%(id)s, %(token)s, gen_random_uuid(), '1 h')",
+            id="begin",
         ),
         pytest.param(
-            "select intend_prediction(%(id)s, %(token)s, 'a/b', null, '{}', 'png', '{}', '1 h')",
+            "select picture_edge.intend_prediction(%(id)s, %(token)s, 'a/b', null, '{}', 'png', '{}', '1 h')",
             id="intend",
         ),
-        pytest.param("select finish_download_image(%(id)s, %(token)s, '{}')", id="finish download"),
+        pytest.param(
+            "select picture_edge.finish_download_image(%(id)s, %(token)s, '{}')",
+            id="finish download",
+        ),
     ],
 )
 def test_a_worker_that_lost_its_lease_changes_nothing_and_is_told(db, enqueue, statement):
@@ -234,7 +238,7 @@ def test_a_reset_by_hand_takes_the_job_from_its_worker(db, enqueue):
     token = claim(db)["lease_token"]
     db.execute("update job_queue set status = 'pending', attempt_number = 0, error_message = null")
     with pytest.raises(psycopg.Error) as refused:
-        db.execute("select finish_download_image(%s, %s, '{}')", (job_id, token))
+        db.execute("select picture_edge.finish_download_image(%s, %s, '{}')", (job_id, token))
     assert refused.value.sqlstate == LEASE_LOST
     with pytest.raises(psycopg.Error) as refused:
         db.execute("select complete_job(%s, '{}', p_lease_token => %s)", (job_id, token))
@@ -293,7 +297,7 @@ def after_a_person(db, connect, job_id, statement, arguments):
     [
         "select complete_jobs(%s, %s)",
         "select complete_jobs(%s, %s, p_errors => '{x}')",
-        "select extend_leases(%s, %s, '1 hour')",
+        "select picture_edge.extend_leases(%s, %s, '1 hour')",
     ],
 )
 def test_a_batch_that_waited_for_a_person_is_told(db, connect, enqueue, statement):
@@ -303,7 +307,10 @@ def test_a_batch_that_waited_for_a_person_is_told(db, connect, enqueue, statemen
     assert told.result().fetchall() == []
 
 
-@pytest.mark.parametrize("statement", ["select extend_lease(%s, %s)", "select release_job(%s, %s)"])
+@pytest.mark.parametrize(
+    "statement",
+    ["select picture_edge.extend_lease(%s, %s, '10 s')", "select picture_edge.release_job(%s, %s)"],
+)
 def test_a_write_that_waited_for_a_person_is_refused(db, connect, enqueue, statement):
     job_id = enqueue()
     token = claim(db)["lease_token"]
@@ -318,8 +325,8 @@ def test_a_lease_that_is_being_extended_is_not_taken(db, connect, enqueue):
     token = claim(db)["lease_token"]
     expire(db, job_id)
     worker = connect(autocommit=False)
-    worker.execute("select extend_lease(%s, %s)", (job_id, token))
-    assert connect().execute("select requeue_expired() as n").fetchone() == {"n": 0}
+    worker.execute("select picture_edge.extend_lease(%s, %s, '10 s')", (job_id, token))
+    assert connect().execute("select picture_edge.requeue_expired() as n").fetchone() == {"n": 0}
     worker.commit()
     assert job(db, job_id)["status"] == "processing"
 
@@ -333,7 +340,8 @@ def test_extending_keeps_what_is_held_and_names_what_is_not(db, enqueue):
     expire(db, lost)
     claim(db)
     rows = db.execute(
-        "select extend_leases(%s, %s, '1 hour') as id", ([held, lost], [tokens[held], tokens[lost]])
+        "select picture_edge.extend_leases(%s, %s, '1 hour') as id",
+        ([held, lost], [tokens[held], tokens[lost]]),
     ).fetchall()
     assert [row["id"] for row in rows] == [held]
     left = db.execute(
@@ -343,11 +351,12 @@ def test_extending_keeps_what_is_held_and_names_what_is_not(db, enqueue):
 
 
 @pytest.mark.parametrize(
-    "arguments", ["'{}', '{1}'", "null, null", "'{}', '{}', '0 s'", "'{}', '{}', null"]
+    "arguments",
+    ["'{}', '{1}', '10 s'", "null, null, '10 s'", "'{}', '{}', '0 s'", "'{}', '{}', null"],
 )
 def test_a_senseless_renewal_is_refused(db, arguments):
     with pytest.raises(psycopg.Error, match="must") as refused:
-        db.execute(f"select extend_leases({arguments})")
+        db.execute(f"select picture_edge.extend_leases({arguments})")
     assert refused.value.sqlstate == "PT400"
 
 
@@ -355,10 +364,10 @@ def test_an_interrupted_job_goes_back_uncounted(db, enqueue):
     job_id = enqueue()
     token = claim(db)["lease_token"]
     with pytest.raises(psycopg.Error) as refused:
-        db.execute("select release_job(%s, %s)", (job_id, token - 1))
+        db.execute("select picture_edge.release_job(%s, %s)", (job_id, token - 1))
     assert refused.value.sqlstate == LEASE_LOST
     assert job(db, job_id)["status"] == "processing"
-    db.execute("select release_job(%s, %s)", (job_id, token))
+    db.execute("select picture_edge.release_job(%s, %s)", (job_id, token))
     assert job(db, job_id)["status"] == "pending"
     assert claim(db)["attempt_number"] == 1
 

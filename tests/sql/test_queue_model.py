@@ -117,7 +117,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule(kinds=st.sampled_from([None, ["a"], ["b", "c"]]), begin=st.booleans())
     def claim_a_suspect(self, kinds, begin):
-        rows = self.call("select * from claim_suspect(p_job_types => %s)", kinds)
+        rows = self.call("select * from picture_edge.claim_suspect('w', '10 s', %s)", kinds)
         can = [
             (job.place, job_id)
             for job_id, job in self.model.items()
@@ -133,8 +133,10 @@ class Queue(RuleBasedStateMachine):
             assert (row["attempt_number"], row["lease_token"]) == (job.attempt, job.token)
             job.alone = begin
             if begin:
-                self.call("select begin_alone(%s, %s)", row["id"], job.token)
-                assert self.refused("select begin_alone(%s, %s)", row["id"], job.token - 1)
+                self.call("select picture_edge.begin_alone(%s, %s, '10 s')", row["id"], job.token)
+                assert self.refused(
+                    "select picture_edge.begin_alone(%s, %s, '10 s')", row["id"], job.token - 1
+                )
 
     @precondition(lambda self: self.model)
     @rule(
@@ -195,9 +197,11 @@ class Queue(RuleBasedStateMachine):
         job_id = data.draw(st.sampled_from(list(self.model)))
         job = self.model[job_id]
         if stale or job.status != "processing":
-            assert self.refused("select extend_lease(%s, %s)", job_id, job.token + stale)
+            assert self.refused(
+                "select picture_edge.extend_lease(%s, %s, '10 s')", job_id, job.token + stale
+            )
         else:
-            self.call("select extend_lease(%s, %s)", job_id, job.token)
+            self.call("select picture_edge.extend_lease(%s, %s, '10 s')", job_id, job.token)
 
     @precondition(lambda self: self.model)
     @rule(data=st.data())
@@ -205,11 +209,11 @@ class Queue(RuleBasedStateMachine):
         job_id = data.draw(st.sampled_from(list(self.model)))
         job = self.model[job_id]
         if job.status == "processing":
-            self.call("select release_job(%s, %s)", job_id, job.token)
+            self.call("select picture_edge.release_job(%s, %s)", job_id, job.token)
             job.status, job.attempt, job.alone = "pending", job.attempt - 1, False
             self.place(job_id)
         elif job.status != "pending":
-            assert self.refused("select release_job(%s, %s)", job_id, job.token)
+            assert self.refused("select picture_edge.release_job(%s, %s)", job_id, job.token)
 
     @precondition(lambda self: self.in_status("processing"))
     @rule(data=st.data())
@@ -220,7 +224,7 @@ class Queue(RuleBasedStateMachine):
             "update job_queue set lease_expires_at = now() - interval '1 s' where id = %s returning 1",
             job_id,
         )
-        assert self.call("select requeue_expired() as n") == [{"n": 1}]
+        assert self.call("select picture_edge.requeue_expired() as n") == [{"n": 1}]
         job.crashes += 1
         job.status = "failed" if job.alone else "pending"
         job.alone = False

@@ -26,7 +26,7 @@ from generate_series(1, %s) as n
 OPEN = "select count(*) as n from job_queue where status in ('pending', 'processing')"
 TAKE = """
 select id, lease_token from claim_jobs(5, 'fleet', '0.5 s')
-union all select id, lease_token from claim_suspect('fleet', '0.5 s')
+union all select id, lease_token from picture_edge.claim_suspect('fleet', '0.5 s')
 """
 
 
@@ -63,7 +63,7 @@ declare
 begin
     for v_lease in select id, token from zombies loop
         foreach v_statement in array array[
-            'select public.extend_lease($1, $2)', 'select public.complete_job($1, p_lease_token => $2)',
+            'select picture_edge.extend_lease($1, $2, ''10 s'')', 'select public.complete_job($1, p_lease_token => $2)',
             'select public.complete_job($1, p_error => ''x'', p_lease_token => $2)'
         ] loop
             begin
@@ -84,7 +84,7 @@ def test_a_thousand_zombies_are_refused(db):
     db.execute("create temp table verdicts (verdict text)")
     db.execute("create temp table zombies as select id, lease_token as token from claim_jobs(1000)")
     db.execute("update job_queue set lease_expires_at = now() - interval '1 s'")
-    db.execute("select requeue_expired(1000)")
+    db.execute("select picture_edge.requeue_expired(1000)")
     db.execute(ZOMBIE)  # before anybody has taken over …
     assert len(db.execute("select id from claim_jobs(1000)").fetchall()) == 1000
     before = db.execute(
@@ -239,7 +239,7 @@ def deaf_proxy(port: int):
     [
         "select complete_job(%s, '{\"a\": 1}', p_lease_token => %s)",
         "select complete_job(%s, p_error => 'x', p_lease_token => %s)",
-        "select release_job(%s, %s)",
+        "select picture_edge.release_job(%s, %s)",
     ],
 )
 def test_the_commit_was_done_and_its_answer_lost(db, dsn, enqueue, statement):

@@ -18,14 +18,14 @@ FULL = "PT429"
 
 def used(db, name="hourly", user=USER, beside=None):
     row = db.execute(
-        "select used from quota_use(%s, %s) where name = %s", (user, beside, name)
+        "select used from picture_edge.quota_use(%s, %s) where name = %s", (user, beside, name)
     ).fetchone()
     return row["used"]
 
 
 def spend(db, generation_id=None, source="sql", user=USER):
     return db.execute(
-        "select spend_quota(%s, %s, %s) as it", (user, generation_id, source)
+        "select picture_edge.spend_quota(%s, %s, %s) as it", (user, generation_id, source)
     ).fetchone()["it"]
 
 
@@ -102,10 +102,10 @@ def test_a_use_runs_until_its_generation_ends_and_stays_counted(db, end):
 
 def test_a_use_without_a_generation_runs_until_it_is_ended(db):
     use, other = spend(db), spend(db)
-    db.execute("select end_quota_use(%s, %s)", (OTHER, use))
+    db.execute("select picture_edge.end_quota_use(%s, %s)", (OTHER, use))
     assert used(db, "running") == 2, "not theirs"
-    db.execute("select end_quota_use(%s, %s)", (USER, use))
-    db.execute("select end_quota_use(%s, %s)", (USER, use))
+    db.execute("select picture_edge.end_quota_use(%s, %s)", (USER, use))
+    db.execute("select picture_edge.end_quota_use(%s, %s)", (USER, use))
     assert (used(db, "running"), used(db)) == (1, 2)
     assert other > use
 
@@ -140,7 +140,7 @@ def test_of_a_generation_paid_for_twice_one_runs(db):
     spend(db, generation_id)
     move(db, "processing", "failed")
     spend(db, generation_id)
-    db.execute("select reopen_generation(%s, 'pending')", (generation_id,))
+    db.execute("select picture_edge.reopen_generation(%s, 'pending')", (generation_id,))
     move(db, "processing")
     assert (used(db, "running"), used(db)) == (1, 2)
 
@@ -189,7 +189,7 @@ def test_nobody_takes_a_use_back(db, as_role, role, statement):
 def test_the_service_role_writes_the_ledger(db, as_role):
     as_role("service_role")
     start_all(db, "one", users=[USER])
-    db.execute("select end_quota_use(%s, %s)", (USER, spend(db)))
+    db.execute("select picture_edge.end_quota_use(%s, %s)", (USER, spend(db)))
     move(db, "failed")
     assert (used(db), used(db, "running")) == (2, 0)
 
@@ -229,5 +229,7 @@ def test_a_window_is_counted_by_the_key_of_its_user(db):
 def test_a_request_with_a_key_is_one_use_however_often_it_comes(db):
     body = Jsonb({"prompt": "a cat", "model_id": "x/y"})
     for _ in range(3):
-        db.execute("select start_generations_once(%s, 'k', 'h', %s)", (USER, [body, body]))
+        db.execute(
+            "select picture_edge.start_generations_once(%s, 'k', 'h', %s)", (USER, [body, body])
+        )
     assert used(db) == 2

@@ -112,7 +112,7 @@ def test_scheduling_twice_is_one_job_and_its_command_holds_no_key(any_clock: Dat
     assert job["schedule"] == "* * * * *"
     assert "https://edge.example/functions/v1/process-jobs" in job["command"]
     assert "key" not in job["command"]
-    headers = any_clock.execute("select process_jobs_headers() as headers").fetchone()
+    headers = any_clock.execute("select picture_edge.process_jobs_headers() as headers").fetchone()
     assert headers == {
         "headers": {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"}
     }
@@ -121,9 +121,9 @@ def test_scheduling_twice_is_one_job_and_its_command_holds_no_key(any_clock: Dat
     done = "select unschedule_process_jobs() as done"
     assert any_clock.execute(done).fetchone() == {"done": True}
     assert any_clock.execute("select * from cron.job").fetchall() == []
-    assert any_clock.execute("select process_jobs_headers() as headers").fetchone() == {
-        "headers": {"Content-Type": "application/json"}
-    }
+    assert any_clock.execute(
+        "select picture_edge.process_jobs_headers() as headers"
+    ).fetchone() == {"headers": {"Content-Type": "application/json"}}
     assert any_clock.execute(done).fetchone() == {"done": False}
 
 
@@ -134,7 +134,9 @@ def test_scheduling_again_keeps_the_key_unless_another_is_given(clock, db: Datab
     again = "select schedule_process_jobs('https://edge.example', %s, '30 seconds')"
     for given in (KEY, key):
         db.execute(again, (given,))
-    headers = db.execute("select process_jobs_headers() ->> 'Authorization' as it").fetchone()
+    headers = db.execute(
+        "select picture_edge.process_jobs_headers() ->> 'Authorization' as it"
+    ).fetchone()
     assert headers == {"it": kept}
 
 
@@ -165,7 +167,9 @@ def test_the_key_is_kept_in_the_vault_where_there_is_one(clock, db: Database):
     for key in ("old-key", KEY):
         db.execute("select schedule_process_jobs('https://edge.example', %s)", (key,))
     assert db.execute("select * from edge_secrets").fetchall() == []
-    found = db.execute("select process_jobs_headers() ->> 'Authorization' as it").fetchone()
+    found = db.execute(
+        "select picture_edge.process_jobs_headers() ->> 'Authorization' as it"
+    ).fetchone()
     assert found == {"it": f"Bearer {KEY}"}
     db.execute("select unschedule_process_jobs()")
     assert db.execute("select * from vault.secrets").fetchall() == []
@@ -294,9 +298,9 @@ def test_ticks_that_overlap_and_come_twice_run_nothing_twice(clock, db: Database
 
 def test_an_hour_without_ticks_is_seen(db: Database):
     seconds = "select seconds_since_last_tick as it from queue_status"
-    overdue = "select tick_overdue() as it"
+    overdue = "select picture_edge.tick_overdue() as it"
     assert db.execute(seconds).fetchone() == db.execute(overdue).fetchone() == {"it": None}
-    db.execute("select record_tick()")
+    db.execute("select picture_edge.record_tick()")
     assert db.execute(seconds).fetchone()["it"] < 60
     assert db.execute(overdue).fetchone() == {"it": None}
     db.execute("update cron_ticks set ticked_at = now() - interval '1 hour'")
@@ -309,7 +313,7 @@ def test_an_hour_without_ticks_is_seen(db: Database):
 
 
 def test_the_gateway_says_when_ticks_stop_and_come_again(db, start_edge, monkeypatch, capfd):
-    monkeypatch.setattr("functions.process_jobs.queue.LEASE_S", 0.1)
+    monkeypatch.setattr("functions._shared.jobs.LEASE_S", 0.1)
     db.execute("insert into cron_ticks (ticked_at) values (now() - interval '1 hour')")
     edge = start_edge(LOG_LEVEL="INFO")
 
@@ -320,7 +324,7 @@ def test_the_gateway_says_when_ticks_stop_and_come_again(db, start_edge, monkeyp
     while "cron has not called process-jobs for 36" not in told:
         told += capfd.readouterr().err
     assert (silent_s() or 0) >= 3600
-    db.execute("select record_tick()")
+    db.execute("select picture_edge.record_tick()")
     while "cron calls process-jobs again" not in told:
         told += capfd.readouterr().err
     assert told.count("has not called") == 1

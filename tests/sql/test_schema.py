@@ -20,7 +20,10 @@ select array_agg(line order by line) as lines from (
     select format('%s.%s %s %s', table_schema, table_name, column_name, data_type) as line
     from information_schema.columns where table_schema in ('public', 'auth')
     union all select 'function ' || oid::regprocedure || md5(prosrc) || proacl::text from pg_proc
-        where pronamespace in ('public'::regnamespace, 'auth'::regnamespace, 'edge_private'::regnamespace)
+        where pronamespace in (
+            'public'::regnamespace, 'auth'::regnamespace, 'picture_edge'::regnamespace, 'edge_private'::regnamespace
+        )
+    union all select 'sequence ' || schemaname || sequencename from pg_sequences
     union all select 'trigger ' || pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
     union all select 'policy ' || tablename || policyname || coalesce(qual, '') from pg_policies
     union all select 'index ' || indexdef from pg_indexes where schemaname = 'public'
@@ -119,9 +122,10 @@ def as_role(db) -> Callable[..., None]:
 
 OUR_FUNCTIONS = """
 select p.oid::regprocedure::text as signature, p.proacl, p.proconfig, p.oid, p.prosecdef
-from pg_proc as p where p.pronamespace in ('public'::regnamespace, 'edge_private'::regnamespace)
+from pg_proc as p
+where p.pronamespace in ('public'::regnamespace, 'picture_edge'::regnamespace, 'edge_private'::regnamespace)
 """
-# The user's own generate-image job, which it checks (sql/34_own_jobs.sql, tests/sql/test_own_jobs.py).
+# The user's own generate-image job, which it checks (sql/38_own_jobs.sql, tests/sql/test_own_jobs.py).
 OPEN_TO_USERS = {
     "enqueue_job(text,jsonb,integer,integer,timestamp with time zone,text,uuid)",
     "enqueue_job(text,jsonb,integer,timestamp with time zone,integer)",
@@ -145,11 +149,13 @@ def test_no_function_is_open_to_clients_but_the_users_own_enqueue(db):
             ).fetchone()
             wanted = role == "authenticated" and function["signature"] in OPEN_TO_USERS
             assert allowed["it"] == wanted, f"{role}, {function['signature']}"
-    who = (
-        "select role from unnest(array['anon', 'authenticated', 'service_role', 'public']) as role"
-        " where has_schema_privilege(role, 'edge_private', 'usage')"
-    )
-    assert db.execute(who).fetchall() == [{"role": "authenticated"}]
+    for schema, who in (("edge_private", "authenticated"), ("picture_edge", "service_role")):
+        users = db.execute(
+            "select role from unnest(array['anon', 'authenticated', 'service_role', 'public']) as role"
+            " where has_schema_privilege(role, %s, 'usage')",
+            (schema,),
+        )
+        assert users.fetchall() == [{"role": who}]
 
 
 def test_two_functions_have_their_owners_rights_and_take_no_name_from_the_caller(db):
@@ -173,7 +179,10 @@ def test_every_function_has_an_empty_search_path_and_a_description(db):
 def test_users_see_their_own_rows_only(db, as_role):
     mine, other = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
     for user in (mine, other):
-        db.execute('select start_generation(%s, \'{"prompt": "x", "model_id": "a/b"}\')', (user,))
+        db.execute(
+            'select picture_edge.start_generation(%s, \'{"prompt": "x", "model_id": "a/b"}\')',
+            (user,),
+        )
         db.execute("insert into images values (default, null, %s, 'f', 'p', 'u')", (user,))
     as_role("authenticated", mine)
     assert [str(row["user_id"]) for row in db.execute("select user_id from image_generations")] == [
@@ -357,7 +366,6 @@ def test_what_the_functions_take_a_user_may_insert_and_no_row_is_larger(db, as_r
 def test_a_policy_that_lets_users_change_their_rows_opens_no_way_around(db, as_role):
     """As apps write them; ours stays, and they add up."""
     db.execute("grant update on image_generations to authenticated")
-    db.execute("grant select, update on sequence generation_hints to authenticated")
     db.execute(
         "create policy change on image_generations for update using (user_id = (select auth.uid()))"
     )

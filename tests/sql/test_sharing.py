@@ -1,4 +1,4 @@
-"""Who comes next: users take turns (sql/20), and what the provider would refuse waits (sql/28)."""
+"""Who comes next: users take turns (sql/22), and what the provider would refuse waits (sql/23)."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -89,7 +89,7 @@ def test_a_delayed_job_of_a_user_waits_for_its_time(db):
 
 def test_what_a_429_forbids_waits_in_the_queue(db):
     [job] = enqueue(db, ANN)
-    db.execute("select limit_provider('1 h')")
+    db.execute("select picture_edge.limit_provider('1 h')")
     db.execute("select enqueue_job('other', '{}')")
     [other] = db.execute("select * from claim_jobs(5)").fetchall()
     assert other["job_type"] == "other", "other types go on"
@@ -105,7 +105,7 @@ def test_what_a_429_forbids_waits_in_the_queue(db):
 def test_an_account_held_to_a_rate_is_asked_at_that_rate(db):
     first, second, third = enqueue(db, ANN, 3)
     db.execute("select set_provider_limit(p_per_minute => 6000)")
-    db.execute("select limit_provider('0 s', '10 s')")
+    db.execute("select picture_edge.limit_provider('0 s', '10 s')")
     assert claim(db, 3) == [first]
     assert claim(db, 3) == []
     pass_time(db, 9)
@@ -120,7 +120,7 @@ def test_an_account_held_to_a_rate_is_asked_at_that_rate(db):
 def test_a_rate_without_a_distance_stops_no_claim(db):
     """Six hundred thousand million a minute are none that an interval could tell from 0."""
     jobs = enqueue(db, ANN, 2)
-    db.execute("select limit_provider('0 s', make_interval(secs => 1e-10))")
+    db.execute("select picture_edge.limit_provider('0 s', make_interval(secs => 1e-10))")
     assert claim(db, 2) == jobs
 
 

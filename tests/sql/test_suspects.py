@@ -1,4 +1,4 @@
-"""A job that two workers have died with: it runs alone, and only a death then is proof (sql/20_suspects.sql)."""
+"""A job that two workers have died with: it runs alone, and only a death then is proof (sql/25_suspects.sql)."""
 
 import psycopg
 import pytest
@@ -11,16 +11,18 @@ def claimed(db, limit=10, kinds=None):
 
 
 def reserve(db, kinds=None):
-    return db.execute("select * from claim_suspect('w', p_job_types => %s)", (kinds,)).fetchone()
+    return db.execute(
+        "select * from picture_edge.claim_suspect('w', '10 s', %s)", (kinds,)
+    ).fetchone()
 
 
 def begin_alone(db, row):
-    db.execute("select begin_alone(%s, %s)", (row["id"], row["lease_token"]))
+    db.execute("select picture_edge.begin_alone(%s, %s, '10 s')", (row["id"], row["lease_token"]))
 
 
 def die(db, job_id):
     expire(db, job_id)
-    db.execute("select requeue_expired()")
+    db.execute("select picture_edge.requeue_expired()")
 
 
 def suspect(db, enqueue, **arguments):
@@ -88,13 +90,12 @@ def test_only_its_holder_begins_it(db, enqueue):
     job_id = suspect(db, enqueue)
     row = reserve(db)
     for token in (row["lease_token"] + 1, row["lease_token"] - 1):
-        refused(db, "select begin_alone(%s, %s)", (job_id, token))
-    for arguments in ((job_id, None), (job_id, row["lease_token"], "0 s")):
-        marks = ", ".join(["%s"] * len(arguments))
-        refused(db, f"select begin_alone({marks})", arguments, sqlstate="PT400")
-    refused(db, "select claim_suspect(p_lease => '0 s')", sqlstate="PT400")
+        refused(db, "select picture_edge.begin_alone(%s, %s, '10 s')", (job_id, token))
+    for arguments in ((job_id, None, "10 s"), (job_id, row["lease_token"], "0 s")):
+        refused(db, "select picture_edge.begin_alone(%s, %s, %s)", arguments, sqlstate="PT400")
+    refused(db, "select picture_edge.claim_suspect('w', p_lease => '0 s')", sqlstate="PT400")
     db.execute("select cancel_job(%s)", (job_id,))
-    refused(db, "select begin_alone(%s, %s)", (job_id, row["lease_token"]))
+    refused(db, "select picture_edge.begin_alone(%s, %s, '10 s')", (job_id, row["lease_token"]))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_only_its_holder_begins_it(db, enqueue):
     [
         "select complete_job(%s, p_error => 'x', p_lease_token => %s)",
         "select complete_job(%s, p_error => 'x', p_retry_after => '1 s', p_lease_token => %s)",
-        "select release_job(%s, %s)",
+        "select picture_edge.release_job(%s, %s)",
     ],
 )
 def test_one_that_is_tried_again_runs_alone_again(db, enqueue, end):
@@ -122,11 +123,7 @@ def test_a_parked_suspect_that_nobody_looked_after_returns_uncounted(db, enqueue
     job_id = suspect(db, enqueue)
     row = reserve(db)
     begin_alone(db, row)
-    db.execute(
-        "insert into predictions (job_id, lease_token, model, input, status, prediction_id, expires_at)"
-        " values (%s, %s, 'a/b', '{}', 'running', 'p1', now())",
-        (job_id, row["lease_token"]),
-    )
+    db.execute("update job_queue set parked = true where id = %s", (job_id,))
     die(db, job_id)
     kept = job(db, job_id)
     assert (kept["status"], kept["crash_count"], kept["attempt_number"]) == ("pending", 2, 0)
@@ -165,7 +162,7 @@ def test_the_longest_waiting_comes_first_and_a_paused_one_hides_none(db, enqueue
 def test_what_the_provider_does_not_take_now_waits_and_others_go_on(db, enqueue):
     ours = suspect(db, enqueue)
     other = suspect(db, enqueue, p_job_type="other")
-    db.execute("select limit_provider('1 h')")
+    db.execute("select picture_edge.limit_provider('1 h')")
     assert reserve(db)["id"] == other
     assert reserve(db) is None
     db.execute("update provider_limits set not_before = now()")
@@ -216,7 +213,10 @@ def test_a_claim_does_not_look_at_suspects(db):
         " from generate_series(1, 100000)"
     )
     db.execute("insert into job_queue (job_type) select 'bench' from generate_series(1, 100)")
-    for statement in ("select * from claim_jobs(1)", "select * from claim_suspect()"):
+    for statement in (
+        "select * from claim_jobs(1)",
+        "select * from picture_edge.claim_suspect('w', '10 s')",
+    ):
         for _ in range(8):
             db.execute(statement)
         [plan] = db.execute(f"explain (analyze, buffers, format json) {statement}").fetchall()
@@ -228,4 +228,4 @@ def test_a_claim_does_not_look_at_suspects(db):
 
 def test_an_unknown_job_is_none(db):
     with pytest.raises(psycopg.Error, match="not found"):
-        db.execute("select begin_alone(gen_random_uuid(), 1)")
+        db.execute("select picture_edge.begin_alone(gen_random_uuid(), 1, '10 s')")

@@ -1,4 +1,4 @@
-"""sql/ over the original's tables, in both variants known from the field: sql/05_upgrade.sql."""
+"""sql/ over the tables of the original, in both variants known from the field, and over our earlier sql/."""
 
 import threading
 from collections.abc import Iterator
@@ -46,7 +46,8 @@ def test_it_serves(original):
     url, db = original
     apply_schema(url)
     started = db.execute(
-        'select * from start_generation(%s, \'{"prompt": "x", "model_id": "black-forest-labs/flux-schnell"}\')',
+        "select * from picture_edge.start_generation"
+        '(%s, \'{"prompt": "x", "model_id": "black-forest-labs/flux-schnell"}\')',
         (USER,),
     ).fetchone()
     assert db.execute(
@@ -255,8 +256,8 @@ KNOWN_POLICIES = [
 LIMITS = "select get_user_limits('11111111-1111-4111-8111-111111111111') as it"
 WITHOUT_A_LEDGER = """
 drop table quota_uses cascade;
-drop function spend_quota, end_quota_use, hold_quotas;
-drop function count_generation, end_generation_use cascade;
+drop function picture_edge.spend_quota, picture_edge.end_quota_use, picture_edge.hold_quotas;
+drop function picture_edge.count_generation, picture_edge.end_generation_use cascade;
 """
 
 

@@ -5,7 +5,7 @@ from typing import cast
 import psycopg
 
 from functions._shared.database.pool import Pool
-from functions._shared.database.sqlstates import lacks_function
+from functions._shared.database.sqlstates import is_down, lacks_function
 
 SCHEMA_VERSION = 1
 """The ``picture_edge.version()`` that the code expects; a test compares it with the sql/ of the same commit."""
@@ -30,3 +30,13 @@ async def schema_mismatch(pool: Pool) -> str | None:
     if found < SCHEMA_VERSION:
         return "sql/ is older than the code: run make schema"
     return "sql/ is newer than the code: update the code"
+
+
+async def trouble_of(error: psycopg.Error, pool: Pool) -> str:
+    """Why a call of ours failed that should not, in words for /ready and the log: the version of sql/ if that is it."""
+    if is_down(error):
+        return "no database"
+    try:
+        return await schema_mismatch(pool) or "database error"
+    except psycopg.Error:
+        return "database error"

@@ -1,9 +1,12 @@
-"""Job type → the code that runs it. A new type is one file here and one line in JOBS.
+"""Job type → its handler. A new type is one file here and one line in JOBS.
 
-A handler gets the claimed job and the shared resources. What it returns becomes the job's result; None means that it
-has ended the job itself, in the transaction of its own last step. What it raises decides how the attempt ends:
-GenerationFailed says itself whether to retry, any other FunctionError (bad input) fails the job at once, anything
-else is a bug and is retried. It may be cancelled at any await: the job then goes back to the queue.
+A handler gets the claimed job and the shared resources. Its return value becomes the job's result; None means that it
+has ended the job itself, in the transaction of its own last step. Its exception decides how the attempt ends:
+GenerationFailed says whether to retry, any other FunctionError (bad input) fails the job at once, anything else is a
+bug and is retried (the table is in attempt.py). It may be cancelled at any await: the job then goes back to the queue.
+
+A type that pays a provider calls ``create_or_adopt`` of process_generation, as generate_image.py does; its row in
+job_types says to SQL that it spends the provider and is parked.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

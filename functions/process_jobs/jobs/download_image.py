@@ -1,4 +1,4 @@
-"""Job download-image: fetch the finished pictures and store them; the generation is completed in the same commit.
+"""Job download-image: fetch the finished pictures and store them; one commit ends job and generation.
 
 Payload  generation_id, user_id, output_url, output_urls, format, width, height, prompt, negative_prompt, model_id
 Result   image_id, public_url, storage_path of the first; image_ids of all
@@ -18,7 +18,7 @@ from functions._shared.web.bodies import validate
 
 
 class Payload(BaseModel):
-    """What is read of it here; finish_download_image and the generation have the rest."""
+    """The fields that are read here; finish_download_image reads the rest from the generation."""
 
     generation_id: UUID
     user_id: UUID
@@ -29,7 +29,7 @@ class Payload(BaseModel):
 
 
 async def run(job: Job, resources: Resources) -> None:
-    """Repeating it is harmless: the upload replaces, and the rows are written together with the job's end."""
+    """Idempotent: the upload replaces, and the rows are written in the transaction that ends the job."""
     payload = validate(Payload, job.payload)
     urls = payload.output_urls or [payload.output_url or ""]
     if not all(urls):
@@ -45,6 +45,6 @@ async def run(job: Job, resources: Resources) -> None:
     )
     async with fenced(), resources.pool.connection() as connection:
         await connection.execute(
-            "select public.finish_download_image(%s, %s, %s)",
+            "select picture_edge.finish_download_image(%s, %s, %s)",
             (job.id, job.lease_token, Jsonb(images)),
         )

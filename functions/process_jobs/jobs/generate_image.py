@@ -1,4 +1,4 @@
-"""Job generate-image: have the provider make the picture. Parked while that runs; its end queues the download.
+"""Job generate-image: create a prediction at the provider. Parked while it runs; its end queues download-image.
 
 Payload  start-generation's body, with generation_id and user_id; a source picture inside it by reference
 Result   output_url, format, download_job_id
@@ -14,13 +14,13 @@ from functions._shared.jobs import Job
 from functions._shared.resources import Resources
 from functions._shared.web.bodies import validate
 from functions._shared.web.fields import Text, askable
-from functions.process_generation.paid import generate
+from functions.process_generation.create import create_or_adopt
+from functions.process_generation.kept_sources import REFERENCE
 from functions.process_generation.predictions import Lease
-from functions.process_generation.source_images import REFERENCE
 
 
 class Payload(GenerationRequest):
-    """All that the download will need as well, so that nothing is paid for in vain."""
+    """Validated for the download too, before anything is paid for."""
 
     generation_id: Annotated[UUID, Field(strict=False)]
     user_id: Annotated[UUID, Field(strict=False)]
@@ -32,13 +32,13 @@ class Payload(GenerationRequest):
         ]
         | None
     ) = None
-    """Also a reference to a picture that is kept (``source_images.py``)."""
+    """Also a reference to a picture that is kept (``kept_sources.py``)."""
 
 
 async def run(job: Job, resources: Resources) -> None:
-    """Adopt what an earlier attempt has paid for, or pay for one; the job is ended by whoever learns of its end."""
+    """Adopt the prediction of an earlier attempt, or create one; settling the prediction ends the job."""
     payload = validate(Payload, job.payload)
-    await generate(
+    await create_or_adopt(
         Lease(job_id=job.id, lease_token=job.lease_token),
         payload.generation_id,
         payload,

@@ -1,4 +1,4 @@
-"""Job send-webhook: tell a generation's ``webhook_url`` that it has ended, signed as Standard Webhooks.
+"""Job send-webhook: report a generation's terminal status to its ``webhook_url``, signed (Standard Webhooks).
 
 Payload  generation_id, webhook_url, type (generation.completed, .failed, .cancelled), timestamp
 Result   status
@@ -32,7 +32,7 @@ class Payload(BaseModel):
 
 
 async def run(job: Job, resources: Resources) -> dict[str, Any]:
-    """Repeated until it is answered 2xx; receivers tell repetitions by the id."""
+    """At-least-once delivery: retried until a 2xx; receivers deduplicate by webhook-id."""
     payload = validate(Payload, job.payload)
     secret = resources.settings.webhook_secret
     generation = await find_generation(resources.pool, payload.generation_id)
@@ -43,7 +43,7 @@ async def run(job: Job, resources: Resources) -> dict[str, Any]:
     now = datetime.now(UTC)
     target = await _target(payload.webhook_url, resources)
     try:
-        async with resources.http.stream(  # what it answers besides the status is not read
+        async with resources.http.stream(  # the body of the answer is not read
             "POST",
             target.url,
             content=body.encode(),
@@ -60,10 +60,8 @@ async def run(job: Job, resources: Resources) -> dict[str, Any]:
             timeout=TIMEOUT_S,
         ) as response:
             status = response.status_code
-    except (
-        httpx.HTTPError,
-        UnicodeError,
-    ) as error:  # the latter of a Location with an xn-- that is none
+    except (httpx.HTTPError, UnicodeError) as error:
+        # UnicodeError: a Location whose xn-- host is invalid.
         raise GenerationFailed(
             f"The webhook could not be reached ({type(error).__name__})"
         ) from None
@@ -73,6 +71,6 @@ async def run(job: Job, resources: Resources) -> dict[str, Any]:
 
 
 async def _target(url: str, resources: Resources) -> Target:
-    """As start-generation has checked it; once more, as a person may have queued the job, or the keys have changed."""
+    """SSRF check as in start-generation, repeated: the job may be queued by hand, or the local keys replaced since."""
     address = webhook_address(url, resources.settings)
     return as_is(address) if resources.settings.uses_local_keys else await pinned(address)

@@ -16,7 +16,7 @@ from functions._shared.provider import answers
 from functions._shared.provider.failures import Failure, MaybeCreated, PredictionOver, Unreadable
 from functions._shared.provider.prediction import MAX_LOGS, UNKNOWN, outputs_of, read_prediction
 from functions._shared.provider.replicate import Replicate
-from functions.process_generation import paid, poller, process_generation
+from functions.process_generation import adopt, poller, process_generation
 from functions.process_generation.poller import Poller
 from tests.conftest import Edge, until_ended
 
@@ -60,7 +60,7 @@ def hurry(db) -> None:
 
 @pytest.fixture(autouse=True)
 def listed_at_once(monkeypatch):
-    monkeypatch.setattr(paid, "LISTED_AFTER_S", 0.0)
+    monkeypatch.setattr(adopt, "LISTED_AFTER_S", 0.0)
 
 
 @pytest.mark.parametrize("model", [FAST, SLOW])

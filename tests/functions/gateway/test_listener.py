@@ -58,7 +58,7 @@ def test_a_job_of_plain_sql_starts_without_anybody_looking(rare, edge: Edge, db)
     [
         "select resume_queue()",
         "select redrive_job(id) from job_queue",
-        "select release_job(id, lease_token) from job_queue",
+        "select picture_edge.release_job(id, lease_token) from job_queue",
     ],
 )
 def test_what_makes_a_job_runnable_again_gives_a_hint_too(rare, edge: Edge, db, statement):

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from functions.process_generation import paid
+from functions.process_generation import adopt
 from tests.conftest import Edge, until_ended
 
 SCHNELL = "black-forest-labs/flux-schnell"
@@ -47,7 +47,7 @@ def classes(db, job_type="generate-image") -> list[str]:
 @pytest.fixture(autouse=True)
 def listed_at_once(monkeypatch):
     """The sandbox lists a prediction as soon as it is made."""
-    monkeypatch.setattr(paid, "LISTED_AFTER_S", 0.0)
+    monkeypatch.setattr(adopt, "LISTED_AFTER_S", 0.0)
 
 
 # fault, the error classes of the attempts, predictions made
@@ -220,13 +220,25 @@ def test_a_lost_answer_is_found_among_others_alike(start_edge, environ, db, sand
     assert len(sandbox.state.predictions) == 2
 
 
-def test_a_changed_schema_is_read_again_when_the_provider_refuses(edge: Edge, db, sandbox):
+def take_jpeg_only(sandbox) -> None:
+    """The model's schema changes at the provider, which refuses what the one we know asks for."""
     model = sandbox.state.models[SCHNELL]
     narrower = {
         **model.properties,
         "output_format": {"type": "string", "enum": ["jpg"], "default": "jpg"},
     }
     sandbox.state.change_schema(SCHNELL, {**model.input_schema, "properties": narrower})
+
+
+def test_a_blocking_call_reads_a_changed_schema_again_too(idle_edge: Edge, sandbox):
+    take_jpeg_only(sandbox)
+    answer = idle_edge.post("process-generation", BODY, idle_edge.service_role_key)
+    assert (answer.status_code, answer.json()["format"]) == (200, "jpeg")
+    assert len(sandbox.state.predictions) == 1
+
+
+def test_a_changed_schema_is_read_again_when_the_provider_refuses(edge: Edge, db, sandbox):
+    take_jpeg_only(sandbox)
     generation = until_ended(edge, start(edge))
     assert (generation["status"], generation["images"][0]["format"]) == ("completed", "jpeg")
     assert len(sandbox.state.predictions) == 1

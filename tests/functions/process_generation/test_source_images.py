@@ -133,7 +133,11 @@ def test_a_job_that_was_queued_with_its_picture_inside_still_runs(edge: Edge, db
 
 def start_by_hand(db, picture: str = SMALL) -> dict[str, object]:
     request = Jsonb({**MODEL, "prompt": "x", "source_image_url": picture})
-    return dict(db.execute("select * from start_generation(%s, %s)", (USER, request)).fetchone())
+    return dict(
+        db.execute(
+            "select * from picture_edge.start_generation(%s, %s)", (USER, request)
+        ).fetchone()
+    )
 
 
 def test_start_generation_in_sql_keeps_it_once_too(db):
@@ -245,7 +249,7 @@ def test_no_client_reads_them(db):
         db.execute(f"set role {role}")
         for statement in (
             "select * from source_images",
-            "select keep_source_image('data:image/x,')",
+            "select picture_edge.keep_source_image('data:image/x,')",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 db.execute(statement)

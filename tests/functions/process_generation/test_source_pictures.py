@@ -11,8 +11,8 @@ from PIL import Image, ImageCms
 
 from functions._shared.errors import InvalidRequest
 from functions._shared.pictures.headers import Broken
-from functions.process_generation import source_picture
-from functions.process_generation.source_picture import made_right
+from functions.process_generation import normalise
+from functions.process_generation.normalise import normalised
 from tests.conftest import Edge
 from tests.functions._shared.pictures.test_picture_files import RED, TEXTS, chunk, encoded, png
 
@@ -72,7 +72,7 @@ async def test_a_turned_picture_goes_out_upright(picture_format, orientation):
     exif[0x0112] = orientation
     stored = QUARTERS.transpose(turn) if turn is not None else QUARTERS
     data = encoded(stored, picture_format, exif=exif, icc_profile=SRGB)
-    right, told = await made_right(data, MOST)
+    right, told = await normalised(data, MOST)
     image = Image.open(io.BytesIO(right))
     assert (image.size, corners(image)) == ((64, 48), ["red", "lime", "blue", "black"])
     assert image.getexif().get(0x0112, 1) == 1
@@ -132,7 +132,7 @@ def test_what_models_do_not_read_goes_out_in_8_bits_of_rgb_or_grey(idle_edge, sa
 async def test_16_bits_of_grey_become_8_without_clipping():
     image = Image.new("I;16", (3, 1))
     image.putdata([0, 0x8000, 0xFFFF])
-    right, _ = await made_right(encoded(image, "PNG"), MOST)
+    right, _ = await normalised(encoded(image, "PNG"), MOST)
     assert list(Image.open(io.BytesIO(right)).tobytes()) == [0, 128, 255]
 
 
@@ -141,12 +141,12 @@ async def test_alpha_stays():
     exif[0x0112] = 3
     for picture_format in ("PNG", "WEBP"):
         clear = encoded(Image.new("RGBA", (4, 4), (255, 0, 0, 51)), picture_format, exif=exif)
-        right, told = await made_right(clear, MOST)
+        right, told = await normalised(clear, MOST)
         assert told == "png"
         assert Image.open(io.BytesIO(right)).convert("RGBA").getpixel((0, 0))[3] == 51
     palette = Image.new("P", (4, 4), 1)
     palette.putpalette([0, 0, 0, 255, 0, 0])
-    right, _ = await made_right(encoded(palette, "PNG", transparency=1, exif=exif), MOST)
+    right, _ = await normalised(encoded(palette, "PNG", transparency=1, exif=exif), MOST)
     assert Image.open(io.BytesIO(right)).convert("RGBA").getpixel((0, 0)) == (255, 0, 0, 0)
 
 
@@ -253,9 +253,9 @@ async def test_two_are_made_right_at_a_time_and_one_that_is_cancelled_keeps_its_
             running[0] -= 1
         raise Broken("told")
 
-    monkeypatch.setattr(source_picture, "_decoded", decode)
+    monkeypatch.setattr(normalise, "_decoded", decode)
     data = encoded(QUARTERS, "JPEG", exif=TURNED)
-    tasks = [asyncio.create_task(made_right(data, MOST)) for _ in range(6)]
+    tasks = [asyncio.create_task(normalised(data, MOST)) for _ in range(6)]
     await asyncio.to_thread(lambda: (began.acquire(timeout=30), began.acquire(timeout=30)))
     tasks[0].cancel()
     await asyncio.gather(asyncio.to_thread(zlib.crc32, b""))  # other threads are free
@@ -263,7 +263,7 @@ async def test_two_are_made_right_at_a_time_and_one_that_is_cancelled_keeps_its_
     ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert most[0] == 2
     assert sum(isinstance(end, Broken) for end in ends) >= 5
-    right, _ = await made_right(encoded(QUARTERS, "PNG"), MOST)
+    right, _ = await normalised(encoded(QUARTERS, "PNG"), MOST)
     assert right, "an error frees its place"
 
 
@@ -280,10 +280,10 @@ async def test_a_large_one_is_made_right_alone(monkeypatch):
             running[0] -= 1
         raise Broken("told")
 
-    monkeypatch.setattr(source_picture, "_decoded", decode)
-    monkeypatch.setattr(source_picture, "LARGE_PIXELS", 100)
+    monkeypatch.setattr(normalise, "_decoded", decode)
+    monkeypatch.setattr(normalise, "LARGE_PIXELS", 100)
     data = encoded(QUARTERS, "JPEG", exif=TURNED)
-    await asyncio.gather(*(made_right(data, MOST) for _ in range(8)), return_exceptions=True)
+    await asyncio.gather(*(normalised(data, MOST) for _ in range(8)), return_exceptions=True)
     assert most[0] == 1
 
 
@@ -294,12 +294,12 @@ def test_what_a_raster_took_is_given_back():
 
 async def test_another_event_loop_may_use_it_too():
     data = encoded(QUARTERS, "JPEG", exif=TURNED)
-    here = await made_right(data, MOST)
-    there = await asyncio.to_thread(asyncio.run, made_right(data, MOST))
+    here = await normalised(data, MOST)
+    there = await asyncio.to_thread(asyncio.run, normalised(data, MOST))
     assert here == there
 
 
 async def test_a_large_turned_webp_is_refused_by_name(monkeypatch):
-    monkeypatch.setattr(source_picture, "LARGE_PIXELS", 100)
+    monkeypatch.setattr(normalise, "LARGE_PIXELS", 100)
     with pytest.raises(InvalidRequest, match="a turned WebP of more than 16 megapixels"):
-        await made_right(encoded(QUARTERS, "WEBP", exif=TURNED), MOST)
+        await normalised(encoded(QUARTERS, "WEBP", exif=TURNED), MOST)

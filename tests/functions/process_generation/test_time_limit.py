@@ -21,7 +21,7 @@ def endless(monkeypatch):
             seen["cancelled"].append(job.attempt_number)
 
     monkeypatch.setattr(jobs, "JOBS", {"endless": run})
-    monkeypatch.setattr(attempt, "GRACE_S", 0.0)
+    monkeypatch.setattr(attempt, "HANDLER_MARGIN_S", 0.0)
     return seen
 
 

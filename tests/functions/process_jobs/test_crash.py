@@ -53,7 +53,7 @@ def own_process(environ: dict[str, str]) -> Iterator[tuple["subprocess.Popen[byt
 
 @pytest.mark.parametrize("known", [True, False], ids=["its id written down", "its answer lost"])
 def test_the_next_process_adopts_what_a_killed_one_had_paid_for(environ, db, monkeypatch, known):
-    monkeypatch.setattr("functions.process_generation.paid.LISTED_AFTER_S", 0.0)
+    monkeypatch.setattr("functions.process_generation.adopt.LISTED_AFTER_S", 0.0)
     app = create_sandbox(token=SANDBOX_TOKEN, seconds=500)
     sandbox = app.state.sandbox
     sandbox.slow_seconds = 3600

@@ -2,7 +2,9 @@
 
 import pytest
 
+from functions._shared.database.schema import SCHEMA_VERSION
 from tests.conftest import Edge
+from tests.functions.process_jobs.test_schema_version import set_version
 
 
 def ask(edge: Edge) -> dict:
@@ -12,12 +14,14 @@ def ask(edge: Edge) -> dict:
 
 
 def test_all_is_well_and_nobodys_job_is_taken(idle_edge: Edge, db):
+    set_version(db, SCHEMA_VERSION)
     db.execute("select enqueue_job('generate-image', '{}')")
-    db.execute("select record_tick()")
+    db.execute("select picture_edge.record_tick()")
     told = ask(idle_edge)
     assert told["success"] is True, told
     details = {name: check["detail"] for name, check in told["checks"].items()}
     assert details["settings"].startswith("set: SUPABASE_URL, ")
+    assert details["schema"] == f"version {SCHEMA_VERSION}"
     assert details["claim"] == "a job would be claimed"
     assert details["provider"] == "account sandbox"
     assert details["storage"] == "bucket generated-images"
@@ -49,6 +53,21 @@ def test_a_claim_that_cannot_be_made_is_told(idle_edge: Edge, db):
     told = ask(idle_edge)["checks"]
     assert told["claim"] == {**told["claim"], "ok": False, "detail": "database: UndefinedFunction"}
     assert told["database"]["ok"] is True
+
+
+@pytest.mark.parametrize(
+    ("version", "word"),
+    [
+        (None, "sql/ is older than the code: run make schema"),
+        (SCHEMA_VERSION + 1, "sql/ is newer than the code: update the code"),
+    ],
+)
+def test_another_version_of_sql_is_told(idle_edge: Edge, db, version, word):
+    set_version(db, version)
+    told = ask(idle_edge)
+    assert told["checks"]["schema"] == {**told["checks"]["schema"], "ok": False, "detail": word}
+    assert told["checks"]["claim"]["ok"] is True
+    assert told["success"] is False
 
 
 def test_no_setting_is_shown(idle_edge: Edge, environ):

@@ -97,6 +97,27 @@ def test_by_hand_it_claims_three_and_answers_when_they_are_done(idle_edge: Edge,
     until(db, "select count(*)::int from images", 3)
 
 
+def test_a_download_that_is_handed_over_has_a_lease_of_the_same_length(
+    idle_edge: Edge, db, monkeypatch
+):
+    begun = threading.Event()
+
+    async def wait(job, resources):
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(
+        "functions.process_jobs.jobs.JOBS",
+        {"generate-image": generate_image.run, "download-image": wait},
+    )
+    monkeypatch.setattr("functions._shared.jobs.LEASE_S", 3600)
+    start(idle_edge)
+    process(idle_edge)
+    begun.wait()
+    lease = "select lease_expires_at - now() > '30 min' as long from job_queue where job_type = 'download-image'"
+    assert db.execute(lease).fetchone() == {"long": True}
+
+
 def test_told_not_to_wait_it_answers_at_once_and_the_worker_does_it(edge: Edge, db):
     db.execute("select enqueue_job('no-such-type', '{}', p_max_attempts => 1)")
     assert process(edge, {"wait": False})["processed"] == 0
@@ -186,12 +207,16 @@ def test_a_dead_workers_job_is_taken_up_and_its_prediction_adopted(idle_edge: Ed
         headers={"Authorization": f"Bearer {SANDBOX_TOKEN}"},
     ).json()
     lease = (job["id"], job["lease_token"])
-    db.execute("select * from begin_generate_image(%s, %s, %s, '1 h')", (*lease, generation_id))
+    db.execute(
+        "select * from picture_edge.begin_generate_image(%s, %s, %s, '1 h')",
+        (*lease, generation_id),
+    )
     intent = db.execute(
-        "select * from intend_prediction(%s, %s, 'a/b', null, '{}', 'webp', '{}', '1 h')", lease
+        "select * from picture_edge.intend_prediction(%s, %s, 'a/b', null, '{}', 'webp', '{}', '1 h')",
+        lease,
     ).fetchone()
     db.execute(
-        "select park_prediction(%s, %s, %s)",
+        "select picture_edge.park_prediction(%s, %s, %s)",
         (intent["intent_id"], job["lease_token"], prediction["id"]),
     )
     db.execute("update job_queue set lease_expires_at = now()")
@@ -277,7 +302,7 @@ def test_a_stop_in_the_middle_of_the_create_keeps_what_it_pays_for(environ, db, 
 
     async def answer_once_cancelled(self):
         stopping = asyncio.create_task(stop(self))
-        while not any(task.cancelling() for task in self._running):  # noqa: ASYNC110 - cancelling() has no event
+        while not any(task.cancelling() for task in self._slots.tasks):  # noqa: ASYNC110 - cancelling() has no event
             await asyncio.sleep(0)
         answered.set()
         await stopping
@@ -348,7 +373,7 @@ def test_a_bug_in_a_handler_is_retried_and_tells_no_detail(idle_edge: Edge, db, 
     async def bug(*_, **__):
         raise RuntimeError("password=hunter2")
 
-    monkeypatch.setattr("functions.process_jobs.jobs.generate_image.generate", bug)
+    monkeypatch.setattr("functions.process_jobs.jobs.generate_image.create_or_adopt", bug)
     assert process(idle_edge)["errors"] == 1
     job = db.execute("select status, error_message from job_queue").fetchone()
     assert job == {"status": "pending", "error_message": "Internal error"}

@@ -12,7 +12,8 @@ from contextlib import ExitStack
 import pytest
 
 from functions._local.defaults import local_environment
-from functions.process_jobs import jobs, quarantine, queue
+from functions._shared.jobs import WorkerInbox
+from functions.process_jobs import jobs, quarantine
 from functions.process_jobs.worker import Worker
 from scripts.postgres import free_port
 from tests.conftest import running_edge
@@ -37,7 +38,7 @@ class Stage:
         self.began: list[tuple[str, dict[str, int]]] = []
 
     async def run(self, job, resources):
-        worker = resources.worker.id
+        worker = resources.worker_inbox.worker_id
         self.in_hand[worker] += 1
         self.began.append((job.job_type, dict(self.in_hand)))
         try:
@@ -176,7 +177,7 @@ def test_many_suspects_leave_half_of_the_time_to_the_others(start_edge, db, stag
 
 async def test_after_a_long_one_the_others_have_as_long(monkeypatch):
     monkeypatch.setattr(quarantine, "LOOK_S", 0)
-    ours = quarantine.Quarantine(None, None)
+    ours = quarantine.Quarantine(None, "", None)
 
     async def long():
         await asyncio.sleep(0.1)
@@ -188,7 +189,7 @@ async def test_after_a_long_one_the_others_have_as_long(monkeypatch):
 
 
 def test_its_lease_is_kept_while_it_waits(start_edge, db, stage, monkeypatch):
-    monkeypatch.setattr(queue, "LEASE_S", 0.6)
+    monkeypatch.setattr("functions._shared.jobs.LEASE_S", 0.6)
     start_edge()
     db.execute("select enqueue_job('slow', '{}')")
     stage.until_begun("slow")
@@ -255,7 +256,7 @@ def test_a_job_that_is_handed_over_too_late_goes_back_uncounted(
     workers = []
     begin = Worker.start
     monkeypatch.setattr(Worker, "start", lambda self: (workers.append(self), begin(self))[1])
-    monkeypatch.setattr(Worker, "with_room", lambda self: self.id)
+    monkeypatch.setattr(WorkerInbox, "with_room", lambda self: self.worker_id)
     edge = start_edge()
     start(edge, model_id="google/nano-banana", prompt="a cat [fault:hang]")
     until(db, "select count(*) from predictions where status = 'running'", 1)
@@ -271,7 +272,7 @@ def test_a_job_that_is_handed_over_too_late_goes_back_uncounted(
     until(db, "select status from job_queue where job_type = 'download-image'", "pending")
     row = db.execute("select * from job_queue where job_type = 'download-image'").fetchone()
     assert (row["attempt_number"], row["errors"]) == (0, [])
-    assert len(workers[0].in_hand()) == 1
+    assert len(workers[0]._slots.tasks) == 1
     stage.let_go["suspect"].set()
     until(db, "select status from image_generations", "completed")
 
@@ -308,8 +309,9 @@ def test_a_suspect_that_is_cancelled_before_it_began_is_left_alone(start_edge, d
 
 POISONED = """
 import asyncio, os, signal, sys
-from functions.process_jobs import jobs, quarantine, queue
-queue.LEASE_S = 1.5
+from functions._shared import jobs as shared_jobs
+from functions.process_jobs import jobs, quarantine
+shared_jobs.LEASE_S = 1.5
 quarantine.LOOK_S = 0.05
 
 async def poison(job, resources):

@@ -49,7 +49,7 @@ def test_a_parked_one_ends_its_prediction_too(edge: Edge, db, sandbox):
 
 def test_a_running_handler_is_stopped_at_once(capsys, edge: Edge, db, sandbox, monkeypatch):
     monkeypatch.setattr(sandbox.state, "slow_seconds", 3600)
-    monkeypatch.setattr("functions.process_jobs.queue.LEASE_S", 3600)  # no renewal tells it
+    monkeypatch.setattr("functions._shared.jobs.LEASE_S", 3600)  # no renewal tells it
     generation_id = start(edge, prompt="a cat [fault:slow-file*]")
     query = "select 1 from job_queue where job_type = 'download-image' and status = 'processing'"
     while not db.execute(query).fetchone():

@@ -55,7 +55,8 @@ def test_a_generation_is_told_to_its_end(idle_edge: Edge, db):
         db.execute("update image_generations set status = 'processing'")
         assert next(events)[1]["stage"] == "starting"
         db.execute(
-            "select report_progress(array[%s]::uuid[], '{drawing}', '{40}')", (generation_id,)
+            "select picture_edge.report_progress(array[%s]::uuid[], '{drawing}', '{40}')",
+            (generation_id,),
         )
         assert next(events)[1]["progress"] == 40
         db.execute("update image_generations set status = 'failed', error_message = 'no'")

@@ -155,7 +155,7 @@ def test_a_job_with_such_an_address_fails_at_once(edge: Edge, db):
     """Queued before it was refused, or by hand."""
     user = "11111111-1111-4111-8111-111111111111"
     [made] = db.execute(
-        "select * from start_generation(%s, %s)",
+        "select * from picture_edge.start_generation(%s, %s)",
         (
             user,
             '{"prompt": "x", "model_id": "google/nano-banana", "source_image_url": "https://xn--/"}',

@@ -1,14 +1,25 @@
 -- claim_jobs, claim_next_job: hand runnable jobs to one worker each.
 -- Called by   functions/process_jobs as service_role; operators by hand
--- Promises    one job, one worker at a time; each claim raises the fencing token; priority first, then the users'
---             turns, then age, and no priority starves; what the provider would refuse stays in the queue; the cost
---             does not grow with what is finished, future, paused or of other types; a job that two workers have
---             died with is left to claim_suspect: its share_rank is negative
+-- Promises    mutual exclusion: one job, one worker at a time; each claim raises the fencing token; priority first,
+--             then fair queueing among users, then age, and no priority starves; the provider's rate limit leaves jobs
+--             in the queue; the cost is independent of finished, future and paused jobs and of those of other types;
+--             suspects (sql/25_suspects.sql) have a negative share_rank, and are claim_suspect's
+--
+-- Map of claim_jobs
+--     lane      a job type at a priority: one range of the index job_queue_share_lane_idx. The recursive query skips
+--               from lane to lane (a loose index scan), so that the jobs in between are not read.
+--     due head  the first p_limit due jobs of a lane, in two parts: by age (share_rank 0) and by turn (share_rank above
+--               0, fair queueing). Heads are read without a lock; nothing behind them is read at all.
+--     share     how many jobs of each part are among the best p_limit of all heads, ageing included: its quota in pass
+--               1.
+--     pass 1    each part locks its share with skip locked. Another claim may have been faster with some.
+--     pass 2    only if pass 1 came back short although more was seen: each part gives what is still missing.
+--     provider  a type of job_types that spends a provider takes no more than provider_allowance has granted.
 
 create or replace function public.claim_jobs(
     p_limit int,
     p_worker_id text default null,
-    p_lease interval default '10 seconds',
+    p_lease interval default '10 minutes',
     p_job_types text[] default null
 ) returns table (
     id uuid,
@@ -21,13 +32,13 @@ create or replace function public.claim_jobs(
 )
 language plpgsql
 set search_path = ''
-set lock_timeout = '3s' -- a locked queue is an error to its caller, not a connection held for ever
-set enable_seqscan = off -- whatever the statistics say, old ones too: the lanes are read by their index, in its order
+set lock_timeout = '3s' -- fail fast: a locked queue is an error to its caller, not a connection held for ever
+set enable_seqscan = off -- the lanes are read by their index, in its order, even with stale statistics
 set enable_bitmapscan = off
 set enable_sort = off
 set enable_incremental_sort = off
-set jit = off -- before 18 what is off has a price, so high that each claim would be compiled: 340 ms, not 0.3
-set plan_cache_mode = force_generic_plan -- planned once a session: planning takes longer than all the rest
+set jit = off -- before PostgreSQL 18 a disabled plan type adds a huge cost, which triggers JIT: 340 ms, not 0.3 ms
+set plan_cache_mode = force_generic_plan -- planned once a session: planning takes longer than the claim itself
 as $$
 #variable_conflict use_column
 declare
@@ -38,8 +49,9 @@ declare
     v_seen int;
     v_take int;
     v_taken int;
-    v_allowed int; -- generate-image jobs that the provider takes at present; null: any number
-    v_asked int := 0;
+    v_provider text;
+    v_allowances jsonb := '{}'; -- provider → jobs that may still be claimed for it; null: any number
+    v_allowed int;
 begin
     if p_limit is null or p_limit < 1 then
         raise exception using errcode = 'PT400', message = format('p_limit must be 1 or more, got %s', p_limit);
@@ -47,18 +59,26 @@ begin
     if p_lease is null or p_lease <= interval '0' then
         raise exception using errcode = 'PT400', message = format('p_lease must be positive, got %s', p_lease);
     end if;
-    perform public.requeue_expired(greatest(p_limit, 10), 30);
-    v_now := clock_timestamp(); -- read once, as an index can end at a value, but not at a volatile function
+    perform picture_edge.requeue_expired(greatest(p_limit, 10), 30);
+    v_now := clock_timestamp(); -- read once: a volatile function cannot bound an index scan
 
-    -- The provider's row is locked before any job, and only while there is a limit to be shared.
-    if exists (
-        select from public.job_queue where job_queue.status = 'pending' and job_queue.job_type = 'generate-image'
-    ) then
-        v_allowed := public.provider_allowance();
-    end if;
+    -- Lock order: a provider's row before any job, and only while that provider has a limit to be shared.
+    for v_provider in
+        select distinct job_types.provider
+        from public.job_types
+        where job_types.provider is not null and (
+            -- A scalar subquery with a limit, not exists: that could become a join, which reads the whole lane.
+            select true from public.job_queue
+            where job_queue.status = 'pending' and job_queue.job_type = job_types.job_type
+            limit 1
+        )
+        order by job_types.provider
+    loop
+        v_allowances := v_allowances || jsonb_build_object(v_provider, picture_edge.provider_allowance(v_provider));
+    end loop;
 
-    -- First each lane's share of the best p_limit jobs. They were seen without a lock, so others may have been
-    -- faster; then whatever is left in any lane, so that no claim comes back short while a job is free.
+    -- Pass 1 takes each lane's share of the best p_limit jobs; pass 2 whatever any lane still has, so that no claim
+    -- comes back short while a job is free.
     foreach v_all in array array[false, true] loop
         v_seen := 0;
         for v_lane in
@@ -78,7 +98,7 @@ begin
                         from public.job_queue
                         where job_queue.status = 'pending' and job_queue.job_type = lane.job_type
                             and job_queue.priority < lane.priority
-                            and lane.depth < 100 -- a type with more priorities than that runs the highest first
+                            and lane.depth < 100 -- bounds the recursion: of more priorities the highest 100 are read
                         order by job_queue.priority desc
                         limit 1
                     )
@@ -99,7 +119,7 @@ begin
                     row_number() over (order by due.rank, lane.priority desc) as place
                 from lane
                 cross join lateral (
-                    -- Ageing: ten minutes of waiting weigh as much as one point of priority.
+                    -- Ageing against starvation: ten minutes of waiting weigh as much as one point of priority.
                     (
                         select
                             false as shared,
@@ -129,17 +149,18 @@ begin
                     )
             )
             select
-                head.job_type, head.priority, head.shared, head.job_type = 'generate-image' as limited,
+                head.job_type, head.priority, head.shared,
+                (
+                    select job_types.provider from public.job_types where job_types.job_type = head.job_type
+                ) as provider,
                 count(*) filter (where head.place <= p_limit)::int as share
             from head
             group by head.job_type, head.priority, head.shared
             order by min(head.rank), head.priority desc
         loop
             v_seen := v_seen + v_lane.share;
-            v_take := case when v_all then v_left else v_lane.share end;
-            if v_lane.limited then
-                v_take := least(v_take, v_allowed - v_asked);
-            end if;
+            v_allowed := (v_allowances ->> v_lane.provider)::int;
+            v_take := least(case when v_all then v_left else v_lane.share end, v_allowed);
             continue when v_take <= 0;
             return query
             with aged as materialized (
@@ -169,9 +190,11 @@ begin
                     lease_token = job_queue.lease_token + 1,
                     lease_expires_at = clock_timestamp() + p_lease,
                     worker_id = p_worker_id,
+                    parked = false,
                     started_at = clock_timestamp(),
                     updated_at = clock_timestamp()
-                -- An array, and no status, so that no plan can read a lane here: the rows are locked and checked.
+                -- Fetch by primary key only: these rows are locked; a status predicate would let the planner scan the
+                -- lane again.
                 where job_queue.id = any (array(select aged.id from aged union all select shared.id from shared))
                 returning job_queue.*
             )
@@ -182,25 +205,23 @@ begin
             order by claimed.share_rank, claimed.scheduled_at, claimed.id;
             get diagnostics v_taken = row_count;
             v_left := v_left - v_taken;
-            if v_lane.limited then
-                v_asked := v_asked + v_taken;
+            if v_allowed is not null and v_taken > 0 then
+                v_allowances := v_allowances || jsonb_build_object(v_lane.provider, v_allowed - v_taken);
+                perform picture_edge.spend_provider_allowance(v_taken, v_lane.provider);
             end if;
         end loop;
         exit when v_left = 0 or p_limit - v_left = v_seen;
     end loop;
-    if v_allowed is not null and v_asked > 0 then
-        perform public.spend_provider_allowance(v_asked);
-    end if;
 end;
 $$;
 
 comment on function public.claim_jobs(int, text, interval, text[]) is
 'Claim up to p_limit runnable jobs of p_job_types (null: all), highest priority first, then users in turn, then oldest,
-under a lease of p_lease. Ten minutes of waiting count as one point of priority; generate-image jobs beyond the
-providers limits stay where they are. Expired leases are taken back on the way.';
+under a lease of p_lease. Ten minutes of waiting count as one point of priority; jobs beyond their provider''s limits
+stay where they are. Expired leases are taken back on the way.';
 
 -- The original's function, for both of its forms: the documented one's columns first, then the rest of the row under
--- the field variant's names. Whoever calls it by hand does not renew the lease, so it is as long as a job may take.
+-- the field variant's names. A caller by hand renews no lease, so its default is as long as a job may take.
 create or replace function public.claim_next_job(
     p_job_types text[] default null,
     p_worker_id text default 'claim_next_job',
@@ -236,9 +257,9 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-    v_id uuid := (select claimed.id from public.claim_one(p_worker_id, p_lease, p_job_types) as claimed);
+    v_id uuid := (select claimed.id from picture_edge.claim_one(p_worker_id, p_lease, p_job_types) as claimed);
 begin
-    return query -- a statement of its own, as the one that claims does not see what it changes
+    return query -- a statement of its own: the snapshot of the claiming one predates its changes
     select
         job_queue.id, job_queue.job_type, job_queue.payload, job_queue.attempt_number, job_queue.max_attempts,
         job_queue.lease_token, job_queue.lease_expires_at, job_queue.status, job_queue.priority,

@@ -1,7 +1,9 @@
--- enqueue_job: put a job into the queue, as part of the caller's transaction.
--- Called by   operators, start_generation, succeed_prediction; signed-in users, for themselves (sql/34_own_jobs.sql)
--- Promises    the job appears when the caller commits, or not at all; one active job to a dedupe key; users take
---             turns, however many jobs each of them has; both forms of the original's calls, by name and by position
+-- enqueue_job: put a job into the queue, as part of the caller's transaction (transactional enqueue).
+-- Called by   operators, start_generation, succeed_prediction; signed-in users, for themselves (sql/38_own_jobs.sql)
+-- Promises    the job appears when the caller commits, or not at all; one active job to a dedupe key; fair queueing:
+--             users take turns, however many jobs each of them has; both forms of the original's calls, by name and by
+--             position
+-- Rights      the body runs with a client's rights up to edge_private.enqueue_own_job: it names no internal before
 
 create or replace function public.enqueue_job(
     p_job_type text,
@@ -29,7 +31,7 @@ begin
     if p_max_attempts is null or p_max_attempts < 1 then
         raise exception using errcode = 'PT400', message = 'p_max_attempts must be 1 or more';
     end if;
-    if row_security_active('public.job_queue') then -- a client: it may queue what is its own, and by that way only
+    if row_security_active('public.job_queue') then -- a client: its own jobs only, checked there
         if p_dedupe_key is not null or p_created_by is not null then
             raise exception using
                 errcode = 'PT403', message = 'p_dedupe_key and p_created_by are for the service role only';
@@ -37,7 +39,7 @@ begin
         return edge_private.enqueue_own_job(p_job_type, p_payload, p_max_attempts, p_scheduled_at);
     end if;
     if p_created_by is not null and v_due then
-        -- Start-time fair queueing: one after the user's own last one, but not before whoever is next.
+        -- Start-time fair queueing: one turn after the user's own last job, but not before the job that is next.
         v_rank := greatest(
             (
                 select job_queue.share_rank
@@ -72,7 +74,7 @@ begin
         returning job_queue.id into v_id;
         if v_id is not null then
             if v_due then
-                perform public.wake_workers();
+                perform picture_edge.wake_workers();
             end if;
             exit;
         end if;
@@ -80,7 +82,7 @@ begin
         from public.job_queue
         where job_queue.job_type = p_job_type and job_queue.dedupe_key = p_dedupe_key
             and job_queue.status in ('pending', 'processing');
-        exit when v_id is not null; -- else the one that was in the way has ended between the two statements
+        exit when v_id is not null; -- else the conflicting job has ended between the two statements: insert again
     end loop;
     return v_id;
 end;
@@ -88,11 +90,11 @@ $$;
 
 comment on function public.enqueue_job(text, jsonb, int, int, timestamptz, text, uuid) is
 'Queue a job and return its id. Higher priority runs first; p_scheduled_at delays it. While a job of the type with the
-same p_dedupe_key is pending or processing, that one''s id is returned and nothing is queued. A signed-in user may queue
+same p_dedupe_key is pending or processing, that job''s id is returned and nothing is queued. A signed-in user may queue
 a generate-image job of their own: at priority 0, with three attempts at most.';
 
--- By position. These have no argument names: PostgREST, which chooses an overload by the names that a request has,
--- never sees them, and a call by name is never ambiguous.
+-- Overloads by position. Without argument names, PostgREST, which resolves an overload by the names in a request, never
+-- chooses them, and a call by name is never ambiguous.
 create or replace function public.enqueue_job(text, jsonb, int, timestamptz, int = 3) returns uuid
 language sql
 set search_path = ''
@@ -103,8 +105,8 @@ $$;
 comment on function public.enqueue_job(text, jsonb, int, timestamptz, int) is
 'The field variant by position: enqueue_job(job_type, payload, priority, scheduled_at, max_attempts).';
 
--- Arguments without a type (quoted literals, the parameters of most drivers): PostgreSQL prefers text to any type that
--- is not, so without this one a call with the fourth of them would be ambiguous. What it says tells the form.
+-- Untyped arguments (quoted literals, the parameters of most drivers): overload resolution prefers text, so without
+-- this overload a call with four of them would be ambiguous. The fourth's content tells the form.
 create or replace function public.enqueue_job(text, jsonb, int, text, text = null) returns uuid
 language sql
 set search_path = ''
@@ -117,8 +119,7 @@ as $$
 $$;
 
 comment on function public.enqueue_job(text, jsonb, int, text, text) is
-'Either form by position, from arguments without a type: the fourth is a number of attempts or a time, the fifth the
-other.';
+'Either form by position, from untyped literals: the fourth is a number of attempts or a time, the fifth the other.';
 
 revoke execute on function public.enqueue_job(text, jsonb, int, int, timestamptz, text, uuid) from public, anon;
 grant execute on function public.enqueue_job(text, jsonb, int, int, timestamptz, text, uuid)

@@ -1,9 +1,10 @@
--- claim_polls: which running predictions are to be asked for, each by one poller.
--- abandon_prediction, poll_ended_job: those that nobody wants any more.
+-- claim_polls: the running predictions that are due to be polled, each by one poller.
+-- abandon_prediction, poll_ended_job: orphans, whose job has ended without them.
 -- Called by   functions/process_generation as service_role: the poller of each process
--- Promises    no poll is missed when a process dies, and none is made twice at a time; there is no leader
+-- Promises    no leader: a poll is claimed with skip locked, its next time is set with the claim, so that a dead
+--             process's polls are taken up by the others; exponential distance, up to 15 s
 
-create or replace function public.claim_polls(p_limit int default 100)
+create or replace function picture_edge.claim_polls(p_limit int default 100)
 returns table (
     intent_id uuid,
     job_id uuid,
@@ -30,7 +31,8 @@ as $$
     claimed as (
         update public.predictions
         set polls = predictions.polls + 1,
-            -- Distant ones fall due together, so that a list of them answers for many: on a grid of 5 or 15 seconds.
+            -- Long distances are rounded to a grid of 5 or 15 s, so that polls fall due together and one listing
+            -- answers many of them.
             next_poll_at = case
                 when distance.seconds < 5 then clock_timestamp() + make_interval(secs => distance.seconds)
                 when distance.seconds < 15
@@ -62,11 +64,11 @@ as $$
     left join public.job_queue on job_queue.id = claimed.job_id;
 $$;
 
-comment on function public.claim_polls(int) is
-'Up to p_limit running predictions that are due to be asked for, each handed to one poller; the next time is twice as
-far, at most 15 s. expired: its time is up. wanted false: its job has ended without it, or is deleted.';
+comment on function picture_edge.claim_polls(int) is
+'Up to p_limit running predictions that are due to be polled, each handed to one poller; the next poll is twice as far,
+at most 15 s. expired: its time is up. wanted false: its job has ended without it, or is deleted.';
 
-create or replace function public.abandon_prediction(p_intent_id uuid) returns void
+create or replace function picture_edge.abandon_prediction(p_intent_id uuid) returns void
 language sql
 set search_path = ''
 as $$
@@ -79,11 +81,11 @@ as $$
         );
 $$;
 
-comment on function public.abandon_prediction(uuid) is
-'Note that a running prediction was cancelled because its job had ended without it.';
+comment on function picture_edge.abandon_prediction(uuid) is
+'Mark a running prediction canceled because its job had ended without it.';
 
--- A job that is cancelled or fails while its prediction runs: the next look cancels that, so it is made due now.
-create or replace function public.poll_ended_job() returns trigger
+-- A job is cancelled or fails while its prediction runs: the next poll cancels the prediction, so it is made due now.
+create or replace function picture_edge.poll_ended_job() returns trigger
 language plpgsql
 set search_path = ''
 as $$
@@ -94,20 +96,20 @@ begin
 end;
 $$;
 
-comment on function public.poll_ended_job() is
-'Trigger: have the poller look at once at the running prediction of a job that has ended without it.';
+comment on function picture_edge.poll_ended_job() is
+'Trigger: make the poll of a running prediction due at once when its job has ended without it.';
 
 create or replace trigger poll_ended_job
 after update of status on public.job_queue
 for each row
 when (
     old.status is distinct from new.status and new.status in ('failed', 'cancelled')
-    and not (new.status = 'cancelled' and row_security_active('public.job_queue')) -- as in sql/32_generation_status.sql
+    and not (new.status = 'cancelled' and row_security_active('public.job_queue')) -- as in sql/37_generation_status.sql
 )
-execute function public.poll_ended_job();
+execute function picture_edge.poll_ended_job();
 
-revoke execute on function public.claim_polls(int) from public, anon, authenticated;
-grant execute on function public.claim_polls(int) to service_role;
-revoke execute on function public.abandon_prediction(uuid) from public, anon, authenticated;
-grant execute on function public.abandon_prediction(uuid) to service_role;
-revoke execute on function public.poll_ended_job() from public, anon, authenticated;
+revoke execute on function picture_edge.claim_polls(int) from public, anon, authenticated;
+grant execute on function picture_edge.claim_polls(int) to service_role;
+revoke execute on function picture_edge.abandon_prediction(uuid) from public, anon, authenticated;
+grant execute on function picture_edge.abandon_prediction(uuid) to service_role;
+revoke execute on function picture_edge.poll_ended_job() from public, anon, authenticated;

@@ -1,6 +1,7 @@
--- set_provider_limit, limit_provider: how many predictions may be asked for. provider_allowance: what a claim may take.
--- Called by   operators; functions/process_generation after a 429; claim_jobs
--- Promises    shared by all processes; what the provider would refuse waits in the queue, and costs no attempt
+-- set_provider_limit, limit_provider: rate and concurrency limits of a provider. provider_allowance,
+-- spend_provider_allowance: a claim's part of them (token bucket).
+-- Called by   operators; functions/process_generation after a 429; claim_jobs, claim_suspect
+-- Promises    shared by all processes; a job that the provider would refuse waits in the queue, and costs no attempt
 -- Locks       the provider's row before any job, and only while there is a limit
 
 create or replace function public.set_provider_limit(
@@ -20,15 +21,15 @@ begin
         in_flight = excluded.in_flight,
         tokens = 1,
         refilled_at = clock_timestamp();
-    perform public.wake_workers();
+    perform picture_edge.wake_workers();
 end;
 $$;
 
 comment on function public.set_provider_limit(float8, int, text) is
-'Ask for no more than p_per_minute predictions a minute (two seconds'' worth at once), with no more than p_in_flight
+'Rate limit: create at most p_per_minute predictions a minute (bursts of two seconds'' worth), with at most p_in_flight
 under way; null is no limit. Jobs beyond wait in the queue.';
 
-create or replace function public.limit_provider(
+create or replace function picture_edge.limit_provider(
     p_retry_after interval, p_spacing interval default null, p_provider text default 'replicate'
 ) returns timestamptz
 language sql
@@ -52,18 +53,18 @@ as $$
     returning not_before;
 $$;
 
-comment on function public.limit_provider(interval, interval, text) is
-'Keep what a 429 said: nobody asks for a prediction within p_retry_after, nor for ten minutes two within p_spacing.
-Returns when the next may be asked for.';
+comment on function picture_edge.limit_provider(interval, interval, text) is
+'Keep what a 429 said, for all workers: no prediction is created within p_retry_after, and for ten minutes no two within
+p_spacing of each other. Returns when the next may be created.';
 
-create or replace function public.provider_allowance(p_provider text default 'replicate') returns int
+create or replace function picture_edge.provider_allowance(p_provider text) returns int
 language plpgsql
 set search_path = ''
 as $$
 declare
     v_limit public.provider_limits;
     v_now timestamptz;
-    v_rate float8; -- a second
+    v_rate float8; -- predictions a second
     v_burst float8;
     v_running int;
 begin
@@ -83,7 +84,7 @@ begin
     v_rate := v_limit.per_minute / 60;
     v_burst := greatest(1, 2 * v_rate);
     if v_limit.spaced_until > v_now then
-        v_rate := least(v_rate, 1 / nullif(extract(epoch from v_limit.spacing), 0)); -- 0: as often as one likes
+        v_rate := least(v_rate, 1 / nullif(extract(epoch from v_limit.spacing), 0)); -- spacing 0: any rate
         v_burst := 1;
     end if;
     if v_rate is not null then
@@ -100,7 +101,9 @@ begin
             select count(*)
             from (
                 select from public.job_queue
-                where job_queue.status = 'processing' and job_queue.job_type = 'generate-image'
+                where job_queue.status = 'processing' and job_queue.job_type = any (array(
+                    select job_types.job_type from public.job_types where job_types.provider = p_provider
+                ))
                 limit v_limit.in_flight
             ) as running
         );
@@ -113,11 +116,11 @@ begin
 end;
 $$;
 
-comment on function public.provider_allowance(text) is
-'How many generate-image jobs may be claimed now, counting those under way, parked ones too; null: any number. The
-provider''s row is locked then, until the claim is committed.';
+comment on function picture_edge.provider_allowance(text) is
+'How many jobs of the provider''s types (job_types) may be claimed now, counting those under way, parked ones too; null:
+any number. Unless it is null, the provider''s row stays locked until the claim is committed.';
 
-create or replace function public.spend_provider_allowance(p_count int, p_provider text default 'replicate')
+create or replace function picture_edge.spend_provider_allowance(p_count int, p_provider text)
 returns void
 language sql
 set search_path = ''
@@ -125,14 +128,14 @@ as $$
     update public.provider_limits set tokens = provider_limits.tokens - p_count where provider = p_provider;
 $$;
 
-comment on function public.spend_provider_allowance(int, text) is
-'Take p_count tokens, after provider_allowance and in its transaction.';
+comment on function picture_edge.spend_provider_allowance(int, text) is
+'Take p_count tokens from the bucket, after provider_allowance and in its transaction.';
 
 revoke execute on function public.set_provider_limit(float8, int, text) from public, anon, authenticated;
 grant execute on function public.set_provider_limit(float8, int, text) to service_role;
-revoke execute on function public.limit_provider(interval, interval, text) from public, anon, authenticated;
-grant execute on function public.limit_provider(interval, interval, text) to service_role;
-revoke execute on function public.provider_allowance(text) from public, anon, authenticated;
-grant execute on function public.provider_allowance(text) to service_role;
-revoke execute on function public.spend_provider_allowance(int, text) from public, anon, authenticated;
-grant execute on function public.spend_provider_allowance(int, text) to service_role;
+revoke execute on function picture_edge.limit_provider(interval, interval, text) from public, anon, authenticated;
+grant execute on function picture_edge.limit_provider(interval, interval, text) to service_role;
+revoke execute on function picture_edge.provider_allowance(text) from public, anon, authenticated;
+grant execute on function picture_edge.provider_allowance(text) to service_role;
+revoke execute on function picture_edge.spend_provider_allowance(int, text) from public, anon, authenticated;
+grant execute on function picture_edge.spend_provider_allowance(int, text) to service_role;

@@ -1,23 +1,24 @@
 -- enqueue_own_job: a signed-in user's own generate-image job. follow_own_cancel: what comes with cancelling one by a
 -- plain UPDATE. The original's app does both with the user's token.
 -- Called by   public.enqueue_job, for a caller who is subject to row level security; the trigger
--- Promises    the user's own job of one type, checked, within the quota and in turn with the other users'; nobody
---             else's row is read, written or told of
+-- Promises    the user's own job of one type, validated, within the quota and in turn with the other users'; no row of
+--             another user is read, written or disclosed
 --
--- These two are the only functions with their owner's rights (security definer). With the caller's rights a user would
--- need to insert into job_queue and write its share_rank, to read what others have waiting (for the turn) and the
--- quotas, to set a generation queued, to write predictions and to queue a webhook: each of them a right that could be
--- used without the function as well. So the rights stay with the owner, and these do one checked thing each:
+-- These two are the only functions with their owner's rights (security definer, confused-deputy rules apply). With the
+-- caller's rights a user would need to insert into job_queue and write its share_rank, to read what others have waiting
+-- (for the turn) and the quotas, to set a generation queued, to write predictions and to queue a webhook: each of them
+-- a right that could be used without the function as well. So the rights stay with the owner, and these do one checked
+-- thing each:
 --   · neither takes a user: it is auth.uid(), or the row's created_by, which a policy has held against auth.uid();
---   · the schema is not among those that PostgREST serves, and nobody but signed-in users may look into it; the second
---     is a trigger's function, which nobody can call at all;
+--   · the schema is not among those that PostgREST serves, and only signed-in users have usage; the second is a trigger
+--     function, which cannot be called;
 --   · search_path = pg_catalog, pg_temp: an empty one would look for types in the caller's temporary schema first;
---   · the functions that they call and the triggers that they set off have an empty one, and run with the owner's
---     rights here: so a session whose temporary objects bear a name of pg_catalog's is refused.
+--   · the functions that they call and the triggers that they fire have an empty one, and run with the owner's rights
+--     here: so a session whose temporary objects shadow a name of pg_catalog is refused.
 
 create schema if not exists edge_private;
 comment on schema edge_private is
-'What runs with its owner''s rights for a signed-in user. Not to be served by PostgREST.';
+'Security definer functions: owner''s rights for a signed-in user. Not to be served by PostgREST.';
 revoke all on schema edge_private from public, anon, authenticated, service_role;
 grant usage on schema edge_private to authenticated;
 
@@ -39,7 +40,7 @@ end;
 $$;
 
 comment on function edge_private.refuse_shadows() is
-'Refuse (PT403) a session in which a name without a schema could mean what its user has made.';
+'Refuse (PT403) a session with temporary objects that shadow a name of pg_catalog (search_path injection).';
 
 create or replace function edge_private.enqueue_own_job(
     p_job_type text, p_payload jsonb, p_max_attempts int, p_scheduled_at timestamptz
@@ -47,7 +48,7 @@ create or replace function edge_private.enqueue_own_job(
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '3s' -- as start_generation
+set lock_timeout = '3s' -- fail fast, as start_generation
 as $$
 declare
     v_user_id uuid;
@@ -56,7 +57,7 @@ declare
     v_request jsonb;
     v_job_id uuid;
     v_max_attempts int := least(greatest(coalesce(p_max_attempts, 3), 1), 3);
-    -- A client's clock may be a little fast; and a time that has passed is no claim to an older job's place.
+    -- Clock skew: a client's clock may be a minute fast. A past time counts as now, and overtakes no older job.
     v_later boolean := coalesce(p_scheduled_at > clock_timestamp() + interval '1 minute', false);
 begin
     perform edge_private.refuse_shadows();
@@ -67,7 +68,7 @@ begin
     if p_job_type is distinct from 'generate-image' then
         raise exception using errcode = 'PT403', message = 'Users may queue generate-image jobs only';
     end if;
-    if pg_column_size(p_payload) > 1024 * 1024 then -- as start-generation's body
+    if pg_column_size(p_payload) > 1024 * 1024 then -- the limit of start-generation's body
         raise exception using errcode = 'PT413', message = 'p_payload is larger than 1024 KiB';
     end if;
     if coalesce(jsonb_typeof(p_payload -> 'prompt') <> 'string' or btrim(p_payload ->> 'prompt') = '', true) then
@@ -82,7 +83,8 @@ begin
             errcode = 'PT400',
             message = 'prompt and negative_prompt may have 10000 characters, model_id and style 200';
     end if;
-    -- As check_users_generation, which the owner's rights pass by. NaN and Infinity are greater than any number.
+    -- The bounds of check_users_generation, which is bypassed with the owner's rights. NaN and Infinity sort above all
+    -- numbers.
     if (p_payload ->> 'width')::numeric not between 1 and 16384
         or (p_payload ->> 'height')::numeric not between 1 and 16384
         or (p_payload ->> 'num_inference_steps')::numeric not between 0 and 1000
@@ -104,7 +106,7 @@ begin
     if v_later and p_scheduled_at > clock_timestamp() + interval '30 days' then
         raise exception using errcode = 'PT400', message = 'p_scheduled_at may be 30 days ahead';
     end if;
-    -- A job with a time of its own takes no turn once it is due, so that a user with many would be before all others.
+    -- A delayed job takes no turn once it is due: a user with many of them would overtake all others.
     if v_later and 10 <= (
         select count(*)
         from public.job_queue
@@ -117,7 +119,7 @@ begin
     v_generation_id := p_payload ->> 'generation_id';
     v_request := p_payload - '{generation_id, user_id, webhook_url}'::text[];
     if v_generation_id is null then
-        v_job_id := (select started.job_id from public.start_generation(v_user_id, v_request) as started);
+        v_job_id := (select started.job_id from picture_edge.start_generation(v_user_id, v_request) as started);
         update public.job_queue
         set max_attempts = v_max_attempts,
             scheduled_at = case when v_later then p_scheduled_at else job_queue.scheduled_at end,
@@ -126,7 +128,7 @@ begin
         return v_job_id;
     end if;
 
-    -- The row that the client has inserted, as for generate-image. Locked, so that two calls do not both pay for it.
+    -- The row that the client has inserted, as for generate-image. Locked: two concurrent calls would both pay for it.
     select * into v_generation
     from public.image_generations
     where image_generations.id = v_generation_id and image_generations.user_id = v_user_id
@@ -137,21 +139,21 @@ begin
     select job_queue.id into v_job_id
     from public.job_queue
     where job_queue.created_by = v_user_id
-        and job_queue.created_at >= coalesce(v_generation.created_at, '-infinity') -- null in some of the original's rows
+        and job_queue.created_at >= coalesce(v_generation.created_at, '-infinity') -- null in some original rows
         and job_queue.status in ('pending', 'processing') and job_queue.job_type = 'generate-image'
         and job_queue.payload ->> 'generation_id' = v_generation_id::text
     limit 1;
     if found then
-        return v_job_id; -- it was asked for before
+        return v_job_id; -- idempotent: this generation has a job
     end if;
     if v_generation.status not in ('pending', 'queued') then
         raise exception using
             errcode = 'PT409', message = format('The generation is %s already', v_generation.status);
     end if;
-    perform public.check_quota(v_user_id, v_generation_id);
-    if v_request ->> 'source_image_url' like 'data:image/%' then -- as start_generation
+    perform picture_edge.check_quota(v_user_id, v_generation_id);
+    if v_request ->> 'source_image_url' like 'data:image/%' then -- as in start_generation
         v_request := v_request
-            || jsonb_build_object('source_image_url', public.keep_source_image(v_request ->> 'source_image_url'));
+            || jsonb_build_object('source_image_url', picture_edge.keep_source_image(v_request ->> 'source_image_url'));
     end if;
     update public.image_generations set status = 'queued', updated_at = clock_timestamp()
     where image_generations.id = v_generation_id and image_generations.status = 'pending';
@@ -192,7 +194,7 @@ end;
 $$;
 
 comment on function edge_private.follow_own_cancel() is
-'Trigger: what move_generation_with_job and poll_ended_job do for others, when a user has cancelled their own job.';
+'Trigger: what move_generation_with_job and poll_ended_job do for other writers, when a user cancels their own job.';
 
 create or replace trigger follow_own_cancel
 after update of status on public.job_queue

@@ -1,13 +1,13 @@
--- extend_lease, extend_leases, release_job: a worker and its lease. requeue_expired: what ends a dead worker's.
+-- extend_leases, extend_lease, release_job: a worker renews or gives up its lease. requeue_expired: crash recovery.
 -- Called by   functions/process_jobs as service_role; every claim calls requeue_expired
 -- Promises    a lease taken over is never extended or released by its former holder; a dead worker's job returns when
---             its lease ends, and that costs no attempt; one that two have died with runs alone the next time
---             (sql/20_suspects.sql), and is failed only if its worker dies then
+--             its lease ends, and that costs no attempt; a job that two workers have died with runs alone the next time
+--             (sql/25_suspects.sql), and is failed only if its worker dies then
 
-create or replace function public.extend_leases(
+create or replace function picture_edge.extend_leases(
     p_job_ids uuid[],
     p_lease_tokens bigint[],
-    p_lease interval default '10 seconds'
+    p_lease interval
 ) returns setof uuid
 language plpgsql
 set search_path = ''
@@ -25,7 +25,7 @@ begin
         from unnest(p_job_ids, p_lease_tokens) as lease (job_id, token)
         inner join public.job_queue on job_queue.id = lease.job_id and job_queue.lease_token = lease.token
         where job_queue.status = 'processing'
-        order by job_queue.id -- one order for all who lock several: no deadlock
+        order by job_queue.id -- one lock order for all statements that lock several jobs: no deadlock
         for update of job_queue
     )
     update public.job_queue
@@ -36,13 +36,13 @@ begin
 end;
 $$;
 
-comment on function public.extend_leases(uuid[], bigint[], interval) is
-'Renew the leases of a worker''s jobs. A job whose id does not come back is no longer the caller''s.';
+comment on function picture_edge.extend_leases(uuid[], bigint[], interval) is
+'Renew the leases of a worker''s jobs. A job whose id is not returned is no longer the caller''s.';
 
-create or replace function public.extend_lease(
+create or replace function picture_edge.extend_lease(
     p_job_id uuid,
     p_lease_token bigint,
-    p_lease interval default '10 seconds'
+    p_lease interval
 ) returns timestamptz
 language plpgsql
 set search_path = ''
@@ -53,7 +53,7 @@ begin
     if p_lease_token is null or p_lease is null or p_lease <= interval '0' then
         raise exception using errcode = 'PT400', message = 'p_lease_token must be given and p_lease be positive';
     end if;
-    perform public.held_job(p_job_id, p_lease_token, '{processing}');
+    perform picture_edge.held_job(p_job_id, p_lease_token, '{processing}');
     update public.job_queue
     set lease_expires_at = clock_timestamp() + p_lease, updated_at = clock_timestamp()
     where job_queue.id = p_job_id
@@ -62,10 +62,10 @@ begin
 end;
 $$;
 
-comment on function public.extend_lease(uuid, bigint, interval) is
+comment on function picture_edge.extend_lease(uuid, bigint, interval) is
 'Renew one lease; returns when it ends now. A stale token is refused (PT409).';
 
-create or replace function public.release_job(p_job_id uuid, p_lease_token bigint) returns void
+create or replace function picture_edge.release_job(p_job_id uuid, p_lease_token bigint) returns void
 language plpgsql
 set search_path = ''
 as $$
@@ -73,22 +73,22 @@ begin
     if p_lease_token is null then
         raise exception using errcode = 'PT400', message = 'p_lease_token must be given';
     end if;
-    perform public.held_job(p_job_id, p_lease_token, '{processing, pending}'); -- pending: released before
+    perform picture_edge.held_job(p_job_id, p_lease_token, '{processing, pending}'); -- pending: idempotent
     update public.job_queue
-    set status = 'pending', attempt_number = greatest(job_queue.attempt_number - 1, 0),
+    set status = 'pending', attempt_number = greatest(job_queue.attempt_number - 1, 0), parked = false,
         scheduled_at = clock_timestamp(), lease_expires_at = null, updated_at = clock_timestamp()
     where job_queue.id = p_job_id and job_queue.status = 'processing';
-    perform public.wake_workers();
+    perform picture_edge.wake_workers();
 end;
 $$;
 
-comment on function public.release_job(uuid, bigint) is
+comment on function picture_edge.release_job(uuid, bigint) is
 'Give an interrupted job back at once; the attempt does not count. A stale token is refused (PT409).';
 
-create or replace function public.requeue_expired(p_limit int default 1000, p_examine int default null) returns int
-language plpgsql
+create or replace function picture_edge.requeue_expired(p_limit int default 1000, p_examine int default null) returns
+int language plpgsql
 set search_path = ''
-set enable_seqscan = off -- as in claim_jobs
+set enable_seqscan = off -- these settings for the reasons in claim_jobs
 set enable_bitmapscan = off
 set enable_sort = off
 set enable_incremental_sort = off
@@ -99,8 +99,8 @@ declare
     v_from uuid := gen_random_uuid();
     v_count int;
 begin
-    -- With p_examine, that many running jobs from a random place on: whatever runs, a claim's share of this is small,
-    -- and no page of healthy jobs can hide the others.
+    -- With p_examine: a bounded sample, that many running jobs from a random key on, wrapping around. A claim pays a
+    -- constant for it, and no run of healthy jobs can hide the expired ones for long.
     with page as materialized (
         (
             select job_queue.id, job_queue.lease_expires_at
@@ -122,15 +122,10 @@ begin
     expired as materialized (
         select
             job_queue.id,
-            -- Parked past its prediction's time, because nobody was there to look: nothing has failed.
-            exists (
-                select from public.predictions
-                where predictions.job_id = job_queue.id and predictions.status = 'running'
-                    and predictions.lease_token = job_queue.lease_token
-            ) as parked,
+            job_queue.parked, -- past its prediction's time, as no poller was up: no worker has died
             job_queue.share_rank = -2 as poisonous -- it ran alone: nothing else can have been the cause
         from public.job_queue
-        -- An array, so that the page is read once and no plan can walk all that runs instead.
+        -- Fetch by primary key, from an array: the sample is read once, and no plan can scan all running jobs instead.
         where job_queue.id = any (array(select page.id from page where page.lease_expires_at < clock_timestamp()))
             and job_queue.status = 'processing' and job_queue.lease_expires_at < clock_timestamp()
         order by job_queue.id
@@ -139,7 +134,7 @@ begin
     ),
     unparked as (
         update public.job_queue
-        set status = 'pending', attempt_number = greatest(job_queue.attempt_number - 1, 0),
+        set status = 'pending', attempt_number = greatest(job_queue.attempt_number - 1, 0), parked = false,
             scheduled_at = clock_timestamp(), lease_expires_at = null, updated_at = clock_timestamp()
         from expired
         where job_queue.id = expired.id and expired.parked
@@ -160,7 +155,8 @@ begin
                 'attempt', job_queue.attempt_number, 'at', clock_timestamp(), 'class', 'crash', 'text', described.error
             ),
             crash_count = job_queue.crash_count + 1,
-            -- What is not proven its own doing costs no attempt: a job of one attempt survives its neighbours.
+            -- A death that is not proven the job's own doing costs no attempt: a job of one attempt survives its
+            -- neighbours.
             attempt_number = case when described.poisonous then job_queue.attempt_number
                 else greatest(job_queue.attempt_number - 1, 0) end,
             share_rank = case when job_queue.crash_count >= 1 then -1 else job_queue.share_rank end,
@@ -177,16 +173,16 @@ begin
 end;
 $$;
 
-comment on function public.requeue_expired(int, int) is
-'Return up to p_limit jobs whose lease has ended to the queue, their attempt uncounted; how many. One that two workers
-have died with runs alone from then on, and is failed if its worker dies then. p_examine bounds how many running jobs
-are looked at (null: all).';
+comment on function picture_edge.requeue_expired(int, int) is
+'Return up to p_limit jobs whose lease has expired to the queue, their attempt uncounted; how many. A job that two
+workers have died with runs alone from then on, and is failed if its worker dies then. p_examine bounds how many running
+jobs are looked at (null: all).';
 
-revoke execute on function public.extend_leases(uuid[], bigint[], interval) from public, anon, authenticated;
-grant execute on function public.extend_leases(uuid[], bigint[], interval) to service_role;
-revoke execute on function public.extend_lease(uuid, bigint, interval) from public, anon, authenticated;
-grant execute on function public.extend_lease(uuid, bigint, interval) to service_role;
-revoke execute on function public.release_job(uuid, bigint) from public, anon, authenticated;
-grant execute on function public.release_job(uuid, bigint) to service_role;
-revoke execute on function public.requeue_expired(int, int) from public, anon, authenticated;
-grant execute on function public.requeue_expired(int, int) to service_role;
+revoke execute on function picture_edge.extend_leases(uuid[], bigint[], interval) from public, anon, authenticated;
+grant execute on function picture_edge.extend_leases(uuid[], bigint[], interval) to service_role;
+revoke execute on function picture_edge.extend_lease(uuid, bigint, interval) from public, anon, authenticated;
+grant execute on function picture_edge.extend_lease(uuid, bigint, interval) to service_role;
+revoke execute on function picture_edge.release_job(uuid, bigint) from public, anon, authenticated;
+grant execute on function picture_edge.release_job(uuid, bigint) to service_role;
+revoke execute on function picture_edge.requeue_expired(int, int) from public, anon, authenticated;
+grant execute on function picture_edge.requeue_expired(int, int) to service_role;

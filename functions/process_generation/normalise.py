@@ -1,7 +1,7 @@
-"""A source picture as models take it: a JPEG, PNG or WebP, upright, of 8 bits, in RGB or grey. Anything else by name.
+"""Normalise a source picture for the models: JPEG, PNG or WebP, upright, 8 bits a channel, RGB or grey; refuse others.
 
-An ordinary one goes on byte for byte and is not decoded. What is turned (EXIF), deep (16 bits) or printed (CMYK) is
-made right, two at a time in this process: a raster takes 4 bytes a pixel, several times over.
+An ordinary picture is sent byte for byte and not decoded. One that is rotated (EXIF), deep (16 bits) or CMYK is decoded
+and encoded anew, two at a time in this process: a raster takes 4 bytes a pixel, several times over.
 """
 
 import asyncio
@@ -22,19 +22,19 @@ TAKEN = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP"}
 SEND = "send JPEG, PNG or WebP"
 AT_ONCE = 2
 LARGE_PIXELS = 16_000_000
-"""Above this one is made right alone; a WebP is not, as Pillow decodes it with the GIL held: 10 ms a megapixel."""
+"""Above this a picture is decoded alone; a rotated WebP is refused: its decoder holds the GIL for 10 ms a megapixel."""
 LARGEST_PROFILE_BYTES = 1024 * 1024
-"""Pillow's own limit."""
+"""Of a decompressed colour profile; Pillow's own limit."""
 
-# Threads of their own, so that neither name look-ups nor files wait for them; and no semaphore of asyncio's: that is of
-# one event loop, and would let the next one in when a caller is cancelled while its thread still runs.
+# A thread pool of their own (bulkhead): DNS look-ups and files use asyncio's default pool. Not an asyncio.Semaphore: it
+# belongs to one event loop, and is released when a caller is cancelled while its thread still decodes.
 _DECODERS = ThreadPoolExecutor(AT_ONCE, "decode")
-_alone = threading.Lock()
-# Rasters in pieces that malloc maps one by one: those below 32 MiB glibc keeps in its threads' arenas, and the
-# process stays 800 MB larger after a picture of 64 megapixels.
+_LARGE = threading.Lock()
+# Memory fragmentation: glibc keeps blocks below 32 MiB in per-thread arenas, so the process stays 800 MB larger after a
+# picture of 64 megapixels. Larger blocks are mapped one by one (mmap) and returned.
 Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]
 
-# By their classes: Image.open looks through all plugins, takes a JPEG with a second picture for an MPO, and has limits.
+# Not Image.open: it tries every plugin (attack surface), takes a JPEG with a second picture for an MPO, and has limits.
 _READERS: Mapping[str, Callable[[io.BytesIO], Image.Image]] = {
     "jpeg": JpegImagePlugin.JpegImageFile,
     "png": PngImagePlugin.PngImageFile,
@@ -52,15 +52,15 @@ _TURNS = {
 _KEPT_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"IDAT", b"IEND"}
 
 
-async def made_right(data: bytes, most_pixels: int) -> tuple[bytes, str]:
+async def normalised(data: bytes, most_pixels: int) -> tuple[bytes, str]:
     """The picture that is sent, and its format: jpeg, png or webp.
 
-    Raises InvalidRequest, which names what is not taken, and Broken.
+    Raises InvalidRequest for an unsupported picture, naming why, and Broken.
     """
     header = await asyncio.to_thread(_checked, data, most_pixels)
     if header.orientation == 1 and header.bits <= 8 and not header.inks:
         return data, header.format
-    return await asyncio.get_running_loop().run_in_executor(_DECODERS, _right, data, header)
+    return await asyncio.get_running_loop().run_in_executor(_DECODERS, _reencoded, data, header)
 
 
 def _checked(data: bytes, most_pixels: int) -> Header:
@@ -86,16 +86,16 @@ def _checked(data: bytes, most_pixels: int) -> Header:
     return header
 
 
-def _right(data: bytes, header: Header) -> tuple[bytes, str]:
-    """Decoded and encoded anew. Raises Broken."""
+def _reencoded(data: bytes, header: Header) -> tuple[bytes, str]:
+    """Decoded, normalised and encoded anew. Raises Broken."""
     if header.pixels <= LARGE_PIXELS:
         return _encoded(_decoded(data, header), header)
-    with _alone:
+    with _LARGE:
         return _encoded(_decoded(data, header), header)
 
 
 def _decoded(data: bytes, header: Header) -> Image.Image:
-    """Upright, of 8 bits, in RGB, RGBA or L; its ``info`` has a colour profile at most."""
+    """Upright, 8 bits a channel, mode RGB, RGBA or L; ``info`` holds a colour profile or nothing. Raises Broken."""
     try:
         with _READERS[header.format](io.BytesIO(_without_texts(data, header))) as image:
             image.load()
@@ -109,14 +109,14 @@ def _decoded(data: bytes, header: Header) -> Image.Image:
                 plain = image.convert("RGBA" if header.alpha else "L" if grey else "RGB")
         if header.orientation in _TURNS:
             plain = plain.transpose(_TURNS[header.orientation])
-    except Exception:  # noqa: BLE001 - whatever a decoder breaks with, it is the file that is broken
+    except Exception:  # noqa: BLE001 - decoders raise errors of any class for a broken file
         raise Broken("it cannot be decoded") from None
     plain.info = {"icc_profile": profile} if profile else {}
     return plain
 
 
 def _in_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """By its own profile where that makes sense: the same inks are other colours on other paper."""
+    """CMYK → RGB by the embedded colour profile (inks differ from paper to paper), else by Pillow's formula."""
     try:
         if profile:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -126,12 +126,12 @@ def _in_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
             if converted is not None:
                 return converted
     except (ImageCms.PyCMSError, OSError):
-        pass  # a profile of something else
+        pass  # no profile of a CMYK device
     return image.convert("RGB")
 
 
 def _encoded(image: Image.Image, header: Header) -> tuple[bytes, str]:
-    """In its own format; a WebP as PNG with alpha, else as JPEG: libwebp refuses some large and busy pictures."""
+    """JPEG and PNG stay; WebP becomes PNG with alpha, else JPEG, as libwebp refuses some large and busy pictures."""
     file = io.BytesIO()
     profile = image.info.get("icc_profile")
     if header.format == "png" or image.mode == "RGBA":
@@ -142,7 +142,7 @@ def _encoded(image: Image.Image, header: Header) -> tuple[bytes, str]:
 
 
 def _without_texts(data: bytes, header: Header) -> bytes:
-    """A PNG reduced to what is drawn: Pillow unfolds its texts, and refuses it for a long one or a wrong checksum."""
+    """A PNG without text chunks: Pillow decompresses them (a decompression bomb), and refuses long or damaged ones."""
     if header.format != "png":
         return data
     parts, at = [data[:8]], 8
@@ -158,7 +158,7 @@ def _without_texts(data: bytes, header: Header) -> bytes:
 
 
 def _is_long(profile: bytes) -> bool:
-    """Whether an iCCP chunk unfolds to more than a profile has."""
+    """Whether an iCCP chunk is a decompression bomb, or damaged."""
     packed = profile.partition(b"\0")[2][1:]
     try:
         unfolded = zlib.decompressobj().decompress(packed, LARGEST_PROFILE_BYTES + 1)

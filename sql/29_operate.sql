@@ -1,17 +1,17 @@
--- cancel_job, redrive_job, redrive_failed, purge_jobs: what a person does to jobs, beside plain statements.
+-- cancel_job, redrive_job, redrive_failed, purge_jobs: what an operator does to jobs, beside plain statements.
 -- Called by   operators; cleanup-old-jobs calls purge_jobs each day
--- Promises    each may be repeated; an ended job starts again by redrive only, or by a reset in plain SQL
+-- Promises    each is idempotent; an ended job starts again by redrive only, or by a reset in plain SQL
 
 create or replace function public.cancel_job(p_job_id uuid, p_reason text default null) returns boolean
 language plpgsql
 set search_path = ''
 as $$
 declare
-    v_job public.job_queue := public.held_job(p_job_id, null);
+    v_job public.job_queue := picture_edge.held_job(p_job_id, null);
 begin
     update public.job_queue
     set status = 'cancelled', error_message = p_reason, completed_at = clock_timestamp(), lease_expires_at = null,
-        updated_at = clock_timestamp()
+        parked = false, updated_at = clock_timestamp()
     where job_queue.id = p_job_id and job_queue.status in ('pending', 'processing');
     if not found then
         return v_job.status = 'cancelled';
@@ -24,16 +24,15 @@ end;
 $$;
 
 comment on function public.cancel_job(uuid, text) is
-'Cancel a pending or running job, and its generation with it; a running one''s worker is told, and refused at its next
-write.
-Whether the job is cancelled now: false for one that had ended otherwise. Unknown: PT404.';
+'Cancel a pending or running job, and its generation with it; a running job''s worker is notified, and its next write
+refused. Returns whether the job is cancelled now: false where it had ended otherwise. Unknown: PT404.';
 
 create or replace function public.redrive_job(p_job_id uuid) returns boolean
 language plpgsql
 set search_path = ''
 as $$
 declare
-    v_job public.job_queue := public.held_job(p_job_id, null);
+    v_job public.job_queue := picture_edge.held_job(p_job_id, null);
 begin
     if v_job.status = 'completed' then
         raise exception using
@@ -46,7 +45,7 @@ begin
     if not found then
         return false;
     end if;
-    perform public.wake_workers();
+    perform picture_edge.wake_workers();
     return true;
 exception when unique_violation then
     raise exception using
@@ -57,7 +56,8 @@ $$;
 
 comment on function public.redrive_job(uuid) is
 'Run a failed or cancelled job again, now and with all its attempts; its errors are kept and its generation reopens.
-Whether it was one: false for a pending or running job. Completed, or its dedupe key taken: PT409. Unknown: PT404.';
+Returns whether it was failed or cancelled: false for a pending or running job. Completed, or its dedupe key taken:
+PT409. Unknown: PT404.';
 
 create or replace function public.redrive_failed(p_job_type text default null, p_limit int default 100) returns int
 language plpgsql
@@ -78,7 +78,7 @@ begin
         begin
             v_count := v_count + public.redrive_job(v_id)::int;
         exception when sqlstate 'PT409' then
-            raise notice '%', sqlerrm; -- the others need not wait for it
+            raise notice '%', sqlerrm; -- skip this job, redrive the rest
         end;
     end loop;
     return v_count;
@@ -86,7 +86,7 @@ end;
 $$;
 
 comment on function public.redrive_failed(text, int) is
-'Redrive up to p_limit failed jobs of a type (null: all), those first that failed first; how many.';
+'Redrive up to p_limit failed jobs of a type (null: all), the oldest failures first; returns how many.';
 
 create or replace function public.purge_jobs(
     p_older_than interval default '7 days',
@@ -115,8 +115,8 @@ begin
         and not exists (select from public.job_queue where job_queue.id = predictions.job_id);
     delete from public.idempotency_keys
     where idempotency_keys.created_at < clock_timestamp() - interval '24 hours';
-    -- What has failed may be redriven. The hour is for a request that has kept its picture and not yet its job: longer
-    -- than any transaction of ours, whose job this statement could not see.
+    -- A failed job may be redriven, so its picture stays. The hour's grace covers a request whose picture is committed
+    -- and whose job is not yet visible here: longer than any transaction of ours.
     delete from public.source_images
     where source_images.kept_at < clock_timestamp() - interval '1 hour'
         and not exists (
@@ -129,8 +129,8 @@ end;
 $$;
 
 comment on function public.purge_jobs(interval, text[]) is
-'Delete jobs that ended longer ago than p_older_than, with their predictions, old idempotency keys, and source pictures
-that no job can need any more; how many jobs. Failed ones are kept unless p_statuses names them.';
+'Delete jobs that ended longer ago than p_older_than, with their predictions, expired idempotency keys, and source
+pictures that no job can need any more; returns how many jobs. Failed jobs are kept unless p_statuses names them.';
 
 revoke execute on function public.cancel_job(uuid, text) from public, anon, authenticated;
 grant execute on function public.cancel_job(uuid, text) to service_role;

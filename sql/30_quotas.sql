@@ -1,9 +1,9 @@
--- set_user_quota, quota_use, check_quota, spend_quota, end_quota_use: how much a user may ask for, and what they have.
+-- set_user_quota, quota_use, check_quota, spend_quota, end_quota_use: how much a user may ask for, and has asked for.
 -- Called by   operators; the gateway at its start, for everybody; start_generation and generate-image
--- Promises    no more than the quota, however many ask at once, by whichever route; a use is written in the transaction
---             that checks for it, and nothing gives it back; without a quota nothing is counted or locked
--- How         quota_uses is the ledger. A generation enters it by trigger when it is begun, whoever begins it; what has
---             no row, and a row that is paid for again, by spend_quota.
+-- Promises    no more than the quota, however many requests run at once, by whichever route; a use is written in the
+--             transaction that checks for it, and nothing gives it back; without a quota nothing is counted or locked
+-- How         quota_uses is an append-only ledger. A generation enters it by trigger when it is begun, by any caller; a
+--             picture without a row, and a row that is paid for again, enter it by spend_quota.
 
 create or replace function public.set_user_quota(
     p_user_id uuid default null, p_running int default null, p_hourly int default null, p_daily int default null
@@ -18,10 +18,10 @@ as $$
 $$;
 
 comment on function public.set_user_quota(uuid, int, int, int) is
-'Let a user have so many generations at a time, an hour and a day; null is any number. Without p_user_id: everybody who
-has no quota of their own.';
+'Set a user''s quota: generations at a time, an hour and a day; null is any number. Without p_user_id: the default, for
+all users without a quota of their own.';
 
-create or replace function public.quota_use(p_user_id uuid, p_except uuid default null)
+create or replace function picture_edge.quota_use(p_user_id uuid, p_except uuid default null)
 returns table (name text, quota int, used int, free_at timestamptz)
 language sql
 stable
@@ -48,8 +48,8 @@ as $$
         where quota_uses.user_id = p_user_id and quota_uses.ended_at is null
             and (p_except is null or quota_uses.generation_id is distinct from p_except)
             and (
-                -- Longer than any call takes (ten minutes for the picture, the rest to fetch and store). After that it
-                -- runs only where the queue says so: the process has died, or the generation was deleted.
+                -- Longer than any call takes (ten minutes for the picture, the rest to fetch and store). An older use
+                -- runs only where the queue says so: else its process has died, or the generation was deleted.
                 quota_uses.created_at > statement_timestamp() - interval '15 minutes'
                 or (
                     quota_uses.source <> 'generate-image'
@@ -63,7 +63,7 @@ as $$
     )
     select 'running', (select quotas.running from quotas), running.used::int, null from running
     union all
-    -- There is room again once the oldest of as many as the quota has left the window.
+    -- Sliding window: there is room again once the oldest of the newest <quota> uses has left it.
     select
         'hourly',
         (select quotas.hourly from quotas),
@@ -79,11 +79,11 @@ as $$
     from recent;
 $$;
 
-comment on function public.quota_use(uuid, uuid) is
+comment on function picture_edge.quota_use(uuid, uuid) is
 'A user''s quotas (running, hourly, daily; null: any number), what is used of each without the generation p_except, and
 when there is room again.';
 
-create or replace function public.check_quota(p_user_id uuid, p_except uuid default null) returns void
+create or replace function picture_edge.check_quota(p_user_id uuid, p_except uuid default null) returns void
 language plpgsql
 set search_path = ''
 as $$
@@ -97,10 +97,10 @@ begin
     ) then
         return;
     end if;
-    -- One request of a user at a time, to its commit: two could both see the last free place.
+    -- Advisory lock, one request of a user at a time until its commit: two could both see the last free place.
     perform pg_advisory_xact_lock(hashtextextended('picture_edge_quota ' || p_user_id, 0));
     select * into v_full
-    from public.quota_use(p_user_id, p_except) as quota_use
+    from picture_edge.quota_use(p_user_id, p_except) as quota_use
     where quota_use.used >= quota_use.quota
     order by quota_use.free_at desc nulls last
     limit 1;
@@ -124,12 +124,12 @@ begin
 end;
 $$;
 
-comment on function public.check_quota(uuid, uuid) is
-'Refuse (PT429, with quota and retry_after in seconds, where it is known, as its detail) what a user''s quotas have no
-room for, beside the generation p_except. Holds the user''s other requests back until the transaction ends. Counts
+comment on function picture_edge.check_quota(uuid, uuid) is
+'Refuse (PT429; its detail has quota, and retry_after in seconds where it is known) a request that a user''s quotas have
+no room for, beside the generation p_except. Holds the user''s other requests back until the transaction ends. Counts
 nothing: insert the generation as queued in the same transaction, or call spend_quota instead.';
 
-create or replace function public.hold_quotas(p_user_ids uuid[]) returns void
+create or replace function picture_edge.hold_quotas(p_user_ids uuid[]) returns void
 language plpgsql
 set search_path = ''
 as $$
@@ -145,24 +145,24 @@ begin
 end;
 $$;
 
-comment on function public.hold_quotas(uuid[]) is
-'Take the locks of check_quota for several users in one order, so that two batches never wait for each other.';
+comment on function picture_edge.hold_quotas(uuid[]) is
+'Take the locks of check_quota for several users in one lock order: two batches never deadlock.';
 
-create or replace function public.spend_quota(
+create or replace function picture_edge.spend_quota(
     p_user_id uuid, p_generation_id uuid default null, p_source text default 'sql'
 ) returns bigint
 language plpgsql
 set search_path = ''
-set lock_timeout = '3s' -- a locked ledger is an error to its caller, not a connection held for ever
+set lock_timeout = '3s' -- fail fast: a locked ledger is an error to its caller, not a connection held for ever
 as $$
 declare
     v_id bigint;
 begin
-    perform public.check_quota(p_user_id);
+    perform picture_edge.check_quota(p_user_id);
     if current_setting('transaction_read_only') = 'on' and not exists (
-        select from public.quota_use(p_user_id) as quota_use where quota_use.quota is not null
+        select from picture_edge.quota_use(p_user_id) as quota_use where quota_use.quota is not null
     ) then
-        return null; -- a standby cannot write it down, and nothing would be held against it
+        return null; -- a standby cannot write the use, and without a quota nothing reads it
     end if;
     insert into public.quota_uses (user_id, generation_id, source)
     values (p_user_id, p_generation_id, p_source)
@@ -171,13 +171,12 @@ begin
 end;
 $$;
 
-comment on function public.spend_quota(uuid, uuid, text) is
-'check_quota, and the use written down in the same transaction; returns its id (null on a standby, for users without
-quotas). With p_generation_id the generation''s
-end ends it, and the generation itself counts no second time; without one, end_quota_use does. Each call is a use: also
-one more for a generation that is paid for again.';
+comment on function picture_edge.spend_quota(uuid, uuid, text) is
+'check_quota, and the use written to the ledger in the same transaction; returns its id (null on a standby, for users
+without quotas). With p_generation_id the use runs until the generation ends, and the generation counts no second time;
+without one, until end_quota_use. Each call is a use: also one more for a generation that is paid for again.';
 
-create or replace function public.end_quota_use(p_user_id uuid, p_use_id bigint) returns void
+create or replace function picture_edge.end_quota_use(p_user_id uuid, p_use_id bigint) returns void
 language sql
 set search_path = ''
 as $$
@@ -185,17 +184,17 @@ as $$
     where quota_uses.user_id = p_user_id and quota_uses.id = p_use_id and quota_uses.ended_at is null;
 $$;
 
-comment on function public.end_quota_use(uuid, bigint) is
-'A use of spend_quota runs no longer. It stays counted for its hour and its day.';
+comment on function picture_edge.end_quota_use(uuid, bigint) is
+'End a use of spend_quota: it runs no longer, and stays counted for its hour and its day.';
 
-create or replace function public.count_generation() returns trigger
+create or replace function picture_edge.count_generation() returns trigger
 language plpgsql
 set search_path = ''
 as $$
 begin
     insert into public.quota_uses (user_id, generation_id, source, created_at)
     select new.user_id, new.id, 'queue', case tg_op when 'INSERT' then new.created_at else clock_timestamp() end
-    where not exists ( -- spend_quota has counted it a moment ago
+    where not exists ( -- spend_quota has counted this generation a moment ago
         select from public.quota_uses
         where quota_uses.user_id = new.user_id and quota_uses.generation_id = new.id and quota_uses.ended_at is null
     );
@@ -203,10 +202,10 @@ begin
 end;
 $$;
 
-comment on function public.count_generation() is
-'Trigger: a generation that is begun is a use of its user''s quota, whoever begins it, unless spend_quota counted it.';
+comment on function picture_edge.count_generation() is
+'Trigger: a generation that is begun is a use of its user''s quota, by any caller, unless spend_quota counted it.';
 
-create or replace function public.end_generation_use() returns trigger
+create or replace function picture_edge.end_generation_use() returns trigger
 language plpgsql
 set search_path = ''
 as $$
@@ -229,8 +228,8 @@ begin
 end;
 $$;
 
-comment on function public.end_generation_use() is
-'Trigger: the use of a generation that has ended runs no longer, that of a reopened one runs again.';
+comment on function picture_edge.end_generation_use() is
+'Trigger: the use of a generation runs until its end, and again when the generation is reopened.';
 
 do $$
 begin
@@ -240,7 +239,7 @@ begin
     ) then
         return;
     end if;
-    -- Once, before the triggers are there: an upgrade gives nobody their quota back.
+    -- Backfill, once, before the triggers exist: an upgrade gives nobody their quota back.
     lock table public.image_generations in share row exclusive mode;
     insert into public.quota_uses (user_id, generation_id, source, created_at, ended_at)
     select
@@ -254,7 +253,7 @@ begin
         end
     from public.image_generations as old
     where old.user_id is not null
-        and old.status <> 'pending' -- has been paid for by nobody yet
+        and old.status <> 'pending' -- not begun, so not a use yet
         and (
             old.status in ('queued', 'processing', 'downloading')
             or coalesce(old.created_at, now()) > now() - interval '24 hours'
@@ -267,7 +266,7 @@ create or replace trigger count_inserted_generation
 after insert on public.image_generations
 for each row
 when (new.user_id is not null and new.status in ('queued', 'processing', 'downloading'))
-execute function public.count_generation();
+execute function picture_edge.count_generation();
 
 create or replace trigger count_begun_generation
 after update of status on public.image_generations
@@ -275,7 +274,7 @@ for each row
 when (
     new.user_id is not null and old.status = 'pending' and new.status in ('queued', 'processing', 'downloading')
 )
-execute function public.count_generation();
+execute function picture_edge.count_generation();
 
 create or replace trigger end_generation_use
 after update of status on public.image_generations
@@ -283,19 +282,19 @@ for each row
 when (
     (old.status in ('completed', 'failed', 'cancelled')) <> (new.status in ('completed', 'failed', 'cancelled'))
 )
-execute function public.end_generation_use();
+execute function picture_edge.end_generation_use();
 
 revoke execute on function public.set_user_quota(uuid, int, int, int) from public, anon, authenticated;
 grant execute on function public.set_user_quota(uuid, int, int, int) to service_role;
-revoke execute on function public.quota_use(uuid, uuid) from public, anon, authenticated;
-grant execute on function public.quota_use(uuid, uuid) to service_role;
-revoke execute on function public.check_quota(uuid, uuid) from public, anon, authenticated;
-grant execute on function public.check_quota(uuid, uuid) to service_role;
-revoke execute on function public.hold_quotas(uuid[]) from public, anon, authenticated;
-grant execute on function public.hold_quotas(uuid[]) to service_role;
-revoke execute on function public.spend_quota(uuid, uuid, text) from public, anon, authenticated;
-grant execute on function public.spend_quota(uuid, uuid, text) to service_role;
-revoke execute on function public.end_quota_use(uuid, bigint) from public, anon, authenticated;
-grant execute on function public.end_quota_use(uuid, bigint) to service_role;
-revoke execute on function public.count_generation() from public, anon, authenticated;
-revoke execute on function public.end_generation_use() from public, anon, authenticated;
+revoke execute on function picture_edge.quota_use(uuid, uuid) from public, anon, authenticated;
+grant execute on function picture_edge.quota_use(uuid, uuid) to service_role;
+revoke execute on function picture_edge.check_quota(uuid, uuid) from public, anon, authenticated;
+grant execute on function picture_edge.check_quota(uuid, uuid) to service_role;
+revoke execute on function picture_edge.hold_quotas(uuid[]) from public, anon, authenticated;
+grant execute on function picture_edge.hold_quotas(uuid[]) to service_role;
+revoke execute on function picture_edge.spend_quota(uuid, uuid, text) from public, anon, authenticated;
+grant execute on function picture_edge.spend_quota(uuid, uuid, text) to service_role;
+revoke execute on function picture_edge.end_quota_use(uuid, bigint) from public, anon, authenticated;
+grant execute on function picture_edge.end_quota_use(uuid, bigint) to service_role;
+revoke execute on function picture_edge.count_generation() from public, anon, authenticated;
+revoke execute on function picture_edge.end_generation_use() from public, anon, authenticated;

@@ -1,13 +1,14 @@
--- start_generation, start_generations: a generation and its job, together or not at all; many in one round trip.
--- start_generations_once: the same, once for each of a user's idempotency keys.
+-- start_generation, start_generations: a generation and its job, in one transaction; many in one round trip.
+-- start_generations_once: the same, idempotent, for each of a user's idempotency keys.
 -- cancel_generation: the way back.
 -- Called by   functions/start_generation as service_role; operators
+-- Promises    row and job are committed together or not at all; a batch is atomic, and answered in its order
 
-create or replace function public.start_generation(p_user_id uuid, p_request jsonb)
+create or replace function picture_edge.start_generation(p_user_id uuid, p_request jsonb)
 returns table (generation_id uuid, job_id uuid)
 language plpgsql
 set search_path = ''
-set lock_timeout = '3s' -- a locked queue is an error to its caller, not a connection held for ever
+set lock_timeout = '3s' -- fail fast: a locked queue is an error to its caller, not a connection held for ever
 as $$
 declare
     v_model public.models;
@@ -15,9 +16,9 @@ declare
     v_height int := (p_request ->> 'height')::int;
     v_size jsonb := '{}';
 begin
-    perform public.check_quota(p_user_id); -- a trigger of the row below writes the use
+    perform picture_edge.check_quota(p_user_id); -- the ledger's row is written by a trigger of the insert below
     select * into v_model from public.models where models.replicate_id = p_request ->> 'model_id';
-    if not p_request ? 'aspect_ratio' then -- with one, a side that is not given is not known yet
+    if not p_request ? 'aspect_ratio' then -- with a ratio, a side that is not given is not known yet
         v_width := coalesce(v_width, v_height);
         v_height := coalesce(v_height, v_width);
         if v_width is not null or (v_model.supports_size and not p_request ? 'source_image_url') then
@@ -49,13 +50,13 @@ begin
     )
     returning image_generations.id into generation_id;
 
-    if p_request ->> 'source_image_url' like 'data:image/%' then -- whoever called could send it once, and has not
+    if p_request ->> 'source_image_url' like 'data:image/%' then -- not from the gateway, which sends a reference
         p_request := p_request
-            || jsonb_build_object('source_image_url', public.keep_source_image(p_request ->> 'source_image_url'));
+            || jsonb_build_object('source_image_url', picture_edge.keep_source_image(p_request ->> 'source_image_url'));
     end if;
 
-    -- Steps and guidance stay out unless asked for: a model's own defaults make better pictures than ours.
-    -- The size does where the model takes none as it is, or a source image is to give it.
+    -- The payload has steps and guidance only if they were asked for: a model's own defaults make better pictures. It
+    -- has no size where the model takes none as it is, or where the source image gives it.
     job_id := public.enqueue_job(
         'generate-image',
         p_request - 'webhook_url' || jsonb_build_object('generation_id', generation_id, 'user_id', p_user_id) || v_size,
@@ -65,11 +66,11 @@ begin
 end;
 $$;
 
-comment on function public.start_generation(uuid, jsonb) is
-'Insert a queued generation and its generate-image job for a user; p_request is start-generation''s checked body. A
-source picture inside it is stored once, and the job''s payload refers to it.';
+comment on function picture_edge.start_generation(uuid, jsonb) is
+'Insert a queued generation and its generate-image job for a user; p_request is start-generation''s validated body. A
+source picture inside the body is stored once, and the job''s payload refers to it.';
 
-create or replace function public.start_generations(p_user_ids uuid[], p_requests jsonb[])
+create or replace function picture_edge.start_generations(p_user_ids uuid[], p_requests jsonb[])
 returns table (generation_id uuid, job_id uuid)
 language plpgsql
 set search_path = ''
@@ -77,21 +78,21 @@ set lock_timeout = '3s'
 as $$
 begin
     if cardinality(p_user_ids) > 1 then
-        perform public.hold_quotas(p_user_ids);
+        perform picture_edge.hold_quotas(p_user_ids);
     end if;
-    for v_place in 1..cardinality(p_user_ids) loop -- a plain join plans and materializes: a tenth of one call's time
+    for v_place in 1..cardinality(p_user_ids) loop -- no lateral join: its plan costs a tenth of one call's time
         select started.generation_id, started.job_id
         into generation_id, job_id
-        from public.start_generation(p_user_ids[v_place], p_requests[v_place]) as started;
+        from picture_edge.start_generation(p_user_ids[v_place], p_requests[v_place]) as started;
         return next;
     end loop;
 end;
 $$;
 
-comment on function public.start_generations(uuid[], jsonb[]) is
-'start_generation for each pair, all or none; the answers in their order.';
+comment on function picture_edge.start_generations(uuid[], jsonb[]) is
+'start_generation for each pair, all or none; returns the ids in their order.';
 
-create or replace function public.start_generations_once(
+create or replace function picture_edge.start_generations_once(
     p_user_id uuid, p_key text, p_request_hash text, p_requests jsonb[]
 ) returns table (generation_id uuid, job_id uuid)
 language plpgsql
@@ -102,14 +103,16 @@ declare
     v_known public.idempotency_keys;
 begin
     loop
-        -- Waits for the commit of a request that came with the same key a moment before.
+        -- The unique index makes a concurrent request with the same key wait here for the first one's commit.
         insert into public.idempotency_keys (user_id, key, request_hash)
         values (p_user_id, p_key, p_request_hash)
         on conflict (user_id, key) do nothing;
         if found then
             select array_agg(started.generation_id), array_agg(started.job_id)
             into v_known.generation_ids, v_known.job_ids
-            from public.start_generations(array_fill(p_user_id, array[cardinality(p_requests)]), p_requests) as started;
+            from picture_edge.start_generations(
+                array_fill(p_user_id, array[cardinality(p_requests)]), p_requests
+            ) as started;
             update public.idempotency_keys
             set generation_ids = v_known.generation_ids, job_ids = v_known.job_ids
             where idempotency_keys.user_id = p_user_id and idempotency_keys.key = p_key;
@@ -123,7 +126,7 @@ begin
             from public.idempotency_keys
             where idempotency_keys.user_id = p_user_id and idempotency_keys.key = p_key;
             exit when found;
-        end if; -- else it has been purged between the two statements
+        end if; -- else the key was purged between the two statements: insert again
     end loop;
     if v_known.request_hash <> p_request_hash then
         raise exception using
@@ -133,9 +136,9 @@ begin
 end;
 $$;
 
-comment on function public.start_generations_once(uuid, text, text, jsonb[]) is
-'start_generations for one user, once for each key within 24 hours: the same request again gets the same ids. Another
-request under the same key: PT422.';
+comment on function picture_edge.start_generations_once(uuid, text, text, jsonb[]) is
+'Idempotent start_generations for one user: within 24 hours the same request under the same key returns the same ids.
+Another request under the same key: PT422.';
 
 create or replace function public.cancel_generation(
     p_generation_id uuid, p_user_id uuid default null, p_reason text default 'Cancelled'
@@ -172,26 +175,26 @@ begin
         limit 1;
         if found then
             exit when public.cancel_job(v_job_id, p_reason); -- its trigger cancels the generation
-        else -- nobody works on it, or generate-image does, which is refused at its end
+        else -- no job: not queued, or generate-image makes it, whose last write is refused then
             update public.image_generations
             set status = 'cancelled', error_message = p_reason, updated_at = clock_timestamp()
             where image_generations.id = p_generation_id
                 and image_generations.status = v_generation.status;
             exit when found;
-        end if; -- else it has moved on between the two statements
+        end if; -- else its status moved between the two statements: read it again
     end loop;
 end;
 $$;
 
 comment on function public.cancel_generation(uuid, uuid, text) is
-'Cancel a generation, with its job and its running prediction; repeating it changes nothing. p_user_id: whose it must
-be (null: anybody''s). Unknown: PT404. Completed or failed: PT409.';
+'Cancel a generation, with its job and its running prediction; idempotent. p_user_id: the owner it must have (null:
+any). Unknown: PT404. Completed or failed: PT409.';
 
-revoke execute on function public.start_generations(uuid[], jsonb[]) from public, anon, authenticated;
-grant execute on function public.start_generations(uuid[], jsonb[]) to service_role;
-revoke execute on function public.start_generations_once(uuid, text, text, jsonb[]) from public, anon, authenticated;
-grant execute on function public.start_generations_once(uuid, text, text, jsonb[]) to service_role;
+revoke execute on function picture_edge.start_generations(uuid[], jsonb[]) from public, anon, authenticated;
+grant execute on function picture_edge.start_generations(uuid[], jsonb[]) to service_role;
+revoke execute on function picture_edge.start_generations_once(uuid, text, text, jsonb[]) from public, anon,
+authenticated; grant execute on function picture_edge.start_generations_once(uuid, text, text, jsonb[]) to service_role;
 revoke execute on function public.cancel_generation(uuid, uuid, text) from public, anon, authenticated;
 grant execute on function public.cancel_generation(uuid, uuid, text) to service_role;
-revoke execute on function public.start_generation(uuid, jsonb) from public, anon, authenticated;
-grant execute on function public.start_generation(uuid, jsonb) to service_role;
+revoke execute on function picture_edge.start_generation(uuid, jsonb) from public, anon, authenticated;
+grant execute on function picture_edge.start_generation(uuid, jsonb) to service_role;

@@ -1,14 +1,14 @@
--- pause_queue, resume_queue: hold back the jobs of a type, or of all. Running ones go on; a pause outlives restarts.
--- Called by   operators; claim_jobs reads the table
+-- pause_queue, resume_queue: hold back the jobs of a type, or of all. Running jobs go on; a pause outlives restarts.
+-- Called by   operators; claim_jobs and claim_suspect read the table
 
 create table if not exists public.paused_queues (
     job_type text primary key,
     paused_at timestamptz not null default now()
 );
 
-comment on table public.paused_queues is 'Job types that are not handed out at present.';
+comment on table public.paused_queues is 'Job types that are paused: none of their jobs is handed out.';
 comment on column public.paused_queues.job_type is 'A job type, or * for every type.';
-comment on column public.paused_queues.paused_at is 'Since when.';
+comment on column public.paused_queues.paused_at is 'Since when the type is paused.';
 
 create or replace function public.pause_queue(p_job_type text default '*') returns void
 language plpgsql
@@ -23,7 +23,7 @@ end;
 $$;
 
 comment on function public.pause_queue(text) is
-'Hand out no job of the type (default: of any) until resume_queue; jobs may still be enqueued, and running ones end.';
+'Hand out no job of the type (default: of any) until resume_queue; jobs may still be enqueued, and running jobs end.';
 
 create or replace function public.resume_queue(p_job_type text default '*') returns boolean
 language plpgsql
@@ -37,13 +37,14 @@ begin
     if not found then
         return false;
     end if;
-    perform public.wake_workers();
+    perform picture_edge.wake_workers();
     return true;
 end;
 $$;
 
 comment on function public.resume_queue(text) is
-'End the pause of a type, or every pause by default; whether there was one. A type stays paused while * is.';
+'End the pause of a type, or every pause by default; returns whether there was a pause. While * is paused, so is every
+type.';
 
 revoke execute on function public.pause_queue(text) from public, anon, authenticated;
 grant execute on function public.pause_queue(text) to service_role;

@@ -1,32 +1,28 @@
-"""A request → a finished prediction, waited for: process-generation's own answer, and generate-image's."""
+"""Blocking generation: create a prediction and poll it until it ends. For process-generation and generate-image."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from functions._shared.database.pool import Pool
-from functions._shared.errors import GenerationFailed
 from functions._shared.generation import GenerationRequest
 from functions._shared.provider.failures import Failure, NotCreated, PredictionOver
 from functions._shared.provider.prediction import TERMINAL, Prediction, outputs_of
 from functions._shared.provider.replicate import Replicate
 from functions._shared.resources import Resources
-from functions.process_generation.prepare import Prepared, with_current_model
+from functions.process_generation.prepare import ProviderRequest, prepare, prepare_again
+from functions.process_generation.terminal import CANCEL_AFTER_MARGIN_S, cancel, timed_out
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 TIMEOUT_S = 600
-GRACE_S = 60
-"""How much later than our own time limit the provider ends a prediction that nobody waits for."""
 POLL_FIRST_S, POLL_GROWTH, POLL_LAST_S = 0.25, 1.5, 3.0
+"""Exponential backoff between polls."""
 
 OnPrediction = Callable[[str | None], Awaitable[None]]
-"""Told the prediction's id as soon as it is known, before any waiting; None once it has ended without a picture."""
+"""Called with the prediction's id once it is created, before any poll; with None once it ended without a picture."""
 
 
 @dataclass(frozen=True)
@@ -56,22 +52,24 @@ async def process_generation(
 ) -> GenerationResult:
     """Have the provider make the pictures of ``request`` and wait for them.
 
-    ``adopt`` is the id of a prediction that an earlier attempt has paid for: it is waited for instead of a new one.
-    Raises InvalidRequest for what no attempt can mend, GenerationFailed for the rest.
+    ``adopt`` is the id of a prediction that an earlier call has paid for: it is polled, and none is created.
+    Raises InvalidRequest for what no retry can mend, GenerationFailed for the rest.
     """
+    pool = pool or resources.pool
     started = time.monotonic()
-
-    async def attempt(prepared: Prepared) -> tuple[Prepared, Prediction]:
-        if adopt:
-            return prepared, Prediction(id=adopt, status="starting")
-        deadline = started + timeout_s
-        step = _create(resources.replicate, prepared, deadline, used, on_prediction)
-        return prepared, await step
-
-    used = pool or resources.pool
-    prepared, prediction = await with_current_model(request, resources, used, attempt)
+    deadline = started + timeout_s
+    replicate = resources.replicate
+    prepared = await prepare(request, resources, pool)
+    if adopt:
+        prediction = Prediction(id=adopt, status="starting")
+    else:
+        try:
+            prediction = await _create(prepared, replicate, pool, deadline, on_prediction)
+        except NotCreated as refused:
+            prepared = await prepare_again(prepared, refused, request, resources, pool)
+            prediction = await _create(prepared, replicate, pool, deadline, on_prediction)
     try:
-        prediction = await _wait(resources.replicate, prediction, started + timeout_s, timeout_s)
+        prediction = await _wait(replicate, prediction, deadline, timeout_s)
         output_urls = tuple(outputs_of(prediction))
     except PredictionOver:
         if on_prediction:
@@ -89,51 +87,41 @@ async def process_generation(
     )
 
 
-def timed_out(timeout_s: float) -> PredictionOver:
-    length = f"{timeout_s / 60:.0f} minutes" if timeout_s >= 60 else f"{timeout_s:g} seconds"
-    return PredictionOver(
-        f"Generation timeout after {length}",
-        retry=False,
-        error_class="timed_out",
-    )
-
-
-async def cancel(replicate: Replicate, prediction_id: str) -> None:
-    """Ask the provider to stop; it is no matter if that fails, as Cancel-After ends the prediction all the same."""
-    try:
-        await replicate.cancel(prediction_id)
-    except GenerationFailed as error:
-        log.warning("prediction %s: not cancelled: %s", prediction_id, error)
-
-
 async def _create(
+    prepared: ProviderRequest,
     replicate: Replicate,
-    prepared: Prepared,
-    deadline: float,
     pool: Pool,
+    deadline: float,
     on_prediction: OnPrediction | None,
 ) -> Prediction:
-    """Create it; while the provider is busy, wait as long as it asks for: a throttled create has made nothing."""
-
-    async def create_and_tell(left_s: float) -> Prediction:
-        prediction = await replicate.create(
-            prepared.model.replicate_id,
-            prepared.version,
-            prepared.input,
-            cancel_after_s=int(left_s) + GRACE_S,
-        )
-        if on_prediction:
-            await on_prediction(prediction.id)
-        return prediction
-
+    """Create the prediction. A throttled create (429) has made nothing, so it is repeated while the time allows."""
     while True:
         left_s = deadline - time.monotonic()
         try:
-            return await pool.to_the_end(create_and_tell(left_s))
+            return await pool.to_the_end(
+                _create_and_tell(prepared, replicate, left_s, on_prediction)
+            )
         except NotCreated as busy:
             if not busy.retry_after_s or busy.retry_after_s > left_s:
                 raise
             await asyncio.sleep(busy.retry_after_s)
+
+
+async def _create_and_tell(
+    prepared: ProviderRequest,
+    replicate: Replicate,
+    left_s: float,
+    on_prediction: OnPrediction | None,
+) -> Prediction:
+    prediction = await replicate.create(
+        prepared.model.replicate_id,
+        prepared.version,
+        prepared.input,
+        cancel_after_s=int(left_s) + CANCEL_AFTER_MARGIN_S,
+    )
+    if on_prediction:
+        await on_prediction(prediction.id)
+    return prediction
 
 
 async def _wait(
@@ -152,7 +140,7 @@ async def _wait(
         except Failure as error:
             if isinstance(error, PredictionOver) or not error.retry:
                 raise
-            # The same id is asked for again: a poll costs nothing, a new prediction does.
+            # Retry the poll, which is free, never the create, which costs money.
             pause = max(pause, error.retry_after_s or POLL_LAST_S)
             log.warning("prediction %s: poll failed, trying again: %s", prediction.id, error)
     return prediction

@@ -1,36 +1,7 @@
--- complete_jobs, complete_job: end an attempt, well or badly. held_job: the fence for every other write.
--- Called by   functions/process_jobs as service_role, always with the lease token; people in psql without
--- Promises    a worker that lost its lease changes nothing and is told so; repeating a call whose answer was
---             lost changes nothing and succeeds; every failed attempt is kept in errors
-
-create or replace function public.held_job(
-    p_job_id uuid,
-    p_lease_token bigint,
-    p_statuses text[] default '{processing, completed}'
-) returns public.job_queue
-language plpgsql
-set search_path = ''
-as $$
-declare
-    v_job public.job_queue;
-begin
-    select * into v_job from public.job_queue where job_queue.id = p_job_id for update;
-    if not found then
-        raise exception using errcode = 'PT404', message = format('Job %s not found', p_job_id);
-    end if;
-    if p_lease_token is not null
-        and (v_job.lease_token <> p_lease_token or v_job.status <> all (p_statuses)) then
-        raise exception using
-            errcode = 'PT409',
-            message = format('Lease %s of job %s is no longer held', p_lease_token, p_job_id);
-    end if;
-    return v_job;
-end;
-$$;
-
-comment on function public.held_job(uuid, bigint, text[]) is
-'Lock a job and return it, refusing (PT409) a fencing token that is not its newest or a status not in p_statuses.
-completed is among them so that a step can be repeated. A null token is a person''s and is never refused.';
+-- complete_jobs, complete_job: end an attempt, with a result or with an error.
+-- Called by   functions/process_jobs as service_role, always with the lease token; operators in psql without
+-- Promises    a stale fencing token changes nothing, and its id is not returned; idempotent: a call whose answer was
+--             lost may be repeated, and succeeds without a change; every failed attempt is kept in errors
 
 create or replace function public.complete_jobs(
     p_job_ids uuid[],
@@ -43,8 +14,8 @@ create or replace function public.complete_jobs(
 ) returns setof uuid
 language plpgsql
 set search_path = ''
-set plan_cache_mode = force_generic_plan -- as in claim_jobs; and each job by its key, in a table that was small as well
-set enable_seqscan = off
+set plan_cache_mode = force_generic_plan -- for the reasons in claim_jobs
+set enable_seqscan = off -- each job by its primary key, also where the plan was made while the table was small
 set enable_hashjoin = off
 set enable_mergejoin = off
 set jit = off
@@ -57,10 +28,10 @@ begin
     with held as materialized (
         select
             job_queue.id, job_queue.status, job_queue.attempt_number, ending.*,
-            ending.retry_after is not null as free, -- the provider asked to wait: that costs no attempt
+            ending.retry_after is not null as free, -- the provider's Retry-After costs no attempt
             coalesce(ending.retry, true)
             and (ending.retry_after is not null or job_queue.attempt_number < job_queue.max_attempts) as again,
-            -- Ended so by this very lease already: the answer to that call was lost.
+            -- Idempotent: this lease has ended the attempt in this way already, and the answer was lost.
             case when ending.error is null then job_queue.status = 'completed'
                 else job_queue.errors @> jsonb_build_array(jsonb_build_object('lease_token', ending.token))
             end as repeated
@@ -68,12 +39,12 @@ begin
             p_job_ids, p_lease_tokens, p_results, p_errors, p_retries, p_retry_afters, p_error_classes
         ) as ending (job_id, token, result, error, retry, retry_after, class)
         inner join public.job_queue on job_queue.id = ending.job_id and job_queue.lease_token = ending.token
-        order by job_queue.id -- one order for all who lock several: no deadlock
+        order by job_queue.id -- one lock order for all statements that lock several jobs: no deadlock
         for update of job_queue
     ),
     completed as (
         update public.job_queue
-        set status = 'completed', result = held.result, error_message = null, error_details = null,
+        set status = 'completed', result = held.result, error_message = null, error_details = null, parked = false,
             completed_at = clock_timestamp(), lease_expires_at = null, updated_at = clock_timestamp()
         from held
         where job_queue.id = held.id and held.status = 'processing' and held.error is null
@@ -82,7 +53,7 @@ begin
         update public.job_queue
         set status = case when held.again then 'pending' else 'failed' end,
             error_message = held.error,
-            error_details = null, -- the last attempt's, which complete_job may bring
+            error_details = null, -- an earlier attempt's; complete_job may write this one's
             errors = case when jsonb_array_length(job_queue.errors) >= 100 then job_queue.errors - 0
                 else job_queue.errors end || jsonb_build_object(
                 'attempt', held.attempt_number, 'at', clock_timestamp(), 'text', held.error,
@@ -101,9 +72,10 @@ begin
                 else clock_timestamp()
                     + random() * least(2 ^ least(held.attempt_number, 20), 300) * interval '1 second'
             end,
-            -- It has had its turn; a suspect (sql/20_suspects.sql) remains one.
+            -- A retry goes by age, as its turn is spent; a suspect (sql/25_suspects.sql) remains one.
             share_rank = case when held.again then least(job_queue.share_rank, 0) else job_queue.share_rank end,
             completed_at = case when not held.again then clock_timestamp() end,
+            parked = false,
             lease_expires_at = null,
             updated_at = clock_timestamp()
         from held
@@ -116,8 +88,8 @@ $$;
 
 comment on function public.complete_jobs(uuid[], bigint[], jsonb[], text[], boolean[], interval[], text[]) is
 'End many attempts in one statement, each under its own lease token; the other arrays may be shorter or null. Returns
-the ids that have ended so; one that is missing had a stale token, or had ended otherwise, and is unchanged. Each as by
-complete_job.';
+the ids of those that have ended as told; a job that is missing had a stale token, or had ended otherwise, and is
+unchanged. Each ends as by complete_job.';
 
 create or replace function public.complete_job(
     p_job_id uuid,
@@ -138,12 +110,12 @@ declare
     v_job public.job_queue;
 begin
     if v_token is null then
-        v_job := public.held_job(p_job_id, null);
+        v_job := picture_edge.held_job(p_job_id, null);
         if v_job.status in ('completed', 'failed', 'cancelled') then
             raise notice 'Job % is % already: nothing changed', p_job_id, v_job.status;
             return;
         end if;
-        -- A person may end what nobody has claimed, and takes what somebody has: the worker is told at its next write.
+        -- An operator ends a pending job, or takes over a running one: its worker's token is stale from here on.
         update public.job_queue set status = 'processing', lease_token = job_queue.lease_token + 1
         where job_queue.id = p_job_id
         returning job_queue.lease_token into v_token;
@@ -153,9 +125,9 @@ begin
         array[p_retry], array[p_retry_after], array[p_error_class]
     );
     if not found then
-        perform public.held_job(p_job_id, v_token, '{}');
+        perform picture_edge.held_job(p_job_id, v_token, '{}');
     end if;
-    if p_error_message is not null then -- the field variant's: it keeps details, and waits 2, 4, 8 s without jitter
+    if p_error_message is not null then -- the field variant: details are kept, backoff is 2, 4, 8 s without jitter
         update public.job_queue
         set error_details = p_error_details,
             scheduled_at = case
@@ -174,8 +146,9 @@ p_retry false fails at once; p_retry_after is the provider''s own delay and cost
 errors (busy, permanent or transient unless given). A stale p_lease_token is refused (PT409), an unknown job is PT404.
 The field variant''s p_error_message is an error that waits 2, 4, 8 s, with p_error_details beside it.';
 
--- By position the two forms differ in what the second argument is, and one without a type could be either: it means
--- what it meant in this database before. Without argument names, as in sql/20_enqueue_job.sql.
+-- Overloads by position: the two forms differ in what the second argument is, and an untyped literal could be either.
+-- It keeps the meaning that it had in this database before. Without argument names, for the reason in
+-- sql/22_enqueue_job.sql.
 do $do$
 begin
     if not exists (
@@ -195,8 +168,8 @@ begin
     comment on function public.complete_job(uuid, text, jsonb) is
     'The field variant by position: complete_job(job_id, error_message, error_details).';
 
-    -- Both of the last two without a type: PostgreSQL prefers text, so this one decides between the two forms. Details
-    -- of no error make no sense, so that is the documented one's error without a result.
+    -- The last two both untyped: overload resolution prefers text, so this overload decides between the two forms.
+    -- Details without an error make no sense, so (null, x) is the documented form's error without a result.
     create or replace function public.complete_job(uuid, text, text) returns void
     language sql
     set search_path = ''
@@ -210,8 +183,7 @@ begin
     $$;
 
     comment on function public.complete_job(uuid, text, text) is
-    'The field variant by position, from arguments without a type; complete_job(job_id, null, error) is the documented
-one.';
+    'The field variant by position, from untyped literals; complete_job(job_id, null, error) is the documented form.';
 
     revoke execute on function public.complete_job(uuid, text, jsonb) from public, anon, authenticated;
     grant execute on function public.complete_job(uuid, text, jsonb) to service_role;
@@ -220,8 +192,6 @@ one.';
 end;
 $do$;
 
-revoke execute on function public.held_job(uuid, bigint, text[]) from public, anon, authenticated;
-grant execute on function public.held_job(uuid, bigint, text[]) to service_role;
 revoke execute on function public.complete_jobs(uuid[], bigint[], jsonb[], text[], boolean[], interval[], text[])
 from public, anon, authenticated;
 grant execute on function public.complete_jobs(

@@ -1,9 +1,10 @@
--- How a generation's status may move, whoever writes it, and how its job's end or revival moves it.
--- hint_generation_changed, queue_webhook: who hears of it.
--- Promises    pending, queued, processing, downloading, completed; failed or cancelled from any of them, once; back
---             only by reopen_generation
+-- The state machine of a generation's status, for every writer, and how its job's end or revival moves it.
+-- hint_generation_changed, queue_webhook: who is told of a change.
+-- Promises    pending, queued, processing, downloading, completed; failed or cancelled from any of them; never
+--             backwards. Terminal statuses are final, but for reopen_generation, which revives failed and cancelled
+--             ones
 
-create or replace function public.keep_generation_forward() returns trigger
+create or replace function picture_edge.keep_generation_forward() returns trigger
 language plpgsql
 set search_path = ''
 as $$
@@ -12,7 +13,7 @@ declare
 begin
     if old.status in ('completed', 'failed', 'cancelled')
         or array_position(v_order, new.status) < array_position(v_order, old.status) then
-        -- An ended generation goes on only in the transaction that reopened it.
+        -- A terminal status is left only in the transaction of reopen_generation.
         if current_setting('picture_edge.reopened', true) is distinct from old.id::text
             or old.status = 'completed' then
             raise exception using
@@ -29,16 +30,16 @@ begin
 end;
 $$;
 
-comment on function public.keep_generation_forward() is
+comment on function picture_edge.keep_generation_forward() is
 'Trigger: refuse (PT409) a status that goes backwards; keep stage and progress in step with it.';
 
 create or replace trigger keep_generation_forward
 before update of status on public.image_generations
 for each row
 when (old.status is distinct from new.status)
-execute function public.keep_generation_forward();
+execute function picture_edge.keep_generation_forward();
 
-create or replace function public.reopen_generation(p_generation_id uuid, p_status text default 'queued')
+create or replace function picture_edge.reopen_generation(p_generation_id uuid, p_status text default 'queued')
 returns boolean
 language plpgsql
 set search_path = ''
@@ -56,20 +57,21 @@ begin
 end;
 $$;
 
-comment on function public.reopen_generation(uuid, text) is
-'Take a generation out of failed or cancelled, as its job''s revival does; whether it was there.';
+comment on function picture_edge.reopen_generation(uuid, text) is
+'Take a generation out of failed or cancelled, as its job''s revival does; returns whether it was in either.';
 
--- Whoever ends or revives the job (its worker, an expired lease, a person), the generation follows in the same commit.
-create or replace function public.move_generation_with_job() returns trigger
+-- The generation follows its job's end or revival in the same transaction, by whichever writer: a worker, an expired
+-- lease, an operator.
+create or replace function picture_edge.move_generation_with_job() returns trigger
 language plpgsql
 set search_path = ''
 as $$
 begin
     if not (new.payload ->> 'generation_id') ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
-        return null; -- a job queued by hand with some other payload fails by itself
+        return null; -- not a generation's id: a job queued by hand with another payload fails by itself
     end if;
     if new.status = 'pending' then
-        perform public.reopen_generation(
+        perform picture_edge.reopen_generation(
             (new.payload ->> 'generation_id')::uuid,
             case new.job_type when 'download-image' then 'downloading' else 'queued' end
         );
@@ -89,8 +91,8 @@ begin
 end;
 $$;
 
-comment on function public.move_generation_with_job() is
-'Trigger: a failed or cancelled job ends its generation, a revived one reopens it.';
+comment on function picture_edge.move_generation_with_job() is
+'Trigger: a failed or cancelled job ends its generation, a revived job reopens it.';
 
 drop trigger if exists end_generation_with_job on public.job_queue; -- an earlier one of ours, which only ended
 drop function if exists public.end_generation_with_job();
@@ -104,12 +106,12 @@ when (
         new.status in ('failed', 'cancelled')
         or (new.status = 'pending' and old.status in ('failed', 'cancelled'))
     )
-    -- A user's own cancel has follow_own_cancel instead (sql/34_own_jobs.sql).
+    -- A user's own cancel has follow_own_cancel instead (sql/38_own_jobs.sql).
     and not (new.status = 'cancelled' and row_security_active('public.job_queue'))
 )
-execute function public.move_generation_with_job();
+execute function picture_edge.move_generation_with_job();
 
-create or replace function public.report_progress(p_generation_ids uuid[], p_stages text[], p_progress int[])
+create or replace function picture_edge.report_progress(p_generation_ids uuid[], p_stages text[], p_progress int[])
 returns void
 language sql
 set search_path = ''
@@ -120,7 +122,7 @@ as $$
         inner join public.image_generations on image_generations.id = report.generation_id
         where image_generations.status = 'processing'
             and (image_generations.stage is distinct from report.stage or image_generations.progress < report.progress)
-        order by image_generations.id -- one order for all who lock several: no deadlock
+        order by image_generations.id -- one lock order for all statements that lock several generations: no deadlock
         for update of image_generations
     )
     update public.image_generations
@@ -129,38 +131,45 @@ as $$
     where image_generations.id = moved.id;
 $$;
 
-comment on function public.report_progress(uuid[], text[], int[]) is
-'Note how far the provider is with generations that are being processed.';
+comment on function picture_edge.report_progress(uuid[], text[], int[]) is
+'Write the provider''s progress of generations in processing; progress never goes back within an attempt.';
 
--- When the newest hint was given, in milliseconds; a sequence for the reasons of job_wakeups.
-create sequence if not exists public.generation_hints minvalue 0 start 0;
-comment on sequence public.generation_hints is
+-- The newest hint's time, in milliseconds; a sequence for the reasons of job_wakeups.
+create sequence if not exists picture_edge.generation_hints minvalue 0 start 0;
+comment on sequence picture_edge.generation_hints is
 'When hint_generation_changed last notified, in milliseconds since 1970.';
 
-create or replace function public.hint_generation_changed() returns trigger
+create or replace function picture_edge.hint_generation_changed() returns trigger
 language plpgsql
 set search_path = ''
 as $$
 declare
     v_now bigint := extract(epoch from clock_timestamp()) * 1000;
+    v_throttled boolean := case
+        when has_schema_privilege('picture_edge', 'usage')
+            then has_sequence_privilege('picture_edge.generation_hints', 'update')
+        else false
+    end;
 begin
-    if abs(v_now - (select last_value from public.generation_hints)) >= 50 then
-        perform setval('public.generation_hints', v_now);
+    if not v_throttled then -- a client whose project lets it update its own rows: it may not use the sequence
+        perform pg_notify('picture_edge_generations', '');
+    elsif abs(v_now - (select last_value from picture_edge.generation_hints)) >= 50 then
+        perform setval('picture_edge.generation_hints', v_now);
         perform pg_notify('picture_edge_generations', '');
     end if;
     return null;
 end;
 $$;
 
-comment on function public.hint_generation_changed() is
-'Trigger: NOTIFY picture_edge_generations, at most each 50 ms, so that open event streams look for what has changed.';
+comment on function picture_edge.hint_generation_changed() is
+'Trigger: throttled NOTIFY picture_edge_generations, at most each 50 ms, so that open event streams look for changes.';
 
 create or replace trigger hint_generation_changed
 after update on public.image_generations
 for each statement
-execute function public.hint_generation_changed();
+execute function picture_edge.hint_generation_changed();
 
-create or replace function public.queue_webhook() returns trigger
+create or replace function picture_edge.queue_webhook() returns trigger
 language plpgsql
 set search_path = ''
 as $$
@@ -178,7 +187,7 @@ begin
 end;
 $$;
 
-comment on function public.queue_webhook() is
+comment on function picture_edge.queue_webhook() is
 'Trigger: queue the call of a generation''s webhook_url in the transaction that ends the generation.';
 
 create or replace trigger queue_webhook
@@ -188,15 +197,15 @@ when (
     new.webhook_url is not null and old.status is distinct from new.status
     and new.status in ('completed', 'failed', 'cancelled')
 )
-execute function public.queue_webhook();
+execute function picture_edge.queue_webhook();
 
-revoke all on sequence public.generation_hints from public, anon, authenticated;
-grant select, update on sequence public.generation_hints to service_role;
-revoke execute on function public.report_progress(uuid[], text[], int[]) from public, anon, authenticated;
-grant execute on function public.report_progress(uuid[], text[], int[]) to service_role;
-revoke execute on function public.hint_generation_changed() from public, anon, authenticated;
-revoke execute on function public.queue_webhook() from public, anon, authenticated;
-revoke execute on function public.keep_generation_forward() from public, anon, authenticated;
-revoke execute on function public.reopen_generation(uuid, text) from public, anon, authenticated;
-grant execute on function public.reopen_generation(uuid, text) to service_role;
-revoke execute on function public.move_generation_with_job() from public, anon, authenticated;
+revoke all on sequence picture_edge.generation_hints from public, anon, authenticated;
+grant select, update on sequence picture_edge.generation_hints to service_role;
+revoke execute on function picture_edge.report_progress(uuid[], text[], int[]) from public, anon, authenticated;
+grant execute on function picture_edge.report_progress(uuid[], text[], int[]) to service_role;
+revoke execute on function picture_edge.hint_generation_changed() from public, anon, authenticated;
+revoke execute on function picture_edge.queue_webhook() from public, anon, authenticated;
+revoke execute on function picture_edge.keep_generation_forward() from public, anon, authenticated;
+revoke execute on function picture_edge.reopen_generation(uuid, text) from public, anon, authenticated;
+grant execute on function picture_edge.reopen_generation(uuid, text) to service_role;
+revoke execute on function picture_edge.move_generation_with_job() from public, anon, authenticated;

@@ -1,4 +1,4 @@
-"""A source picture inside a request is stored once, however many jobs are to use it; these carry a reference to it.
+"""Kept source pictures (content-addressed): a data URI inside a request is stored once, jobs carry a reference to it.
 
 The reference, ``data:,sha256-<hex of the data URI>``, is what predictions record as well. Clients cannot send one.
 """
@@ -24,9 +24,9 @@ def reference_to(uri: str) -> str:
 
 
 async def kept_source(pool: Pool, url: str) -> str:
-    """The data URI that ``url`` refers to; ``url`` itself where it is no reference.
+    """The data URI that a reference stands for; any other ``url`` is returned as it is.
 
-    Raises InvalidRequest where it is kept no longer.
+    Raises InvalidRequest for a reference to a picture that was purged.
     """
     if not is_reference(url):
         return url

@@ -1,0 +1,53 @@
+"""The worker's health for /ready and, once per change, for the log: does its database answer, does cron call?"""
+
+import logging
+from datetime import timedelta
+
+import psycopg
+
+from functions._shared.database.pool import Pool
+from functions._shared.database.schema import schema_mismatch, trouble_of
+
+log = logging.getLogger(__name__)
+
+
+class Health:
+    """One to a worker, which reports each answered and each failed call of the queue."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._schema_looked_at = False
+        self.trouble: str | None = None
+        """Why the last claim or renewal failed, in words; None when it was answered."""
+        self.clock_silent_for: timedelta | None = None
+        """How long cron has not called process-jobs, once that is too long."""
+
+    async def answered(self) -> None:
+        """A claim was answered. After the first one, warn of a schema mismatch that does not break claims."""
+        if self.trouble:
+            log.info("the queue answers again")
+        self.trouble = None
+        if self._schema_looked_at:
+            return
+        try:
+            mismatch = await schema_mismatch(self._pool)
+        except psycopg.Error:
+            return  # the next answered claim is another chance
+        self._schema_looked_at = True
+        if mismatch:
+            log.warning("%s", mismatch)
+
+    async def failed(self, error: psycopg.Error) -> None:
+        """A claim or a renewal was not answered, or was refused by a schema that the code was not written for."""
+        trouble = await trouble_of(error, self._pool)
+        if trouble != self.trouble:
+            log.warning("the queue does not answer: %s: %s", type(error).__name__, trouble)
+        self.trouble = trouble
+
+    def note_clock(self, silence: timedelta | None) -> None:
+        """How long cron is overdue; None while it calls in time, or where there is no cron."""
+        if silence and not self.clock_silent_for:
+            log.warning("cron has not called process-jobs for %d s", silence.total_seconds())
+        elif self.clock_silent_for and not silence:
+            log.info("cron calls process-jobs again")
+        self.clock_silent_for = silence

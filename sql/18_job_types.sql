@@ -1,0 +1,23 @@
+-- job_types: what the queue has to know of a job type beside its name. A type without a row is an ordinary one.
+-- Read by     claim_jobs, claim_suspect, provider_allowance
+-- A new job type that pays a provider is one row here: its claims then share that provider's limits.
+
+create table if not exists public.job_types (
+    job_type text primary key,
+    provider text
+);
+
+comment on table public.job_types is
+'Job types that need more than a handler. Types without a row are claimed without any limit.';
+comment on column public.job_types.job_type is 'As in job_queue.job_type.';
+comment on column public.job_types.provider is
+'The provider whose limits (provider_limits) each job of the type spends; null for none.';
+
+insert into public.job_types (job_type, provider) values ('generate-image', 'replicate')
+on conflict (job_type) do nothing;
+
+alter table public.job_types enable row level security;
+revoke all on public.job_types from public, anon, authenticated;
+grant select, insert, update, delete on public.job_types to service_role;
+drop policy if exists job_types_select_service on public.job_types;
+create policy job_types_select_service on public.job_types for select to service_role using (true);

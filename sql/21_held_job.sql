@@ -1,0 +1,36 @@
+-- held_job: the fence. A write with a stale fencing token is refused before it changes a row.
+-- Called by   every function that changes a claimed job: leases, steps of a prediction, ends, operators' commands
+-- Promises    the job is locked (for update) until the caller commits; a worker that lost its lease changes nothing and
+--             is told so
+
+create or replace function picture_edge.held_job(
+    p_job_id uuid,
+    p_lease_token bigint,
+    p_statuses text[] default '{processing, completed}'
+) returns public.job_queue
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_job public.job_queue;
+begin
+    select * into v_job from public.job_queue where job_queue.id = p_job_id for update;
+    if not found then
+        raise exception using errcode = 'PT404', message = format('Job %s not found', p_job_id);
+    end if;
+    if p_lease_token is not null
+        and (v_job.lease_token <> p_lease_token or v_job.status <> all (p_statuses)) then
+        raise exception using
+            errcode = 'PT409',
+            message = format('Lease %s of job %s is no longer held', p_lease_token, p_job_id);
+    end if;
+    return v_job;
+end;
+$$;
+
+comment on function picture_edge.held_job(uuid, bigint, text[]) is
+'Lock a job and return it, refusing (PT409) a fencing token that is not its newest or a status not in p_statuses.
+completed is among the statuses so that a step is idempotent. A null token is an operator''s and is never refused.';
+
+revoke execute on function picture_edge.held_job(uuid, bigint, text[]) from public, anon, authenticated;
+grant execute on function picture_edge.held_job(uuid, bigint, text[]) to service_role;
