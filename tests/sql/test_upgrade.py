@@ -1,4 +1,4 @@
-"""sql/ over the original's tables, in both variants known from the field: sql/03_upgrade_functions.sql, 05_upgrade.sql."""
+"""sql/ over an earlier database, the original's in both variants or one of ours: sql/03 and sql/05."""
 
 import threading
 from collections.abc import Iterator
