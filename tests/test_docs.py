@@ -57,8 +57,9 @@ def test_an_operators_statement_works_as_it_is_written(clock, db, statement):
 
 def test_every_function_table_and_view_is_listed(db):
     rows = db.execute(
-        "select distinct proname as name from pg_proc where pronamespace = 'public'::regnamespace"
+        "select distinct proname as name from pg_proc where pronamespace in"
+        " ('public'::regnamespace, 'picture_edge'::regnamespace, 'edge_private'::regnamespace)"
         " union select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v')"
     )
-    listed = set(re.findall(r"`(\w+)[`(]", SQL))
+    listed = set(re.findall(r"`(?:edge_private\.)?(\w+)[`(]", SQL))
     assert {row["name"] for row in rows} - listed == set()

@@ -115,7 +115,8 @@ def test_a_further_type_that_pays_a_provider_is_one_row(db):
     assert taken == ["generate-image", "generate-image", "mine", "mine", "sketch", "video"]
     assert db.execute(claimed).fetchall() == []
     db.execute(
-        "update job_queue set status = 'completed' where job_type in ('video', 'generate-image')"
+        "update job_queue set status = 'completed'"
+        " where status = 'processing' and job_type in ('video', 'generate-image')"
     )
     assert [row["job_type"] for row in db.execute(claimed)] == ["sketch", "video"]
 
