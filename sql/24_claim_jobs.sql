@@ -10,10 +10,9 @@
 --               from lane to lane (a loose index scan), so that the jobs in between are not read.
 --     due head  the first p_limit due jobs of a lane, in two parts: by age (share_rank 0) and by turn (share_rank above
 --               0, fair queueing). Heads are read without a lock; nothing behind them is read at all.
---     share     how many jobs of each part are among the best p_limit of all heads, ageing included: its quota in pass
---               1.
---     pass 1    each part locks its share with skip locked. Another claim may have been faster with some.
---     pass 2    only if pass 1 came back short although more was seen: each part gives what is still missing.
+--     share     how many jobs of a part are among the best p_limit of all heads, ageing included.
+--     pass 1    each part's share is locked, with skip locked: another claim may have been faster with some of it.
+--     pass 2    only if pass 1 got less than it had seen: each part in turn gives what is still missing.
 --     provider  a type of job_types that spends a provider takes no more than provider_allowance has granted.
 
 create or replace function public.claim_jobs(

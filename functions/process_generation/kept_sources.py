@@ -19,7 +19,7 @@ def is_reference(url: str) -> bool:
 
 
 def reference_to(uri: str) -> str:
-    """As ``public.keep_source_image`` makes them."""
+    """As ``picture_edge.keep_source_image`` makes them."""
     return REFERENCE + hashlib.sha256(uri.encode()).hexdigest()
 
 

@@ -1,7 +1,9 @@
 """Databases as they were left before an upgrade: by the original in its two forms, and by an earlier sql/ of ours."""
 
+import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 from psycopg.rows import dict_row
@@ -207,6 +209,9 @@ create function complete_job(
     p_retry boolean default true, p_retry_after interval default null, p_error_class text default null
 ) returns void language sql set search_path = '' as 'select null::void';
 """
+
+# All files of sql/ as they landed before there was a schema picture_edge, one after the other.
+LANDED = gzip.decompress(Path(__file__).with_name("landed.sql.gz").read_bytes()).decode()
 
 
 @contextmanager

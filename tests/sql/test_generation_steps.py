@@ -311,6 +311,62 @@ def test_a_parked_job_nobody_looked_after_returns_uncounted(db, start):
     )  # fmt: skip
 
 
+UNPARKED = {
+    "completed": "select picture_edge.succeed_prediction(%(intent)s, %(token)s, '{https://x}', 1, null, '10 s')",
+    "failed": "select picture_edge.fail_prediction(%(intent)s, %(token)s, 'failed', 'x', null, false)",
+    "to be retried": "select picture_edge.fail_prediction(%(intent)s, %(token)s, 'failed', 'x', null, true)",
+    "ended by hand": "select complete_job(%(job)s)",
+    "cancelled": "select cancel_job(%(job)s)",
+    "given back": "select picture_edge.release_job(%(job)s, %(token)s)",
+    "expired": "update job_queue set lease_expires_at = now() - interval '1 s' where id = %(job)s",
+    "reset by hand": "update job_queue set status = 'pending' where id = %(job)s",
+    "reset by hand, in all columns": "update job_queue set status = 'pending', lease_expires_at = null"
+    " where id = %(job)s",
+}
+
+
+@pytest.mark.parametrize("how", UNPARKED)
+def test_a_job_is_parked_beside_its_running_prediction_only(db, start, how):
+    _, job, intent_id = parked(db, start)
+    seen = "select parked_jobs from queue_status"
+    assert db.execute(seen).fetchone() == {"parked_jobs": 1}
+    assert job_of(db, job)["parked"]
+    db.execute(UNPARKED[how], {"job": job["id"], "token": job["lease_token"], "intent": intent_id})
+    db.execute("select picture_edge.requeue_expired()")
+    assert not job_of(db, job)["parked"]
+    assert db.execute(seen).fetchone() == {"parked_jobs": 0}
+
+
+def test_an_attempt_that_adopts_a_prediction_is_parked_with_it(db, start):
+    generation_id, job, _ = parked(db, start)
+    db.execute("select picture_edge.release_job(%s, %s)", (job["id"], job["lease_token"]))
+    job = claim(db)
+    assert not job_of(db, job)["parked"]
+    begin(db, job, generation_id)
+    assert job_of(db, job)["parked"]
+
+
+@pytest.mark.parametrize(
+    "claim_it",
+    [
+        "select claim_next_job()",
+        "update job_queue set share_rank = -1; select picture_edge.claim_suspect('w', '10 s')",
+    ],
+    ids=["claim_jobs", "claim_suspect"],
+)
+def test_a_claim_unparks(db, start, claim_it):
+    """Whatever the row says, as a statement by hand may have left it."""
+    start()
+    db.execute("alter table job_queue disable trigger complete_manual_change")
+    db.execute("update job_queue set parked = true")
+    for statement in claim_it.split("; "):
+        db.execute(statement)
+    assert db.execute("select status, parked from job_queue").fetchone() == {
+        "status": "processing",
+        "parked": False,
+    }
+
+
 @pytest.mark.parametrize(
     "step",
     [

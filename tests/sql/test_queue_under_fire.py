@@ -92,8 +92,8 @@ def test_a_thousand_zombies_are_refused(db):
     ).fetchone()
     db.execute(ZOMBIE)  # … and after
     zombies = "(select array_agg(id) from zombies), (select array_agg(token) from zombies)"
-    for batch in ("extend_leases", "complete_jobs"):
-        assert db.execute(f"select {batch}({zombies})").fetchall() == []
+    for batch in (f"picture_edge.extend_leases({zombies}, '10 s')", f"complete_jobs({zombies})"):
+        assert db.execute(f"select {batch}").fetchall() == []
     verdicts = db.execute("select verdict, count(*) as n from verdicts group by 1").fetchall()
     assert verdicts == [{"verdict": "refused", "n": 6000}]
     assert (

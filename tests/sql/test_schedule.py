@@ -150,6 +150,20 @@ def test_scheduling_again_starts_what_was_stopped(any_clock: Database):
     ).fetchall() == [{"active": True, "n": 3}]
 
 
+def test_commands_of_an_earlier_sql_are_rewritten(any_clock: Database):
+    """It had process_jobs_headers in public. A command of another user's too, for a superuser."""
+    info = any_clock.info
+    now = any_clock.execute("select schedule_process_jobs('https://edge.example') as id").fetchone()
+    for statement in (
+        "update cron.job set command = replace(command, 'picture_edge.', 'public.') where jobid = %s",
+        "update cron.job set username = 'picture_edge' where jobid = %s",
+    ):
+        any_clock.execute(statement, (now["id"],))
+    apply_schema(f"postgresql://postgres:postgres@{info.host}:{info.port}/{info.dbname}")
+    command = any_clock.execute("select command from cron.job where jobid = %s", (now["id"],))
+    assert "headers := picture_edge.process_jobs_headers()" in command.fetchone()["command"]
+
+
 @pytest.mark.parametrize("path", ["", "/", "/functions/v1", "/functions/v1/process-jobs"])
 def test_the_address_may_be_given_with_its_path(clock, db: Database, path):
     db.execute("select schedule_process_jobs(%s)", (f"http://127.0.0.1:54321{path}",))

@@ -102,6 +102,36 @@ def test_what_a_429_forbids_waits_in_the_queue(db):
     assert row == {"attempt_number": 1, "errors": []}
 
 
+def test_a_further_type_that_pays_a_provider_is_one_row(db):
+    db.execute(
+        "insert into job_types values ('video', 'elsewhere'), ('sketch', 'replicate'), ('mine', null)"
+    )
+    db.execute("select set_provider_limit(p_in_flight => 1, p_provider => 'elsewhere')")
+    db.execute("select set_provider_limit(p_in_flight => 3)")
+    for job_type in ("video", "generate-image", "sketch", "mine"):
+        db.execute("select enqueue_job(%s, '{}') from generate_series(1, 2)", (job_type,))
+    claimed = "select job_type from claim_jobs(10) order by 1"
+    taken = [row["job_type"] for row in db.execute(claimed)]
+    assert taken == ["generate-image", "generate-image", "mine", "mine", "sketch", "video"]
+    assert db.execute(claimed).fetchall() == []
+    db.execute(
+        "update job_queue set status = 'completed'"
+        " where status = 'processing' and job_type in ('video', 'generate-image')"
+    )
+    assert [row["job_type"] for row in db.execute(claimed)] == ["sketch", "video"]
+
+
+def test_each_lane_spends_from_the_same_bucket(db):
+    """Two priorities, and jobs with and without a user, are four parts of one claim."""
+    db.execute("select set_provider_limit(p_per_minute => 60)")
+    db.execute("update provider_limits set tokens = 2, refilled_at = now()")
+    for user in (ANN, None):
+        for priority in (0, 1):
+            enqueue(db, user, 2, priority=priority)
+    assert len(claim(db, 8)) == 2
+    assert db.execute("select tokens < 0.5 as it from provider_limits").fetchone() == {"it": True}
+
+
 def test_an_account_held_to_a_rate_is_asked_at_that_rate(db):
     first, second, third = enqueue(db, ANN, 3)
     db.execute("select set_provider_limit(p_per_minute => 6000)")

@@ -1,4 +1,4 @@
-"""sql/ over the tables of the original, in both variants known from the field, and over our earlier sql/."""
+"""sql/ over an earlier database, the original's in both variants or one of ours: sql/03 and sql/05."""
 
 import threading
 from collections.abc import Iterator
