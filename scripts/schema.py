@@ -20,8 +20,8 @@ LOCK_TRIES = 60
 def apply_schema(url: str) -> list[str]:
     """Apply every file of sql/; returns the notices the database gave that are worth reading.
 
-    May be done while the queue is in use: it takes its locks only when it gets them at once, else it lets go and tries
-    again. Errors: psycopg.Error with the failing file as a note; then nothing has changed.
+    Safe beside running traffic: a lock that is not granted within lock_timeout rolls everything back, and it is tried
+    again with jitter. Errors: psycopg.Error with the failing file as a note; then nothing has changed.
     """
     for _ in range(LOCK_TRIES - 1):
         try:
@@ -35,14 +35,14 @@ def _apply(url: str) -> list[str]:
     notices: list[str] = []
     with psycopg.connect(url, autocommit=True) as connection:
         connection.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
-        # Two gateways that start together must not race for the same "create … if not exists".
+        # Advisory lock: two gateways that start together would race for the same "create … if not exists".
         connection.execute("select pg_advisory_lock(hashtext('picture-edge schema'))")
         connection.execute("set client_min_messages = notice")
-        # Shorter than deadlock_timeout: in a circle of locks it is we who let go, and not a user's request.
+        # Shorter than deadlock_timeout: in a deadlock this transaction gives way, not a user's request.
         connection.execute("set lock_timeout = '500ms'")
-        with (
-            connection.transaction()
-        ):  # one for all files: traffic finds each function, the old one or the new
+        # One transaction for all files: a concurrent call finds all of the old functions or all of the new ones. A call
+        # in flight whose next function has moved fails as a whole, and may be repeated.
+        with connection.transaction():
             for file in sorted(SQL_FOLDER.glob("*.sql")):
                 try:
                     connection.execute(file.read_bytes())

@@ -1,8 +1,9 @@
 -- Stand-in for pg_cron 1.6: schema cron with its functions, tables, defaults, errors and rights. Re-runnable.
 -- Served by   functions/_local/clock/scheduler.py; installed by install.py, and never beside the real extension
 -- Differs     jobs of other users run over a connection as that user, so the server must let the clock in as them
--- search_path pg_temp is last, said: unsaid it comes first for types and tables, also where the path is empty. A caller
---             who made a domain pg_temp.text would have its check run with the rights of a security definer function.
+-- search_path explicit, with pg_temp last (search_path injection): unless named, pg_temp comes first for types and
+--             tables, with an empty path too, and the CHECK of a caller's domain pg_temp.text would run with a
+--             definer's rights.
 
 set local search_path = pg_catalog, pg_temp;
 
@@ -24,7 +25,7 @@ create table if not exists cron.job (
     jobname text,
     constraint jobname_username_uniq unique (jobname, username)
 );
-comment on table cron.job is 'What runs when.';
+comment on table cron.job is 'Scheduled jobs.';
 comment on column cron.job.jobid is 'The job''s id.';
 comment on column cron.job.schedule is 'Five cron fields in GMT, an @ name, or 1 to 59 seconds.';
 comment on column cron.job.command is 'The SQL to run, as given.';
@@ -32,8 +33,8 @@ comment on column cron.job.nodename is 'As in pg_cron; the stand-in connects to 
 comment on column cron.job.nodeport is 'As in pg_cron; not used.';
 comment on column cron.job.database is 'Database to run in.';
 comment on column cron.job.username is 'Role to run as; it sees and removes the job.';
-comment on column cron.job.active is 'Whether it runs.';
-comment on column cron.job.jobname is 'Its name, one for each user; null without.';
+comment on column cron.job.active is 'False: the job is kept and does not run.';
+comment on column cron.job.jobname is 'The job''s name, unique per user; null without a name.';
 
 create table if not exists cron.job_run_details (
     jobid bigint,
@@ -47,25 +48,26 @@ create table if not exists cron.job_run_details (
     start_time timestamptz,
     end_time timestamptz
 );
-comment on table cron.job_run_details is 'Every run. Rows outlive their job and are never cleaned up by themselves.';
-comment on column cron.job_run_details.jobid is 'The job.';
+comment on table cron.job_run_details is 'Run history. Rows outlive their job, and nothing purges them automatically.';
+comment on column cron.job_run_details.jobid is 'The job of the run.';
 comment on column cron.job_run_details.runid is 'The run''s id.';
-comment on column cron.job_run_details.job_pid is 'The backend that ran it.';
-comment on column cron.job_run_details.database is 'As it was when the run started.';
-comment on column cron.job_run_details.username is 'As it was when the run started.';
-comment on column cron.job_run_details.command is 'As it was when the run started.';
+comment on column cron.job_run_details.job_pid is 'The process id of the backend.';
+comment on column cron.job_run_details.database is 'The job''s database when the run started.';
+comment on column cron.job_run_details.username is 'The job''s role when the run started.';
+comment on column cron.job_run_details.command is 'The job''s command when the run started.';
 comment on column cron.job_run_details.status is 'starting, running, succeeded or failed.';
-comment on column cron.job_run_details.return_message is 'Rows or command tag; the error''s whole text.';
+comment on column cron.job_run_details.return_message is 'Rows or command tag; of a failure the error''s whole text.';
 comment on column cron.job_run_details.start_time is 'When the command was sent.';
-comment on column cron.job_run_details.end_time is 'When it ended.';
+comment on column cron.job_run_details.end_time is 'When the run ended.';
 
 create table if not exists cron.clock_state (
     jobid bigint primary key references cron.job (jobid) on delete cascade,
     fired_at timestamptz not null
 );
-comment on table cron.clock_state is 'The stand-in''s own: what makes a job fire once for a time, whoever serves it.';
-comment on column cron.clock_state.jobid is 'The job.';
-comment on column cron.clock_state.fired_at is 'The time it last fired for, or since when the clock knows it.';
+comment on table cron.clock_state is 'The stand-in''s own: a job fires once for a time, however many clocks serve it.';
+comment on column cron.clock_state.jobid is 'The job that fires.';
+comment on column cron.clock_state.fired_at is
+'The time that the job last fired for, or since when the clock knows the job.';
 
 revoke all on cron.job, cron.job_run_details, cron.clock_state from public;
 grant select on cron.job to public;
@@ -101,7 +103,8 @@ begin
     return null;
 end;
 $$;
-comment on function cron.forget_clock_state() is 'Trigger: another schedule begins now, and catches up on nothing.';
+comment on function cron.forget_clock_state() is
+'Trigger: a changed schedule starts from now, without catching up on missed times.';
 
 create or replace trigger forget_clock_state
 after update of schedule, active on cron.job
@@ -136,7 +139,7 @@ begin
     if cardinality(v_fields) < 5 then
         return false;
     end if;
-    for i in 1..5 loop -- whatever follows the fifth field is ignored
+    for i in 1..5 loop -- text after the fifth field is ignored
         continue when i = 3 and v_fields[i] = '$';
         v_field := v_fields[i];
         v_names := case i
@@ -219,10 +222,10 @@ comment on function cron.put_job(text, text, text, text, text, boolean) is
 create or replace function cron.calling_role() returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
-    -- A security definer function's own current_user is its owner; the session still knows who called.
+    -- Within a security definer function current_user is the owner; the setting role still names the caller.
     select coalesce(nullif(current_setting('role'), 'none'), session_user);
 $$;
-comment on function cron.calling_role() is 'The stand-in''s own: whose job it is to be.';
+comment on function cron.calling_role() is 'The stand-in''s own: the calling role, which owns the job.';
 
 create or replace function cron.schedule(schedule text, command text) returns bigint
 language plpgsql strict security definer set search_path = pg_catalog, pg_temp
@@ -309,7 +312,8 @@ begin
     end if;
 end;
 $$;
-comment on function cron.alter_job(bigint, text, text, text, text, boolean) is 'Change what is not null of a job.';
+comment on function cron.alter_job(bigint, text, text, text, text, boolean) is
+'Change a job: each argument that is not null.';
 
 create or replace function cron.unschedule(job_id bigint) returns boolean
 language plpgsql strict security definer set search_path = pg_catalog, pg_temp

@@ -2,8 +2,9 @@
 -- Served by   functions/_local/clock/sender.py; installed by install.py, and never beside the real extension
 -- Differs     the two tables are not open to PUBLIC, as headers hold keys: the functions write them for their callers;
 --             a request is sent at most once; http_collect_response works; time-outs are bounded
--- search_path pg_temp is last, said: unsaid it comes first for types and tables, also where the path is empty. A caller
---             who made a domain pg_temp.text would have its check run with the rights of a security definer function.
+-- search_path explicit, with pg_temp last (search_path injection): unless named, pg_temp comes first for types and
+--             tables, with an empty path too, and the CHECK of a caller's domain pg_temp.text would run with a
+--             definer's rights.
 
 set local search_path = pg_catalog, pg_temp;
 
@@ -29,13 +30,13 @@ create unlogged table if not exists net.http_request_queue (
     body bytea,
     timeout_milliseconds int not null
 );
-comment on table net.http_request_queue is 'Requests that wait to be sent. Lost in a crash of the server.';
-comment on column net.http_request_queue.id is 'What http_get, http_post and http_delete returned.';
+comment on table net.http_request_queue is 'Outgoing requests. Unlogged: lost in a crash of the server.';
+comment on column net.http_request_queue.id is 'The id that http_get, http_post and http_delete return.';
 comment on column net.http_request_queue.method is 'GET, POST or DELETE.';
-comment on column net.http_request_queue.url is 'With its parameters.';
-comment on column net.http_request_queue.headers is 'As given, with keys in them.';
+comment on column net.http_request_queue.url is 'The address with its parameters.';
+comment on column net.http_request_queue.headers is 'Headers as given, secrets included.';
 comment on column net.http_request_queue.body is 'Bytes to send; null for none.';
-comment on column net.http_request_queue.timeout_milliseconds is '1 to 600000.';
+comment on column net.http_request_queue.timeout_milliseconds is 'Time-out of the request, 1 to 600000.';
 
 create unlogged table if not exists net._http_response (
     id bigint,
@@ -48,14 +49,14 @@ create unlogged table if not exists net._http_response (
     created timestamptz not null default now()
 );
 create index if not exists _http_response_created_idx on net._http_response (created);
-comment on table net._http_response is 'Answers, one by one as they come, kept for pg_net.ttl (6 hours).';
-comment on column net._http_response.id is 'The request''s.';
-comment on column net._http_response.status_code is 'Null without an answer.';
-comment on column net._http_response.content_type is 'The answer''s.';
-comment on column net._http_response.headers is 'The first answer''s.';
-comment on column net._http_response.content is 'The answer''s body as text; null when empty.';
+comment on table net._http_response is 'Responses in the order of their arrival, kept for pg_net.ttl (6 hours).';
+comment on column net._http_response.id is 'The request''s id.';
+comment on column net._http_response.status_code is 'HTTP status; null without a response.';
+comment on column net._http_response.content_type is 'The response''s Content-Type.';
+comment on column net._http_response.headers is 'The response''s headers; of a redirect the first response''s.';
+comment on column net._http_response.content is 'The response''s body as text; null when empty.';
 comment on column net._http_response.timed_out is 'Whether timeout_milliseconds passed.';
-comment on column net._http_response.error_msg is 'Why there is no answer.';
+comment on column net._http_response.error_msg is 'Why there is no response.';
 comment on column net._http_response.created is 'About when the request was sent.';
 
 revoke all on net.http_request_queue, net._http_response, net.http_request_queue_id_seq from public;
@@ -103,7 +104,7 @@ begin
 end;
 $$;
 comment on function net._encode_url_with_params_array(text, text[]) is
-'A URL with key=value parameters joined to it; refuses one that is none.';
+'Append key=value parameters to a URL; an invalid URL is refused.';
 
 create or replace function net.wake() returns void
 language sql security definer set search_path = pg_catalog, pg_temp
@@ -133,7 +134,7 @@ begin
 end;
 $$;
 comment on function net._enqueue(text, text, jsonb, jsonb, bytea, int) is
-'The stand-in''s own: what the three requests share.';
+'The stand-in''s own: the common part of http_get, http_post and http_delete.';
 
 create or replace function net.http_get(
     url text, params jsonb default '{}', headers jsonb default '{}', timeout_milliseconds int default 5000
@@ -183,13 +184,13 @@ as $$
     ) returning *;
 $$;
 comment on function net._take(int) is
-'The stand-in''s own: what the clock sends next. Not in pg_net, so that a clock can never take from the real one.';
+'The stand-in''s own: take the next requests to send. Absent in pg_net, so that a clock never takes from a real queue.';
 
 create or replace function net._await_response(request_id bigint) returns bool
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    for i in 1..12600 loop -- no request may take longer than its bounded time-out
+    for i in 1..12600 loop -- longer than the longest time-out
         if exists (select from net._http_response where id = request_id) then
             return true;
         end if;
@@ -198,7 +199,7 @@ begin
     return false;
 end;
 $$;
-comment on function net._await_response(bigint) is 'Wait for an answer; false when none came in time.';
+comment on function net._await_response(bigint) is 'Wait for a response; false when none came in time.';
 
 create or replace function net._http_collect_response(request_id bigint, async bool default true)
 returns net.http_response_result
@@ -221,7 +222,8 @@ begin
     )::net.http_response_result;
 end;
 $$;
-comment on function net._http_collect_response(bigint, bool) is 'An answer, or that there is none (yet).';
+comment on function net._http_collect_response(bigint, bool) is
+'The response of a request, or that there is none (yet).';
 
 create or replace function net.http_collect_response(request_id bigint, async bool default true)
 returns net.http_response_result
