@@ -69,5 +69,5 @@ async def _end(pool: Pool, user_id: UUID, use_id: int) -> None:
         async with pool.connection() as connection:
             await connection.execute("select picture_edge.end_quota_use(%s, %s)", (user_id, use_id))
     except psycopg.Error as error:
-        # It stops counting as running by itself, once no call can take that long.
+        # Expires by itself: SQL counts a use as running for 15 minutes at most, longer than any request takes.
         log.warning("the end of a use could not be written: %s", type(error).__name__)
