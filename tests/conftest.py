@@ -1,5 +1,7 @@
 """One PostgreSQL for the session, a fresh database, gateway and sandbox for each test that asks for them."""
 
+import asyncio
+import itertools
 import os
 import shutil
 import tempfile
@@ -15,7 +17,6 @@ import psycopg
 import pytest
 from jose import jwt
 from psycopg.rows import DictRow, dict_row
-from pytest_postgresql import factories
 
 from functions._local.defaults import SANDBOX_TOKEN, local_environment, sign_key
 from functions._local.sandbox.app import create_sandbox
@@ -26,8 +27,13 @@ from scripts.schema import apply_schema
 from scripts.stack import bound, serving, ticking
 
 PORT = free_port()
+NUMBERS = itertools.count(1)
 Row = DictRow
 Database = psycopg.Connection[Row]
+
+
+def url_of(database: str) -> str:
+    return f"postgresql://postgres:postgres@127.0.0.1:{PORT}/{database}"
 
 
 def in_memory() -> Path | None:
@@ -38,36 +44,48 @@ def in_memory() -> Path | None:
     return None
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """The server that every database of the session lives in; as root too."""
+    """The server that every database of the session lives in; started by the first test that asks for one."""
     with tempfile.TemporaryDirectory(
         prefix="picture-edge-", dir=in_memory(), ignore_cleanup_errors=True
     ) as folder:
         server = cluster(Path(folder), PORT)
-        server.start(["fsync=off", "max_connections=300", "max_wal_size=256MB"])
-        with psycopg.connect(server.admin_url) as admin:
-            admin.execute(
-                "alter role postgres superuser"
-            )  # tests lock, end and make what an app may not
+        server.start(
+            ["fsync=off", "full_page_writes=off", "max_connections=300", "max_wal_size=256MB"]
+        )
         yield server
         server.stop("immediate")
 
 
-def load_schema(*, host: str, port: int, user: str, dbname: str, password: str, **_: Any) -> None:
-    apply_schema(f"postgresql://{user}:{password}@{host}:{port}/{dbname}")
+@pytest.fixture(scope="session")
+def admin(postgres: Postgres) -> Iterator[psycopg.Connection[Any]]:
+    """The superuser's connection, which makes and drops databases."""
+    with psycopg.connect(postgres.admin_url, autocommit=True) as connection:
+        if connection.info.server_version >= 160000:
+            # 4,096 rounds of SCRAM cost milliseconds at each of some ten thousand connections.
+            connection.execute("set scram_iterations = 1")
+        # Tests lock, terminate and create what an app may not.
+        connection.execute("alter role postgres superuser password 'postgres'")
+        yield connection
 
 
-shared_server = factories.postgresql_noproc(
-    host="127.0.0.1", port=PORT, user="postgres", password="postgres", load=[load_schema]
-)
-postgresql = factories.postgresql("shared_server")
+@pytest.fixture(scope="session")
+def template(admin: psycopg.Connection[Any]) -> str:
+    """A database with the schema applied, once a session: each test's own is a copy of it."""
+    admin.execute("create database template_edge owner postgres")
+    apply_schema(url_of("template_edge"))
+    return "template_edge"
 
 
 @pytest.fixture
-def dsn(postgresql: psycopg.Connection[Any]) -> str:
+def dsn(admin: psycopg.Connection[Any], template: str) -> Iterator[str]:
     """A fresh database with the schema applied."""
-    return f"postgresql://postgres:postgres@127.0.0.1:{PORT}/{postgresql.info.dbname}"
+    name = f"test_{next(NUMBERS)}"
+    # Copying files costs half of what logging their pages does, where a checkpoint costs nothing.
+    admin.execute(f"create database {name} owner postgres template {template} strategy file_copy")
+    yield url_of(name)
+    admin.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture
@@ -88,6 +106,24 @@ def connect(dsn: str) -> Iterator[Callable[..., Database]]:
 @pytest.fixture
 def db(connect: Callable[..., Database]) -> Database:
     return connect()
+
+
+class Impatient:
+    """asyncio, as uvicorn's server module sees it: its pauses between looks at a stop, of 100 ms, take 5 ms."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.005))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prompt_stops() -> Iterator[None]:
+    """A server in a thread ends in milliseconds: most tests start one and stop it, and would wait for 0.2 s."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("uvicorn.server.asyncio", Impatient())
+        yield
 
 
 @dataclass
@@ -186,9 +222,24 @@ def running_edge(**environ: str) -> Iterator[Edge]:
         )
 
 
+QUICK_POLLS = """
+create function public.poll_quickly() returns trigger language plpgsql
+as $$ begin new.first_poll_seconds := 0.02; return new; end $$;
+create trigger poll_quickly before insert on public.predictions
+for each row execute function public.poll_quickly();
+"""
+
+
 @pytest.fixture
-def environ(dsn: str, sandbox: Provider, tmp_path: Path) -> dict[str, str]:
-    """Settings of an edge on this test's own database, sandbox and folder."""
+def environ(
+    dsn: str, db: Database, sandbox: Provider, tmp_path: Path, request: pytest.FixtureRequest
+) -> dict[str, str]:
+    """Settings of an edge on this test's own database, sandbox and folder.
+
+    A prediction is first polled 20 ms after it is parked, not up to 2 s, unless the test is marked ``own_polls``.
+    """
+    if not request.node.get_closest_marker("own_polls"):
+        db.execute(QUICK_POLLS)
     return {
         "EDGE_DATA_DIR": str(tmp_path / "data"),
         "SUPABASE_DB_URL": dsn,
@@ -220,16 +271,25 @@ async def _never(self: object) -> None:
     return None
 
 
-def until_ended(edge: Edge, generation_id: str) -> dict[str, Any]:
-    """Poll a generation, as clients do, until it has ended; the test's own time-out bounds it."""
-    while True:
-        generation: dict[str, Any] = edge.get(f"start-generation/{generation_id}").json()
-        if generation["status"] in {"completed", "failed", "cancelled"}:
-            return generation
-
-
 @pytest.fixture
 def clock(dsn: str) -> Iterator[None]:
     """The stand-ins for pg_cron and pg_net, installed and served."""
     with ticking(dsn):
         yield
+
+
+@pytest.fixture
+def in_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set constants in the Python processes that the test starts: ``in_children("functions.x", LIMIT_S=1)``."""
+    folder = tmp_path / "in_children"
+    folder.mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    lines: list[str] = []
+
+    def change(module: str, **constants: float) -> None:
+        lines.append(f"import {module}\n")
+        lines.extend(f"{module}.{name} = {value!r}\n" for name, value in constants.items())
+        # Python imports a module of this name at its start.
+        (folder / "sitecustomize.py").write_text("".join(lines))
+
+    return change

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from functions.gateway.app import FUNCTIONS
 from tests.conftest import Edge, user_token
+from tests.help import BODY
 
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
 FIELDS = [*BODY, "width", "seed", "num_outputs", "aspect_ratio", "webhook_url", "wait"]
 VALUES = st.recursive(
     st.none()

@@ -12,8 +12,8 @@ from schemathesis.generation import GenerationMode
 from functions.gateway.app import FUNCTIONS
 from functions.gateway.openapi import PATHS
 from tests.conftest import Edge
+from tests.help import SCHNELL
 
-MODEL = "black-forest-labs/flux-schnell"
 OPERATIONS = [(path, method) for path, methods in PATHS.items() for method in methods]
 ASKED = [operation for operation in OPERATIONS if operation != ("/openapi.json", "get")]
 """That one takes nothing."""
@@ -25,6 +25,7 @@ def edge(start_edge, monkeypatch) -> Edge:
         return None
 
     monkeypatch.setattr("functions.process_jobs.worker.Worker._claim_loop", never)
+    monkeypatch.setattr("functions.process_generation.generation.POLL_FIRST_S", 0.01)
     return start_edge(AUTH_FAILURES_PER_MINUTE="0", ALLOW_ANON="false")
 
 
@@ -60,7 +61,7 @@ def test_answers_are_what_it_says(edge: Edge, path: str, method: str, mode: Gene
     def ask(case: schemathesis.Case) -> None:
         if mode.is_positive and isinstance(case.body, dict) and "model_id" in case.body:
             # What no schema says: which models there are, and that a key is for one body.
-            case.body["model_id"] = MODEL
+            case.body["model_id"] = SCHNELL
             case.headers["Idempotency-Key"] = str(uuid4())
         case.call_and_validate(
             base_url=f"{edge.url}/functions/v1",
