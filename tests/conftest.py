@@ -32,24 +32,38 @@ Row = DictRow
 Database = psycopg.Connection[Row]
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes to a core: most tests wait for something, half of their time."""
+    return 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts a gateway, and begin with the slow ones: at the end they would keep one core busy."""
+    for item in items:
+        if "environ" in getattr(item, "fixturenames", ()):
+            item.add_marker("edge")
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def url_of(database: str) -> str:
     return f"postgresql://postgres:postgres@127.0.0.1:{PORT}/{database}"
 
 
-def in_memory() -> Path | None:
-    """A folder that is no disk, where there is one with room: a thousand databases are made and dropped in a run."""
-    shm = Path("/dev/shm")  # noqa: S108 - a name of our own below it
-    if os.access(shm, os.W_OK) and shutil.disk_usage(shm).free > 4 << 30:
-        return shm
-    return None
+@pytest.fixture(scope="session", autouse=True)
+def in_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Temporary folders are no disk, where there is one with room: clusters and databases are made by the hundred."""
+    tmp_path_factory.getbasetemp()  # pytest keeps the last three of its own: they stay on disk
+    shm = "/dev/shm"  # noqa: S108 - the names below it are random
+    with pytest.MonkeyPatch.context() as patch:
+        if os.access(shm, os.W_OK) and shutil.disk_usage(shm).free > 4 << 30:
+            patch.setattr(tempfile, "tempdir", shm)
+        yield
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """The server that every database of the session lives in; started by the first test that asks for one."""
-    with tempfile.TemporaryDirectory(
-        prefix="picture-edge-", dir=in_memory(), ignore_cleanup_errors=True
-    ) as folder:
+    with tempfile.TemporaryDirectory(prefix="picture-edge-", ignore_cleanup_errors=True) as folder:
         server = cluster(Path(folder), PORT)
         server.start(
             ["fsync=off", "full_page_writes=off", "max_connections=300", "max_wal_size=256MB"]
@@ -231,15 +245,12 @@ for each row execute function public.poll_quickly();
 
 
 @pytest.fixture
-def environ(
-    dsn: str, db: Database, sandbox: Provider, tmp_path: Path, request: pytest.FixtureRequest
-) -> dict[str, str]:
+def environ(dsn: str, db: Database, sandbox: Provider, tmp_path: Path) -> dict[str, str]:
     """Settings of an edge on this test's own database, sandbox and folder.
 
-    A prediction is first polled 20 ms after it is parked, not up to 2 s, unless the test is marked ``own_polls``.
+    A prediction is first polled 20 ms after it is parked, not up to 2 s.
     """
-    if not request.node.get_closest_marker("own_polls"):
-        db.execute(QUICK_POLLS)
+    db.execute(QUICK_POLLS.encode())
     return {
         "EDGE_DATA_DIR": str(tmp_path / "data"),
         "SUPABASE_DB_URL": dsn,

@@ -10,6 +10,8 @@ from scripts.schema import apply_schema
 from tests.conftest import running_edge
 from tests.help import SMALL, eventually, until_ended
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def own_server():
@@ -23,7 +25,8 @@ def own_server():
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """Without a connection for a second, the database counts as down; LISTEN is tried again at once."""
+    """After a second without a connection the database is down; what ran meanwhile is retried after 2 s."""
+    monkeypatch.setattr("functions.process_jobs.queue.LEASE_S", 2)
     monkeypatch.setattr("functions._shared.database.pool.POOL_WAIT_S", 1)
     monkeypatch.setattr("functions.gateway.listener.RETRY_MOST_S", 0.5)
 

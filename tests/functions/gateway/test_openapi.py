@@ -49,6 +49,7 @@ def test_anybody_may_read_it(idle_edge: Edge):
     assert [one["type"] for one in prompt["anyOf"]] == ["string", "array"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize(("path", "method"), ASKED)
 def test_answers_are_what_it_says(edge: Edge, path: str, method: str, mode: GenerationMode):

@@ -24,6 +24,8 @@ from tests.help import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 SLOW = {"model_id": BANANA, "prompt": "a cat [fault:slow-file*]"}
 
 

@@ -22,6 +22,8 @@ from tests.help import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("known", [True, False], ids=["its id written down", "its answer lost"])
 def test_the_next_process_adopts_what_a_killed_one_had_paid_for(environ, db, monkeypatch, known):

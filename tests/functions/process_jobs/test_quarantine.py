@@ -306,16 +306,17 @@ def test_a_suspect_that_is_cancelled_before_it_began_is_left_alone(start_edge, d
 
 POISONED = """
 import asyncio, os, signal, sys
-from functions.process_jobs import jobs, quarantine, queue
-queue.LEASE_S = 1.5
+from functions.process_jobs import jobs, quarantine, queue, worker
+queue.LEASE_S = 1.0
 quarantine.LOOK_S = 0.05
+worker.POLL_S = 0.1
 
 async def poison(job, resources):
     await asyncio.sleep(0.1)  # until its neighbours run
     os.kill(os.getpid(), signal.SIGKILL)
 
 async def innocent(job, resources):
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.3)
     return {}
 
 jobs.JOBS = {"poison": poison, "innocent": innocent}
@@ -324,6 +325,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_guilty_one_stops_and_its_neighbours_complete(environ, db, processes):
@@ -357,6 +359,7 @@ def test_the_guilty_one_stops_and_its_neighbours_complete(environ, db, processes
                     assert child.returncode == -9
                     deaths += 1
                     running[place] = begin()
+            db.execute("update job_queue set scheduled_at = now() where status = 'pending'")
             return db.execute(open_jobs).fetchone() == {"n": 0}
 
         eventually(all_ended, timeout_s=150)
