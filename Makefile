@@ -29,11 +29,11 @@ test: .venv/test ## the whole test suite (ARGS="-k name")
 	@$(PYTEST) $(ARGS)
 
 # Beside each other: the linters run on one core for most of their time.
-check: .venv/lint ## for every commit: lint, and the tests that take little (which are slow is shown)
+check: .venv/lint ## for every commit: lint, and the tests that are not slow (which would be is shown)
 	@$(MAKE) --no-print-directory --jobs 2 lint check-tests
 
 check-tests: .venv/test
-	@$(PYTEST) --quiet -m "smoke or not (edge or slow)" --durations 5 --durations-min 2 $(ARGS)
+	@$(PYTEST) --quiet -m "not slow" --durations 5 --durations-min 2 $(ARGS)
 
 bench: .venv/run ## what the queue costs, beside a floor (SECONDS=3 ROWS=1000000)
 	@.venv/bin/python -m scripts.bench

@@ -1,9 +1,11 @@
 """One PostgreSQL for the session, a fresh database, gateway and sandbox for each test that asks for them."""
 
 import asyncio
+import functools
 import itertools
 import os
 import shutil
+import ssl
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -38,10 +40,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts a gateway, and begin with the slow ones: at the end they would keep one core busy."""
-    for item in items:
-        if "environ" in getattr(item, "fixturenames", ()):
-            item.add_marker("edge")
+    """Begin with the slow ones: at the end they would keep one core busy, and the others idle."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
@@ -133,10 +132,14 @@ class Impatient:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def prompt_stops() -> Iterator[None]:
-    """A server in a thread ends in milliseconds: most tests start one and stop it, and would wait for 0.2 s."""
+def cheap_servers() -> Iterator[None]:
+    """What each start and stop of a gateway in a thread would pay: most tests start one.
+
+    uvicorn pauses for 0.2 s in a stop. Each of httpx's clients, four to a gateway, reads all root certificates: 20 ms.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("uvicorn.server.asyncio", Impatient())
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
         yield
 
 

@@ -8,8 +8,6 @@ from supabase import ClientOptions, create_client
 
 from tests.help import until_ended
 
-pytestmark = pytest.mark.smoke
-
 
 @pytest.mark.parametrize(
     ("model", "image_format"),

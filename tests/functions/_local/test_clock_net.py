@@ -228,7 +228,12 @@ def test_headers_are_not_for_everyone(clock, db, server):
     assert response(db, request_id)["status_code"] == 200
 
 
-def test_a_lost_connection_is_made_again(clock, db, dsn):
+@pytest.fixture
+def quick_retries(monkeypatch):
+    monkeypatch.setattr("functions._local.clock.clock.RETRY_S", 0.05)
+
+
+def test_a_lost_connection_is_made_again(quick_retries, clock, db, dsn):
     db.execute(
         "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
         " where application_name like 'pg_net %' and datname = current_database()"
@@ -279,7 +284,7 @@ def test_a_pg_net_that_serves_another_database_is_not_made_here(clock, db, serve
 
 @pytest.mark.parametrize("place", ["public", "extensions"])
 def test_a_real_pg_net_that_comes_while_the_clock_runs_is_not_served(
-    clock, db, server, pg_net, place
+    quick_retries, clock, db, server, pg_net, place
 ):
     db.execute(f"create schema if not exists {place}")
     assert not [text for text in pg_net(db.info.dbname) if "pg_net" in text]

@@ -27,6 +27,8 @@ from functions.process_generation.poller import Poller
 from tests.conftest import Edge
 from tests.help import BANANA, SCHNELL, SMALL, eventually, start, until, until_ended
 
+pytestmark = pytest.mark.slow
+
 FAR = "update predictions set next_poll_at = now() + interval '1 hour'"
 
 # fault: what becomes of the generation, in its user's words; the class of the attempt

@@ -103,6 +103,7 @@ def test_a_cut_connection_is_made_again(rare, start_edge, dsn, db, proxy: Proxy)
 
 def test_statements_too_end_on_a_silent_connection(start_edge, dsn, db, proxy: Proxy, monkeypatch):
     monkeypatch.setattr("functions._shared.database.pool.ANSWER_S", 0.3)
+    monkeypatch.setattr("functions._shared.database.pool.POOL_WAIT_S", 1)
     edge = start_edge(SUPABASE_DB_URL=through(dsn, proxy.port), SUPABASE_DB_DIRECT_URL=dsn)
     path = "start-generation/00000000-0000-4000-8000-000000000000"
     assert edge.get(path).status_code == 404

@@ -49,6 +49,8 @@ def test_anybody_may_read_it(idle_edge: Edge):
     assert [one["type"] for one in prompt["anyOf"]] == ["string", "array"]
 
 
+# The gateway's jitter, in a thread of this process, draws from the generator that hypothesis watches.
+@pytest.mark.filterwarnings("ignore:Do not use the .random. module")
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize(("path", "method"), ASKED)

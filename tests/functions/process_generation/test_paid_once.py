@@ -13,6 +13,8 @@ from functions.process_generation import paid, poller
 from tests.conftest import Edge
 from tests.help import BANANA, SCHNELL, SMALL, TERMINAL, eventually, start, until, until_ended
 
+pytestmark = pytest.mark.slow
+
 
 def hurry(db) -> None:
     """Let nobody wait: retries and the provider's not-before are due now."""

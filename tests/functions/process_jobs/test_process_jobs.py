@@ -54,6 +54,7 @@ def test_a_claim_that_does_not_come_through_asks_for_fewer_next(edge: Edge, db, 
         return await real(pool, limit, worker_id)
 
     monkeypatch.setattr(queue, "claim", claim)
+    monkeypatch.setattr("functions.process_jobs.worker.POLL_S", 0.1)
     ids = [start(edge, prompt=f"a cat {n}") for n in range(12)]
     for generation_id in ids:
         assert until_ended(edge, generation_id)["status"] == "completed"
