@@ -5,11 +5,13 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 PIP = .venv/bin/pip install --quiet --disable-pip-version-check
 LOCKED = $(PIP) --require-hashes --requirement
 UV = .venv/uv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $(UPGRADE)
+# Each process is given two tests at a time, so that none keeps a row of long ones while the others are done.
+PYTEST = .venv/bin/python -m pytest --numprocesses auto --dist load --maxschedchunk 2
 # What the files before it pin on every machine is not pinned twice.
 BESIDE = $$(sed -En 's/^([a-z0-9._-]+)==[^;]*$$/--no-emit-package \1/p'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up env test bench chaos lint schema reset install lock clean
+.PHONY: help demo up env check check-tests test bench chaos lint schema reset install lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -24,7 +26,14 @@ env: .venv/run ## the local stack's address and keys as KEY=value
 	@.venv/bin/python -m scripts.up env
 
 test: .venv/test ## the whole test suite (ARGS="-k name")
-	@.venv/bin/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	@$(PYTEST) $(ARGS)
+
+# Beside each other: the linters run on one core for most of their time.
+check: .venv/lint ## for every commit: lint, and the tests that are not slow (which would be is shown)
+	@$(MAKE) --no-print-directory --jobs 2 lint check-tests
+
+check-tests: .venv/test
+	@$(PYTEST) --quiet -m "not slow" --durations 5 --durations-min 2 $(ARGS)
 
 bench: .venv/run ## what the queue costs, beside a floor (SECONDS=3 ROWS=1000000)
 	@.venv/bin/python -m scripts.bench

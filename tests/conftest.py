@@ -1,7 +1,11 @@
 """One PostgreSQL for the session, a fresh database, gateway and sandbox for each test that asks for them."""
 
+import asyncio
+import functools
+import itertools
 import os
 import shutil
+import ssl
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,48 +31,78 @@ from scripts.schema import apply_schema
 from scripts.stack import bound, serving, ticking
 
 PORT = free_port()
+NUMBERS = itertools.count(1)
 Row = DictRow
 Database = psycopg.Connection[Row]
 
 
-def in_memory() -> Path | None:
-    """A folder that is no disk, where there is one with room: a thousand databases are made and dropped in a run."""
-    shm = Path("/dev/shm")  # noqa: S108 - a name of our own below it
-    if os.access(shm, os.W_OK) and shutil.disk_usage(shm).free > 4 << 30:
-        return shm
-    return None
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes to a core: most tests wait for something, half of their time."""
+    return 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow ones: at the end they would keep one core busy, and the others idle."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)
+def in_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Temporary folders are no disk, where there is one with room: clusters and databases are made by the hundred."""
+    tmp_path_factory.getbasetemp()  # pytest keeps the last three of its own: they stay on disk
+    shm = "/dev/shm"  # noqa: S108 - the names below it are random
+    with pytest.MonkeyPatch.context() as patch:
+        if os.access(shm, os.W_OK) and shutil.disk_usage(shm).free > 4 << 30:
+            patch.setattr(tempfile, "tempdir", shm)
+        yield
+
+
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """The server that every database of the session lives in; as root too."""
-    with tempfile.TemporaryDirectory(
-        prefix="picture-edge-", dir=in_memory(), ignore_cleanup_errors=True
-    ) as folder:
+    """The server that every database of the session lives in; started by the first test that asks for one."""
+    with tempfile.TemporaryDirectory(prefix="picture-edge-", ignore_cleanup_errors=True) as folder:
         server = cluster(Path(folder), PORT)
-        server.start(["fsync=off", "max_connections=300", "max_wal_size=256MB"])
-        with psycopg.connect(server.admin_url) as admin:
-            admin.execute(
-                "alter role postgres superuser"
-            )  # tests lock, end and make what an app may not
+        server.start(
+            ["fsync=off", "full_page_writes=off", "max_connections=300", "max_wal_size=256MB"]
+        )
         yield server
         server.stop("immediate")
+
+
+@pytest.fixture(scope="session")
+def admin(postgres: Postgres) -> Iterator[psycopg.Connection[Any]]:
+    """The superuser's connection, which makes and drops databases."""
+    with psycopg.connect(postgres.admin_url, autocommit=True) as connection:
+        if connection.info.server_version >= 160000:
+            # 4,096 rounds of SCRAM cost milliseconds at each of some ten thousand connections.
+            connection.execute("set scram_iterations = 1")
+        # Tests lock, terminate and create what an app may not.
+        connection.execute("alter role postgres superuser password 'postgres'")
+        yield connection
 
 
 def load_schema(*, host: str, port: int, user: str, dbname: str, password: str, **_: Any) -> None:
     apply_schema(f"postgresql://{user}:{password}@{host}:{port}/{dbname}")
 
 
-shared_server = factories.postgresql_noproc(
+templates = factories.postgresql_noproc(
     host="127.0.0.1", port=PORT, user="postgres", password="postgres", load=[load_schema]
 )
-postgresql = factories.postgresql("shared_server")
+"""pytest-postgresql's template database: sql/ is applied once a session."""
 
 
 @pytest.fixture
-def dsn(postgresql: psycopg.Connection[Any]) -> str:
-    """A fresh database with the schema applied."""
-    return f"postgresql://postgres:postgres@127.0.0.1:{PORT}/{postgresql.info.dbname}"
+def dsn(admin: psycopg.Connection[Any], request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fresh database with the schema applied: a copy of the template.
+
+    Copied here, not by pytest-postgresql's own fixture: over one connection, and file by file, at half the cost of
+    logging each page, where a checkpoint costs nothing.
+    """
+    template = request.getfixturevalue("templates").template_dbname  # after the server has started
+    name = f"test_{next(NUMBERS)}"
+    admin.execute(f"create database {name} owner postgres template {template} strategy file_copy")
+    yield f"postgresql://postgres:postgres@127.0.0.1:{PORT}/{name}"
+    admin.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture
@@ -89,6 +123,28 @@ def connect(dsn: str) -> Iterator[Callable[..., Database]]:
 @pytest.fixture
 def db(connect: Callable[..., Database]) -> Database:
     return connect()
+
+
+class Impatient:
+    """asyncio, as uvicorn's server module sees it: its pauses between looks at a stop, of 100 ms, take 5 ms."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.005))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_servers() -> Iterator[None]:
+    """What each start and stop of a gateway in a thread would pay: most tests start one.
+
+    uvicorn pauses for 0.2 s in a stop. Each of httpx's clients, four to a gateway, reads all root certificates: 20 ms.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("uvicorn.server.asyncio", Impatient())
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        yield
 
 
 @dataclass
@@ -187,9 +243,21 @@ def running_edge(**environ: str) -> Iterator[Edge]:
         )
 
 
+QUICK_POLLS = """
+create function public.poll_quickly() returns trigger language plpgsql
+as $$ begin new.first_poll_seconds := 0.02; return new; end $$;
+create trigger poll_quickly before insert on public.predictions
+for each row execute function public.poll_quickly();
+"""
+
+
 @pytest.fixture
-def environ(dsn: str, sandbox: Provider, tmp_path: Path) -> dict[str, str]:
-    """Settings of an edge on this test's own database, sandbox and folder."""
+def environ(dsn: str, db: Database, sandbox: Provider, tmp_path: Path) -> dict[str, str]:
+    """Settings of an edge on this test's own database, sandbox and folder.
+
+    A prediction is first polled 20 ms after it is parked, not up to 2 s.
+    """
+    db.execute(QUICK_POLLS.encode())
     return {
         "EDGE_DATA_DIR": str(tmp_path / "data"),
         "SUPABASE_DB_URL": dsn,
@@ -221,16 +289,25 @@ async def _never(self: object) -> None:
     return None
 
 
-def until_ended(edge: Edge, generation_id: str) -> dict[str, Any]:
-    """Poll a generation, as clients do, until it has ended; the test's own time-out bounds it."""
-    while True:
-        generation: dict[str, Any] = edge.get(f"start-generation/{generation_id}").json()
-        if generation["status"] in {"completed", "failed", "cancelled"}:
-            return generation
-
-
 @pytest.fixture
 def clock(dsn: str) -> Iterator[None]:
     """The stand-ins for pg_cron and pg_net, installed and served."""
     with ticking(dsn):
         yield
+
+
+@pytest.fixture
+def in_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set constants in the Python processes that the test starts: ``in_children("functions.x", LIMIT_S=1)``."""
+    folder = tmp_path / "in_children"
+    folder.mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    lines: list[str] = []
+
+    def change(module: str, **constants: float) -> None:
+        lines.append(f"import {module}\n")
+        lines.extend(f"{module}.{name} = {value!r}\n" for name, value in constants.items())
+        # Python imports a module of this name at its start.
+        (folder / "sitecustomize.py").write_text("".join(lines))
+
+    return change

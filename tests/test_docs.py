@@ -1,13 +1,13 @@
 """What the documentation shows, done."""
 
 import re
-import time
 import types
 from pathlib import Path
 
 import pytest
 
 from functions.process_jobs import jobs
+from tests.help import until
 
 PROJECT = Path(__file__).parent.parent
 ARCHITECTURE = (PROJECT / "docs" / "ARCHITECTURE.md").read_text()
@@ -28,8 +28,7 @@ def test_the_new_job_type_of_the_architecture_page_works(start_edge, db, monkeyp
     monkeypatch.setattr(jobs, "JOBS", {**jobs.JOBS, **table})
     start_edge()
     db.execute(enqueue.encode())
-    while db.execute(look.encode()).fetchone()["status"] in {"pending", "processing"}:
-        time.sleep(0.01)
+    until(db, "select count(*) from job_queue where status in ('pending', 'processing')", 0)
     status, result = outcome.split(" | ")
     shown = db.execute(look.replace("result", "result::text as result").encode()).fetchone()
     assert shown == {"status": status, "result": result}

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from supabase import ClientOptions, create_client
 
-from tests.conftest import until_ended
+from tests.help import until_ended
 
 
 @pytest.mark.parametrize(

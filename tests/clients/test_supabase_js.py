@@ -8,8 +8,7 @@ import pytest
 
 from tests.clients.node import NEWEST, VERSIONS, needs_node, run_node
 from tests.conftest import Edge
-
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
+from tests.help import BODY
 
 pytestmark = needs_node
 

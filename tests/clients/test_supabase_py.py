@@ -4,9 +4,9 @@ import pytest
 from supabase import AsyncClientOptions, ClientOptions, acreate_client, create_client
 from supabase_functions.errors import FunctionsHttpError
 
-from tests.conftest import Edge, until_ended
+from tests.conftest import Edge
+from tests.help import BODY, until_ended
 
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
 JSON = {"body": BODY, "responseType": "json"}
 
 

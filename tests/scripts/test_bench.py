@@ -1,12 +1,19 @@
 """make bench at its smallest: every row of every page is there and says something."""
 
 import re
+from contextlib import nullcontext
 
+import psycopg
 import pytest
 
 from scripts.bench import __main__ as bench
 from scripts.bench.attacks import ATTACKS
+from scripts.bench.children import provider_and_storage
 from scripts.bench.throughput import CELLS
+from scripts.schema import apply_schema
+from tests.conftest import QUICK_POLLS
+
+pytestmark = pytest.mark.slow
 
 FIGURE = r"[\d,]+(?:\.\d+)?"
 PAGES = {
@@ -22,16 +29,30 @@ PAGES = {
 }
 
 
+def schema_with_quick_polls(url: str) -> None:
+    """The parked page waits until each prediction has been polled five times."""
+    apply_schema(url)
+    with psycopg.connect(url) as connection:
+        connection.execute(QUICK_POLLS.encode())
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page(monkeypatch, capsys, page):
     monkeypatch.setenv("PAGES", page)
-    monkeypatch.setattr(bench, "SECONDS", 1)
+    # pgbench takes whole seconds only.
+    monkeypatch.setattr(bench, "SECONDS", 1 if page in {"queue", "http"} else 0.1)
     monkeypatch.setattr(bench, "ROWS", 1000)
     monkeypatch.setattr(bench, "COUNT", 1)
     monkeypatch.setattr("scripts.bench.throughput.CELLS", CELLS[:4])
     monkeypatch.setattr("scripts.bench.hostile.QUIET_S", 0.1)
+    monkeypatch.setattr(bench, "apply_schema", schema_with_quick_polls)
     monkeypatch.setattr("scripts.bench.http.CONNECTIONS", (1,))
-    assert bench.main() == 0
+    with provider_and_storage(3600) as provider:
+        # One for all attacks: each has a gateway of its own all the same.
+        monkeypatch.setattr(
+            "scripts.bench.hostile.provider_and_storage", lambda _: nullcontext(provider)
+        )
+        assert bench.main() == 0
     printed = capsys.readouterr().out
     for name in PAGES[page]:
         found = re.search(rf"{re.escape(name)} +{FIGURE}", printed)

@@ -12,6 +12,8 @@ from scripts.postgres import Postgres, cluster, free_port, socket_folder
 from scripts.roles import HELPER
 from scripts.schema import apply_schema
 
+pytestmark = pytest.mark.slow
+
 EARLIER = """
 create schema shop;
 create type shop.colour as enum ('red');

@@ -18,6 +18,8 @@ from functions._local.defaults import local_environment
 from scripts.postgres import ROOT_HOME, data_home, free_port
 from scripts.up import NAMES
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parent.parent.parent
 BODY = '{"prompt":"test","model_id":"black-forest-labs/flux-schnell","width":1024,"height":1024}'
 

@@ -64,7 +64,7 @@ def test_the_guides_psql_gives_the_same(db, dsn, postgres: Postgres):
     db.execute(f"drop database {name}")  # type: ignore[arg-type]
 
 
-def test_a_projects_own_auth_schema_is_left_alone(postgresql, dsn, db):
+def test_a_projects_own_auth_schema_is_left_alone(dsn, db):
     db.execute("drop schema auth cascade")
     db.execute("create schema auth")
     db.execute("create function auth.uid() returns uuid language sql as 'select null::uuid'")

@@ -12,6 +12,7 @@ from functions._local.clock.install import install
 from functions._local.clock.schedule import read_schedule
 from functions._local.clock.scheduler import Scheduler
 from scripts.stack import ticking
+from tests.help import eventually, until
 
 YEARLY = "0 0 1 1 *"
 """Not due a second time while a test runs, as each minute is."""
@@ -34,11 +35,12 @@ def long_ago(db, job_id):
     db.execute("notify cron")
 
 
+def ended_runs(db, job_id):
+    return [run for run in db.execute(ENDED) if run["jobid"] == job_id]
+
+
 def ended_run(db, job_id):
-    while True:
-        for run in db.execute(ENDED):
-            if run["jobid"] == job_id:
-                return run
+    return eventually(lambda: ended_runs(db, job_id))[0]
 
 
 RUNS = [
@@ -104,17 +106,15 @@ def test_a_new_schedule_begins_now(clock, db):
 
 def test_runs_of_a_job_never_overlap(clock, db):
     job_id = schedule(db, "select pg_sleep(1.3)", "1 seconds")
-    runs = []
-    while len(runs) < 2:
-        runs = [run for run in db.execute(ENDED) if run["jobid"] == job_id]
+    until(db, "select count(*) >= 2 from cron.job_run_details where end_time is not null", True)
+    runs = ended_runs(db, job_id)
     assert runs[0]["end_time"] <= runs[1]["start_time"]
 
 
 def test_unscheduling_ends_the_run(clock, db):
     job_id = schedule(db, "select pg_sleep(600)")
     long_ago(db, job_id)
-    while not db.execute("select 1 from cron.job_run_details where status = 'running'").fetchone():
-        pass
+    until(db, "select status from cron.job_run_details", "running")
     db.execute("select cron.unschedule(%s::bigint)", (job_id,))
     assert ended_run(db, job_id)["return_message"] == "job canceled"
 
@@ -123,10 +123,7 @@ def test_a_clock_that_stops_in_a_run_leaves_it_to_the_next(dsn, db):
     with ticking(dsn):
         job_id = schedule(db, "select pg_sleep(600)")
         long_ago(db, job_id)
-        while not db.execute(
-            "select 1 from cron.job_run_details where status = 'running'"
-        ).fetchone():
-            pass
+        until(db, "select status from cron.job_run_details", "running")
     [left] = db.execute("select status, end_time from cron.job_run_details").fetchall()
     assert left == {"status": "running", "end_time": None}
     with ticking(dsn):
@@ -136,7 +133,7 @@ def test_a_clock_that_stops_in_a_run_leaves_it_to_the_next(dsn, db):
     )  # fmt: skip
 
 
-async def test_two_clocks_fire_once_and_the_second_takes_over(dsn):
+async def test_two_clocks_fire_once_and_the_second_takes_over(dsn, connect):
     """The lead is a lock of the leader's connection, and a firing is claimed in the database besides."""
     leading = asyncio.Queue()
     clocks = [
@@ -149,16 +146,14 @@ async def test_two_clocks_fire_once_and_the_second_takes_over(dsn):
         await db.execute("insert into cron.job_run_details (jobid, status) values (99, 'running')")
         clocks[first].cancel()
         assert await leading.get() != first
-        while (await (await db.execute("select * from cron.job_run_details")).fetchone())[
-            "return_message"
-        ] != "server restarted":
-            pass
+        told = "select return_message from cron.job_run_details"
+        await asyncio.to_thread(until, connect(), told, "server restarted")
     for task in clocks:
         task.cancel()
     await asyncio.gather(*clocks, return_exceptions=True)
 
 
-async def test_a_time_is_fired_once_whoever_serves(dsn):
+async def test_a_time_is_fired_once_whoever_serves(dsn, connect):
     connections = [
         await psycopg.AsyncConnection.connect(dsn, autocommit=True, row_factory=dict_row)
         for _ in range(4)
@@ -171,14 +166,8 @@ async def test_a_time_is_fired_once_whoever_serves(dsn):
         "insert into cron.clock_state select jobid, now() - interval '2 years' from cron.job"
     )
     tasks = [asyncio.create_task(Scheduler(dsn, work, asyncio.Event()).run()) for work in works]
-    while (
-        await (
-            await db.execute(
-                "select count(*) as n from cron.job_run_details where end_time is not null"
-            )
-        ).fetchone()
-    )["n"] < 20:
-        pass
+    ended = "select count(*) from cron.job_run_details where end_time is not null"
+    await asyncio.to_thread(until, connect(), ended, 20)
     count = await (await db.execute("select count(*) as n from cron.job_run_details")).fetchone()
     assert count == {"n": 20}
     for task in tasks:

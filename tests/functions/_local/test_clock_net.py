@@ -19,6 +19,7 @@ from starlette.routing import Route
 from scripts.postgres import free_port
 from scripts.schema import apply_schema
 from scripts.stack import bound, serving
+from tests.help import eventually, until
 
 
 @dataclass
@@ -65,13 +66,8 @@ def server() -> Iterator[Server]:
 
 
 def response(db, request_id):
-    while (
-        row := db.execute(
-            "select * from net._http_response where id = %s", (request_id,)
-        ).fetchone()
-    ) is None:
-        pass
-    return row
+    answer = "select * from net._http_response where id = %s"
+    return eventually(lambda: db.execute(answer, (request_id,)).fetchone())
 
 
 def call(db, function, *arguments, **named):
@@ -210,8 +206,7 @@ def test_a_setting_is_read_at_a_restart(clock, db):
     db.execute(
         "insert into net._http_response (id, created) values (7, now() - interval '2 minutes')"
     )
-    while db.execute("select 1 from net._http_response where id = 7").fetchone():
-        pass
+    until(db, "select count(*) from net._http_response where id = 7", 0)
 
 
 def test_old_answers_go(clock, db):
@@ -219,8 +214,7 @@ def test_old_answers_go(clock, db):
         "insert into net._http_response (id, created) values (7, now() - interval '7 hours')"
     )
     db.execute("select net.wake()")
-    while db.execute("select 1 from net._http_response where id = 7").fetchone():
-        pass
+    until(db, "select count(*) from net._http_response where id = 7", 0)
 
 
 def test_headers_are_not_for_everyone(clock, db, server):
@@ -234,7 +228,12 @@ def test_headers_are_not_for_everyone(clock, db, server):
     assert response(db, request_id)["status_code"] == 200
 
 
-def test_a_lost_connection_is_made_again(clock, db, dsn):
+@pytest.fixture
+def quick_retries(monkeypatch):
+    monkeypatch.setattr("functions._local.clock.clock.RETRY_S", 0.05)
+
+
+def test_a_lost_connection_is_made_again(quick_retries, clock, db, dsn):
     db.execute(
         "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
         " where application_name like 'pg_net %' and datname = current_database()"
@@ -285,7 +284,7 @@ def test_a_pg_net_that_serves_another_database_is_not_made_here(clock, db, serve
 
 @pytest.mark.parametrize("place", ["public", "extensions"])
 def test_a_real_pg_net_that_comes_while_the_clock_runs_is_not_served(
-    clock, db, server, pg_net, place
+    quick_retries, clock, db, server, pg_net, place
 ):
     db.execute(f"create schema if not exists {place}")
     assert not [text for text in pg_net(db.info.dbname) if "pg_net" in text]
@@ -298,13 +297,12 @@ def test_a_real_pg_net_that_comes_while_the_clock_runs_is_not_served(
     )
     # The clock has met it and come back: cron is served again, and by then a request would have been taken.
     db.execute("select cron.schedule('1 seconds', 'select 1')")
-    while not db.execute(
-        "select 1 from cron.job_run_details where end_time is not null"
-    ).fetchone():
-        pass
-    while db.execute(
-        "select 1 from pg_stat_activity where application_name like 'pg_net %%' and datname = current_database()"
-    ).fetchone():
-        pass
+    until(db, "select count(*) > 0 from cron.job_run_details where end_time is not null", True)
+    until(
+        db,
+        "select count(*) from pg_stat_activity"
+        " where application_name like 'pg_net %' and datname = current_database()",
+        0,
+    )
     assert db.execute("select count(*) as n from net.http_request_queue").fetchone() == {"n": 1}
     assert server.seen == []

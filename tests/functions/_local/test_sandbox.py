@@ -24,6 +24,7 @@ from functions._local.sandbox.app import Sandbox, create_sandbox
 from functions._local.sandbox.drawing import draw
 from functions._local.sandbox.picture_size import picture_size
 from functions._local.sandbox.validation import check
+from tests.help import eventually
 
 TOKEN = "r8_of_the_sandbox"
 SCHNELL = "black-forest-labs/flux-schnell"
@@ -276,10 +277,7 @@ def test_a_prediction_starts_runs_and_succeeds_by_the_clock(slow: Server) -> Non
 def test_nothing_but_time_is_needed_to_succeed() -> None:
     with running(seconds=0.3) as server:
         prediction = server.create().json()
-        deadline = time.monotonic() + 10
-        while server.get(prediction)["status"] != "succeeded":
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        eventually(lambda: server.get(prediction)["status"] == "succeeded")
 
 
 def test_without_seconds_the_first_look_finds_the_success(at_once: Server) -> None:

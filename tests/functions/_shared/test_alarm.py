@@ -49,3 +49,23 @@ async def test_a_later_wake_up_of_two_does_not_ring_early(alarm):
     await asyncio.sleep(0.02)
     assert not sleeper.done()
     sleeper.cancel()
+
+
+async def test_what_falls_due_just_behind_a_look_does_not_wait_for_the_one_after(alarm):
+    alarm.set(0.01)
+    alarm.expect(0.05)
+    await alarm.wait()
+    alarm.set(3600)
+    async with asyncio.timeout(5):
+        await alarm.wait()
+
+
+async def test_what_is_due_together_rings_once(alarm):
+    alarm.set(3600)
+    for number in range(1000):
+        alarm.expect(0.05 + number * 1e-9)
+    await alarm.wait()
+    alarm.set(3600)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await alarm.wait()

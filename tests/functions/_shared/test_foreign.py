@@ -12,19 +12,17 @@ import pytest
 from pydantic import SecretStr
 
 from functions._shared import foreign
-from functions._shared.provider import answers
+from functions._shared.provider import answers, replicate
 from functions._shared.provider.failures import Failure, MaybeCreated, PredictionOver, Unreadable
 from functions._shared.provider.prediction import MAX_LOGS, UNKNOWN, outputs_of, read_prediction
 from functions._shared.provider.replicate import Replicate
 from functions.process_generation import adopt, poller, process_generation
 from functions.process_generation.poller import Poller
-from tests.conftest import Edge, until_ended
+from tests.conftest import Edge
+from tests.help import BANANA, SCHNELL, SMALL, eventually, start, until, until_ended
 
-FAST = "black-forest-labs/flux-schnell"
-"""Waited for in the create."""
-SLOW = "google/nano-banana"
-"""Polled."""
-BODY = {"prompt": "a cat", "width": 256, "height": 256}
+pytestmark = pytest.mark.slow
+
 FAR = "update predictions set next_poll_at = now() + interval '1 hour'"
 
 # fault: what becomes of the generation, in its user's words; the class of the attempt
@@ -47,11 +45,8 @@ ODD = {
 }
 
 
-def start(edge: Edge, fault: str, model: str, **change) -> str:
-    body = {**BODY, "prompt": f"a cat [fault:{fault}]", "model_id": model, **change}
-    answer = edge.post("start-generation", body)
-    assert answer.status_code == 200, answer.text
-    return answer.json()["generation_id"]
+def start_faulty(edge: Edge, fault: str, model: str) -> str:
+    return start(edge, prompt=f"a cat [fault:{fault}]", model_id=model)
 
 
 def hurry(db) -> None:
@@ -59,15 +54,18 @@ def hurry(db) -> None:
 
 
 @pytest.fixture(autouse=True)
-def listed_at_once(monkeypatch):
+def short_pauses(monkeypatch):
+    """The sandbox lists a prediction as soon as it is made, and is asked again at once."""
     monkeypatch.setattr(adopt, "LISTED_AFTER_S", 0.0)
+    monkeypatch.setattr(replicate, "PAUSES_S", (0.01, 0.02))
+    monkeypatch.setattr(poller, "LOOK_S", 0.1)
 
 
-@pytest.mark.parametrize("model", [FAST, SLOW])
+@pytest.mark.parametrize("model", [SCHNELL, BANANA])
 @pytest.mark.parametrize("fault", [name for name, told in ODD.items() if told])
 def test_each_ends_in_words(edge: Edge, db, sandbox, fault, model):
     text, classes = ODD[fault]
-    generation = until_ended(edge, start(edge, fault, model))
+    generation = until_ended(edge, start_faulty(edge, fault, model))
     assert generation["status"] == ("failed" if text else "completed")
     assert (generation["error_message"] or "").startswith(text or "")
     job = db.execute("select * from job_queue where job_type = 'generate-image'").fetchone()
@@ -77,18 +75,18 @@ def test_each_ends_in_words(edge: Edge, db, sandbox, fault, model):
 
 @pytest.mark.parametrize("fault", ["absurd-metrics", "negative-metrics", "text-metrics"])
 def test_what_a_picture_took_is_kept_only_if_it_can_be(edge: Edge, db, fault):
-    until_ended(edge, start(edge, fault, SLOW))
+    until_ended(edge, start_faulty(edge, fault, BANANA))
     assert db.execute("select seconds, status from predictions").fetchone() == {
         "seconds": None,
         "status": "succeeded",
     }
-    assert until_ended(edge, start(edge, "object", SLOW))["status"] == "completed"
+    assert until_ended(edge, start_faulty(edge, "object", BANANA))["status"] == "completed"
 
 
 @pytest.mark.parametrize("fault", ["nul-error", "surrogate-error", "object-error", "odd-refusal"])
 def test_a_caller_that_waits_reads_the_same_words(idle_edge: Edge, db, fault):
     text, _ = ODD[fault]
-    body = {**BODY, "prompt": f"a cat [fault:{fault}*]", "model_id": FAST}
+    body = {**SMALL, "prompt": f"a cat [fault:{fault}*]", "model_id": SCHNELL}
     told = idle_edge.post("process-generation", body, idle_edge.service_role_key)
     id = db.execute(
         "insert into image_generations (user_id, prompt, status) values (%s, 'x', 'pending') returning id",
@@ -111,7 +109,7 @@ def test_the_time_limit_ends_a_job_whatever_is_said_of_it(
     monkeypatch.setattr(poller, "ASKED_S", 0.2)
     monkeypatch.setattr(answers, "MAX_BYTES", 1024 * 1024)
     edge = start_edge(JOB_TIMEOUT_MS="600")
-    generation = until_ended(edge, start(edge, fault, SLOW))
+    generation = until_ended(edge, start_faulty(edge, fault, BANANA))
     assert generation["error_message"] == "Generation timeout after 0.6 seconds"
     row = db.execute("select status, error_class from predictions").fetchone()
     assert row == {"status": "canceled", "error_class": "timed_out"}
@@ -122,7 +120,7 @@ def test_an_answer_without_end_is_read_no_further_than_its_limit(
 ):
     monkeypatch.setattr(answers, "MAX_BYTES", 1024 * 1024)
     edge = start_edge(JOB_TIMEOUT_MS="600")
-    until_ended(edge, start(edge, "endless-answer", SLOW))
+    until_ended(edge, start_faulty(edge, "endless-answer", BANANA))
     asked = sandbox.state.calls["get"]
     # What the sockets hold beside it is the system's: some megabytes.
     assert sandbox.state.calls["odd bytes"] < asked * 32 * 1024 * 1024
@@ -131,7 +129,7 @@ def test_an_answer_without_end_is_read_no_further_than_its_limit(
 def test_a_blocking_caller_is_answered_when_its_time_is_up(idle_edge: Edge, monkeypatch):
     short = partial(process_generation, timeout_s=0.5)
     monkeypatch.setattr("functions.process_generation.app.process_generation", short)
-    body = {**BODY, "prompt": "a cat [fault:list-status]", "model_id": FAST}
+    body = {**SMALL, "prompt": "a cat [fault:list-status]", "model_id": SCHNELL}
     answer = idle_edge.post("process-generation", body, idle_edge.service_role_key)
     assert (answer.status_code, answer.json()["code"]) == (500, "GENERATION_FAILED")
     assert answer.json()["error"] == "Generation timeout after 0.5 seconds"
@@ -141,11 +139,8 @@ def running(edge: Edge, db, sandbox, faults: list[str]) -> list:
     """Generations whose predictions run, none of them due: their ids, each with its prediction."""
     sandbox.state.seconds = 500
     try:
-        ids = [start(edge, fault, SLOW) for fault in faults]
-        while db.execute(
-            "select count(*) as n from predictions where status = 'running'"
-        ).fetchone() != {"n": len(faults)}:
-            pass
+        ids = [start_faulty(edge, fault, BANANA) for fault in faults]
+        until(db, "select count(*) from predictions where status = 'running'", len(faults))
     finally:
         sandbox.state.seconds = 0
     db.execute(FAR)
@@ -166,9 +161,7 @@ def test_one_bad_prediction_stops_nobody_elses(edge: Edge, db, sandbox, monkeypa
     for _, prediction in others:
         prediction.created -= 300  # half of it drawn
     db.execute("update predictions set next_poll_at = now(), polls = 10")
-    drawn = "select count(*) as n from image_generations where progress between 30 and 60"
-    while db.execute(drawn).fetchone() != {"n": count}:
-        pass
+    until(db, "select count(*) from image_generations where progress between 30 and 60", count)
     for _, prediction in others:
         prediction.created -= 250
     db.execute("update predictions set next_poll_at = now() where status = 'running'")
@@ -209,9 +202,8 @@ def test_a_round_that_breaks_is_not_the_last(edge: Edge, db, monkeypatch):
         return await look(self)
 
     monkeypatch.setattr(Poller, "_look", once)
-    while not broken:
-        pass
-    assert until_ended(edge, start(edge, "object", SLOW))["status"] == "completed"
+    eventually(lambda: broken)
+    assert until_ended(edge, start_faulty(edge, "object", BANANA))["status"] == "completed"
 
 
 def test_a_provider_that_asks_to_wait_holds_up_no_job_whose_time_is_up(
@@ -228,8 +220,7 @@ def test_a_provider_that_asks_to_wait_holds_up_no_job_whose_time_is_up(
 
     monkeypatch.setattr(Replicate, "get", busy)
     db.execute("update predictions set next_poll_at = now()")
-    while not asked:
-        pass
+    eventually(lambda: asked)
     db.execute("update predictions set next_poll_at = now(), expires_at = now()")
     generation = until_ended(edge, generation_id)
     assert generation["error_message"] == "Generation timeout after 10 minutes"
@@ -237,11 +228,9 @@ def test_a_provider_that_asks_to_wait_holds_up_no_job_whose_time_is_up(
 
 def test_an_absurd_wait_holds_up_nobody(edge: Edge, db):
     """Ten seconds, as where a 429 says nothing."""
-    start(edge, "busy-absurd", FAST)
+    start_faulty(edge, "busy-absurd", SCHNELL)
     soon = "select not_before < now() + interval '12 s' as soon from provider_limits where not_before > now()"
-    while not (limit := db.execute(soon).fetchone()):
-        pass
-    assert limit == {"soon": True}
+    assert eventually(lambda: db.execute(soon).fetchone()) == {"soon": True}
 
 
 def test_a_job_whose_result_cannot_be_stored_ends(start_edge, db, monkeypatch):
@@ -255,10 +244,7 @@ def test_a_job_whose_result_cannot_be_stored_ends(start_edge, db, monkeypatch):
     start_edge()
     db.execute("select enqueue_job('odd', '{\"odd\": true}', p_max_attempts => 1)")
     db.execute("select enqueue_job('told', '{}', p_max_attempts => 1)")
-    while db.execute(
-        "select 1 from job_queue where status in ('pending', 'processing')"
-    ).fetchone():
-        pass
+    until(db, "select count(*) from job_queue where status in ('pending', 'processing')", 0)
     rows = db.execute(
         "select status, error_message, result from job_queue order by job_type"
     ).fetchall()

@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from functions._shared.logs import ConsoleFormatter
-from tests.conftest import Edge, until_ended
+from tests.conftest import Edge
+from tests.help import BODY, until_ended
 
 SECRET = "a very private prompt"
-BODY = {"prompt": SECRET, "model_id": "black-forest-labs/flux-schnell"}
+ASKED = {**BODY, "prompt": SECRET}
 
 
 def test_a_connection_outlives_an_unexpected_error(idle_edge: Edge, db):
@@ -19,7 +20,7 @@ def test_a_connection_outlives_an_unexpected_error(idle_edge: Edge, db):
     connection = HTTPConnection(urlsplit(idle_edge.url).netloc, timeout=30)
     headers = {"Authorization": f"Bearer {idle_edge.user_token()}"}
     for _ in range(3):
-        connection.request("POST", "/functions/v1/start-generation", json.dumps(BODY), headers)
+        connection.request("POST", "/functions/v1/start-generation", json.dumps(ASKED), headers)
         answer = connection.getresponse()
         assert answer.status == 500
         assert json.loads(answer.read())["error"] == "Internal error"
@@ -29,14 +30,14 @@ def test_a_connection_outlives_an_unexpected_error(idle_edge: Edge, db):
 @pytest.mark.parametrize("log_format", ["console", "json"])
 def test_no_log_line_holds_a_prompt_token_or_key(start_edge, db, capsys, log_format):
     edge: Edge = start_edge(LOG_LEVEL="DEBUG", LOG_FORMAT=log_format)
-    done = edge.post("start-generation", BODY).json()["generation_id"]
+    done = edge.post("start-generation", ASKED).json()["generation_id"]
     assert until_ended(edge, done)["status"] == "completed"
-    edge.post("start-generation", {**BODY, "width": "wide"})
-    edge.post("start-generation", {**BODY, "model_id": "no/such"})
-    edge.post("process-generation", {**BODY, "model_id": "no/such"}, edge.service_role_key)
+    edge.post("start-generation", {**ASKED, "width": "wide"})
+    edge.post("start-generation", {**ASKED, "model_id": "no/such"})
+    edge.post("process-generation", {**ASKED, "model_id": "no/such"}, edge.service_role_key)
     db.execute("alter table image_generations add constraint never check (prompt = '') not valid")
     token = edge.user_token()
-    assert edge.post("start-generation", BODY, token).status_code == 500
+    assert edge.post("start-generation", ASKED, token).status_code == 500
     said = capsys.readouterr().err
     assert "violates check constraint" in said
     for secret in (SECRET, token, edge.anon_key, edge.service_role_key):

@@ -14,9 +14,9 @@ from functions.gateway.bounds import MAX_HEAD_BYTES, MAX_PIPELINED
 from functions.gateway.http_protocol import HttpProtocol
 from tests.conftest import Edge
 from tests.functions.gateway.raw import dial, head, pour, refusal, until_closed
+from tests.help import BODY
 
 MIB = 1024 * 1024
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
 START = "/functions/v1/start-generation"
 CHUNKED = "transfer-encoding: chunked"
 HEALTH = head("GET", "/health")

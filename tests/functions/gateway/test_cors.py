@@ -14,8 +14,8 @@ from functions._shared.settings import Settings, SettingsError
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import Edge
+from tests.help import BODY
 
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
 APP, OTHER, EVIL = "https://app.example.com", "http://localhost:3000", "https://evil.example"
 LISTED = f"{APP}/, {OTHER}"
 

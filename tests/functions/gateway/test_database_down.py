@@ -8,13 +8,9 @@ import pytest
 from scripts.postgres import cluster, free_port
 from scripts.schema import apply_schema
 from tests.conftest import running_edge
+from tests.help import SMALL, eventually, until_ended
 
-BODY = {
-    "prompt": "a cat",
-    "model_id": "black-forest-labs/flux-schnell",
-    "width": 256,
-    "height": 256,
-}
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -27,31 +23,36 @@ def own_server():
         server.stop("immediate")
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """After a second without a connection the database is down; what ran meanwhile is retried after 2 s."""
+    monkeypatch.setattr("functions._shared.jobs.LEASE_S", 2)
+    monkeypatch.setattr("functions._shared.database.pool.POOL_WAIT_S", 1)
+    monkeypatch.setattr("functions.gateway.listener.RETRY_MOST_S", 0.5)
+
+
 def test_the_gateway_recovers_by_itself(own_server, environ):
     environ["SUPABASE_DB_URL"] = own_server.url
     with running_edge(**environ) as edge:
-        generation_id = edge.post("start-generation", BODY).json()["generation_id"]
+        generation_id = edge.post("start-generation", SMALL).json()["generation_id"]
         own_server.stop("immediate")
         for function, token in [("start-generation", ""), ("process-jobs", edge.service_role_key)]:
-            answer = edge.post(function, BODY, token)
+            answer = edge.post(function, SMALL, token)
             assert (answer.status_code, answer.json()["code"]) == (503, "UNAVAILABLE")
             assert int(answer.headers["retry-after"]) > 0
-        assert edge.post("generate-image", BODY).status_code == 200, "the rollback target"
+        assert edge.post("generate-image", SMALL).status_code == 200, "the rollback target"
         assert edge.client.get(f"{edge.url}/health").status_code == 200
         assert edge.post("start-generation", {}).status_code == 400, "needs no database"
 
         own_server.start(["fsync=off"])
-        while edge.post("start-generation", BODY).status_code != 200:
-            pass
-        while edge.get(f"start-generation/{generation_id}").json()["status"] != "completed":
-            pass
+        eventually(lambda: edge.post("start-generation", SMALL).status_code == 200)
+        assert until_ended(edge, generation_id)["status"] == "completed"
 
 
 def test_a_gateway_starts_before_its_database(own_server, environ):
     environ["SUPABASE_DB_URL"] = own_server.url
     own_server.stop()
     with running_edge(**environ) as edge:
-        assert edge.post("start-generation", BODY).status_code == 503
+        assert edge.post("start-generation", SMALL).status_code == 503
         own_server.start(["fsync=off"])
-        while edge.post("start-generation", BODY).status_code != 200:
-            pass
+        eventually(lambda: edge.post("start-generation", SMALL).status_code == 200)

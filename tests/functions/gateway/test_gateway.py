@@ -10,8 +10,7 @@ from functions._local.defaults import PUBLISHABLE_KEY, SECRET_KEY, sign_key
 from functions._shared.local_keys import LOCAL_JWT_SECRET
 from functions.gateway.app import FUNCTIONS
 from tests.conftest import Edge, user_token
-
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
+from tests.help import BODY
 
 
 @pytest.mark.parametrize("name", ["unknown", "", "unknown/start-generation", "Start-Generation"])

@@ -1,7 +1,6 @@
 """Throttling of failed authentication by address (brute force); valid credentials are never throttled."""
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 from jose import jwt
@@ -10,21 +9,14 @@ from functions._local.defaults import sign_key
 from functions._shared.auth.throttle import FailedAttempts
 from functions._shared.errors import TooManyRequests
 from tests.conftest import Edge, user_token
+from tests.help import BODY, until_ended
 
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
 OWN = "own-secret-own-secret-own-secret-own-secret"
 SERVICE = "sb_secret_serverkey_0123456789"
 
 
 def status(edge: Edge, token: str, function: str = "start-generation") -> int:
     return int(edge.post(function, BODY, token).status_code)
-
-
-def ended(edge: Edge, generation_id: str, token: str) -> dict[str, Any]:
-    while True:
-        row: dict[str, Any] = edge.get(f"start-generation/{generation_id}", token).json()
-        if row["status"] in {"completed", "failed"}:
-            return row
 
 
 @pytest.fixture
@@ -60,7 +52,7 @@ def test_the_process_stores_its_pictures_whatever_its_address_did(guarded: Edge)
     with ThreadPoolExecutor(1) as others:
         bad = others.submit(lambda: [status(guarded, f"sb_secret_{n}") for n in range(50)])
         started = guarded.post("start-generation", BODY, token).json()["generation_id"]
-        row = ended(guarded, started, token)
+        row = until_ended(guarded, started, token)
         assert set(bad.result()) == {429}
     assert (row["status"], row["error_message"]) == ("completed", None)
 
@@ -106,7 +98,9 @@ def test_the_configured_service_key_is_the_service_role_however_it_is_made(start
     assert status(edge, key[:-1] + "_", "process-jobs") == 401
     token = user_token(OWN)
     started = edge.post("start-generation", BODY, token).json()["generation_id"]
-    assert ended(edge, started, token)["status"] == "completed", "and the process's own uploads"
+    assert until_ended(edge, started, token)["status"] == "completed", (
+        "and the process's own uploads"
+    )
 
 
 def test_the_configured_anon_key_is_anon_however_it_is_made(start_edge):

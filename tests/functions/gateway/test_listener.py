@@ -9,6 +9,7 @@ import pytest
 
 from scripts.chaos.proxy import Proxy, proxied
 from tests.conftest import Database, Edge
+from tests.help import eventually, until, until_logged
 
 
 @pytest.fixture
@@ -34,8 +35,7 @@ def hears(edge: Edge) -> bool:
 
 
 def until_hearing(edge: Edge, hearing: bool = True) -> None:
-    while hears(edge) != hearing:
-        pass
+    eventually(lambda: hears(edge) == hearing)
 
 
 def enqueue(db: Database) -> None:
@@ -43,8 +43,7 @@ def enqueue(db: Database) -> None:
 
 
 def until_done(db: Database) -> None:
-    while db.execute("select 1 from job_queue where status <> 'failed'").fetchone():
-        pass
+    until(db, "select count(*) from job_queue where status <> 'failed'", 0)
 
 
 def test_a_job_of_plain_sql_starts_without_anybody_looking(rare, edge: Edge, db):
@@ -104,23 +103,21 @@ def test_a_cut_connection_is_made_again(rare, start_edge, dsn, db, proxy: Proxy)
 
 def test_statements_too_end_on_a_silent_connection(start_edge, dsn, db, proxy: Proxy, monkeypatch):
     monkeypatch.setattr("functions._shared.database.pool.ANSWER_S", 0.3)
+    monkeypatch.setattr("functions._shared.database.pool.POOL_WAIT_S", 1)
     edge = start_edge(SUPABASE_DB_URL=through(dsn, proxy.port), SUPABASE_DB_DIRECT_URL=dsn)
     path = "start-generation/00000000-0000-4000-8000-000000000000"
     assert edge.get(path).status_code == 404
     proxy.silent(True)
     assert edge.get(path).status_code == 503
     proxy.silent(False)
-    while edge.get(path).status_code != 404:
-        pass
+    eventually(lambda: edge.get(path).status_code == 404)
 
 
 def test_without_a_direct_connection_it_says_so_and_looks_often(start_edge, dsn, db, capsys):
     """A pooler sends its clients other process ids than the server's backends have."""
     with renumbering(int(psycopg.conninfo.conninfo_to_dict(dsn)["port"])) as port:
         edge = start_edge(SUPABASE_DB_DIRECT_URL=through(dsn, port), LOG_LEVEL="INFO")
-        said = ""
-        while "through a pooler" not in said:
-            said += capsys.readouterr().err
+        until_logged(capsys, "through a pooler")
         assert not hears(edge)
         enqueue(db)
         until_done(db)

@@ -21,8 +21,8 @@ from functions._shared.settings import Settings
 from functions.gateway.loopback import is_loopback, names_this_machine
 from functions.gateway.loopback_only import LoopbackOnly
 from tests.conftest import Edge
+from tests.help import BODY
 
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
 OWN = "own-secret-own-secret-own-secret-own-secret"
 REAL = {"REPLICATE_API_URL": "https://provider.invalid/v1", "REPLICATE_API_TOKEN": "r8_real"}
 

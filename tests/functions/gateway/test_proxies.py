@@ -4,10 +4,8 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,9 +24,8 @@ from functions.gateway.server import UVICORN
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import Edge
+from tests.help import PROJECT, eventually
 
-PROJECT = Path(__file__).parents[3]
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
 OWN = "own-secret-own-secret-own-secret-own-secret"
 FOR = "x-forwarded-for"
 
@@ -162,6 +159,12 @@ def test_networks_may_be_written_in_several_ways():
 # Over the wire
 
 
+def listens(gateway: "subprocess.Popen[bytes]", path: str) -> bool:
+    assert gateway.poll() is None, "it did not start"
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
 @contextmanager
 def process(environ: dict[str, str], *command: str) -> Iterator[None]:
     """The gateway in a process of its own, as it is run, until it listens on its socket."""
@@ -170,10 +173,7 @@ def process(environ: dict[str, str], *command: str) -> Iterator[None]:
         [sys.executable, "-m", *command], cwd=PROJECT, env={**os.environ, **environ}
     ) as gateway:
         try:
-            with socket.socket(socket.AF_UNIX) as probe:
-                while probe.connect_ex(path):
-                    assert gateway.poll() is None, "it did not start"
-                    time.sleep(0.05)
+            eventually(lambda: listens(gateway, path))
             yield
         finally:
             gateway.terminate()

@@ -16,8 +16,7 @@ from scripts.stack import bound, serving
 from tests.conftest import Edge
 from tests.functions.gateway import raw
 from tests.functions.gateway.raw import refusal, until_closed
-
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
+from tests.help import BODY, eventually, until
 
 Connect = Callable[[Edge], socket.socket]
 
@@ -105,8 +104,12 @@ def test_a_client_that_waits_ten_minutes_is_not_cut(start_edge, dial: Connect, m
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         edge: Edge = start_edge(REPLICATE_API_URL=url)
         waiting = client.submit(edge.post, "generate-image", BODY)
-        while not (predictions := [*slow.state.sandbox.predictions.values()]):
+
+        def created() -> list[object]:
             assert not waiting.done()
+            return [*slow.state.sandbox.predictions.values()]
+
+        predictions = eventually(created)
         idle = dial(edge)
         idle.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
         until_closed(idle)  # the keep-alive time
@@ -125,10 +128,12 @@ def test_it_answers_about_itself_while_the_database_answers_nobody(start_edge, c
         other.execute("set lock_timeout = 0")
         other.execute("lock table image_generations in access exclusive mode")
         asked = [clients.submit(edge.get, f"start-generation/{started}") for _ in range(2)]
-        while not db.execute(
-            "select 1 from pg_locks where not granted and relation = 'image_generations'::regclass"
-        ).fetchone():
-            pass
+        until(
+            db,
+            "select count(*) > 0 from pg_locks"
+            " where not granted and relation = 'image_generations'::regclass",
+            True,
+        )
         assert edge.client.get(f"{edge.url}/health").json() == {"status": "ok"}
         assert edge.client.get(f"{edge.url}/ready").status_code == 200
         assert not any(one.done() for one in asked)

@@ -13,9 +13,20 @@ import pytest
 from functions.__main__ import SHUTDOWN_GRACE_S
 from functions._local.defaults import local_environment
 from functions.process_jobs.worker import Worker
-from tests.functions.process_jobs.test_crash import BODY, PROJECT, own_process
+from tests.help import (
+    BANANA,
+    PROJECT,
+    SMALL,
+    anon_headers,
+    eventually,
+    own_process,
+    start_at,
+    until,
+)
 
-SLOW = {**BODY, "model_id": "google/nano-banana", "prompt": "a cat [fault:slow-file*]"}
+pytestmark = pytest.mark.slow
+
+SLOW = {"model_id": BANANA, "prompt": "a cat [fault:slow-file*]"}
 
 
 @pytest.fixture
@@ -25,19 +36,8 @@ def slow(sandbox):
     sandbox.state.slow_seconds = 2.0
 
 
-def token() -> dict[str, str]:
-    return {"Authorization": f"Bearer {local_environment({})['SUPABASE_ANON_KEY']}"}
-
-
-def start(url: str, body: dict[str, object]) -> str:
-    answer = httpx.post(f"{url}/functions/v1/start-generation", json=body, headers=token())
-    return str(answer.json()["generation_id"])
-
-
 def until_storing(db) -> None:
-    query = "select 1 from job_queue where job_type = 'download-image' and status = 'processing'"
-    while not db.execute(query).fetchone():
-        pass
+    until(db, "select status from job_queue where job_type = 'download-image'", "processing")
 
 
 def test_an_idle_process_ends_at_once_with_0(environ):
@@ -55,11 +55,13 @@ def test_it_serves_on_a_unix_socket(environ, tmp_path):
         env={**os.environ, **local_environment({**environ, "EDGE_SOCKET": str(path)})},
         stderr=subprocess.DEVNULL,
     ) as process:
-        while True:
-            with socket.socket(socket.AF_UNIX) as probe:
-                if probe.connect_ex(str(path)) == 0:
-                    break
+
+        def listens() -> bool:
             assert process.poll() is None
+            with socket.socket(socket.AF_UNIX) as probe:
+                return probe.connect_ex(str(path)) == 0
+
+        eventually(listens)
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
             answer = client.get("http://localhost/health")
         assert answer.json() == {"status": "ok"}
@@ -68,9 +70,10 @@ def test_it_serves_on_a_unix_socket(environ, tmp_path):
         assert process.wait(20) == 0
 
 
-def test_what_runs_is_given_back_uncounted(environ, db, slow):
+def test_what_runs_is_given_back_uncounted(environ, db, slow, in_children):
+    in_children("functions.process_jobs.worker", DRAIN_S=0.1)
     with own_process(environ) as (process, url):
-        start(url, SLOW)
+        start_at(url, **SLOW)
         until_storing(db)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
@@ -89,7 +92,7 @@ def test_a_draining_process_is_not_ready_and_claims_nothing(start_edge, db, monk
     workers[0].drain()
     answer = edge.client.get(f"{edge.url}/ready")
     assert (answer.status_code, answer.json()["status"]) == (503, "stopping")
-    edge.post("start-generation", BODY)
+    edge.post("start-generation", SMALL)
     answer = edge.post("process-jobs", {}, edge.service_role_key)
     assert answer.json()["processed"] == 0
     assert db.execute("select status from job_queue").fetchall() == [{"status": "pending"}]
@@ -97,9 +100,9 @@ def test_a_draining_process_is_not_ready_and_claims_nothing(start_edge, db, monk
 
 def test_a_stream_is_let_go_at_a_stop(environ, db, slow):
     with own_process(environ) as (process, url):
-        generation_id = start(url, SLOW)
+        generation_id = start_at(url, **SLOW)
         address = f"{url}/functions/v1/start-generation/{generation_id}/events"
-        with httpx.stream("GET", address, headers=token(), timeout=30) as response:
+        with httpx.stream("GET", address, headers=anon_headers(), timeout=30) as response:
             lines = response.iter_lines()
             assert next(lines) == "retry: 1000"
             process.send_signal(signal.SIGTERM)
@@ -108,19 +111,25 @@ def test_a_stream_is_let_go_at_a_stop(environ, db, slow):
         assert process.wait(20) == 0
 
 
+def serves(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health").is_success
+    except httpx.HTTPError:
+        return False
+
+
 def test_the_second_signal_ends_it_now(environ, sandbox, slow):
     """While a request is open that the first signal waits for."""
     with own_process(environ) as (process, url), ThreadPoolExecutor(1) as client:
         client.submit(
-            httpx.post, f"{url}/functions/v1/generate-image", json=SLOW, headers=token(), timeout=60
+            httpx.post,
+            f"{url}/functions/v1/generate-image",
+            json={**SMALL, **SLOW},
+            headers=anon_headers(),
+            timeout=60,
         )
-        while not sandbox.state.predictions:
-            pass
+        eventually(lambda: sandbox.state.predictions)
         process.send_signal(signal.SIGTERM)
-        while True:
-            try:
-                httpx.get(f"{url}/health")
-            except httpx.HTTPError:
-                break
+        eventually(lambda: not serves(url))
         process.send_signal(signal.SIGTERM)
         process.wait(SHUTDOWN_GRACE_S / 2)

@@ -25,6 +25,7 @@ from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import Edge
 from tests.functions.gateway.raw import dial, head, pour, refusal, until_closed
+from tests.help import BODY
 
 BIG = 20 * 1024 * 1024
 
@@ -260,7 +261,8 @@ def test_a_redirect_is_the_callers_to_judge(edge: Edge):
     assert b"location: https://xn--/ a\r\n" in said
 
 
-def test_an_answer_is_passed_on_while_it_is_made(edge: Edge):
+def test_an_answer_is_passed_on_while_it_is_made(edge: Edge, monkeypatch):
+    monkeypatch.setattr("scripts.stack.GRACE_S", 0.1)  # it never ends
     with edge.client.stream("GET", f"{edge.url}/storage/v1/object/public/drip") as answer:
         assert next(answer.iter_raw()) == b"first"
 
@@ -368,7 +370,7 @@ def test_who_pings_and_does_not_read_is_not_read_on(edge: Edge, between):
     with dial(edge) as client:
         client.sendall(head("GET", "/realtime/v1/websocket?apikey=k", *CLIENT))
         assert b" 101 " in client.recv(65536)
-        client.settimeout(1)
+        client.settimeout(0.5)
         with pytest.raises(TimeoutError):
             pour(client, PING * 500 + between, 2 * BIG)
 
@@ -394,8 +396,7 @@ def test_a_client_that_hangs_up_in_its_upload_leaves_no_error(edge: Edge, projec
 
 def test_functions_may_have_a_host_name_of_their_own(start_edge):
     edge = start_edge(FUNCTIONS_HOST="project.functions.test")
-    body = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
     headers = {"Host": "project.functions.test:443", "apikey": edge.anon_key}
-    answer = httpx.post(f"{edge.url}/start-generation", json=body, headers=headers)
+    answer = httpx.post(f"{edge.url}/start-generation", json=BODY, headers=headers)
     assert answer.status_code == 200
-    assert httpx.post(f"{edge.url}/start-generation", json=body).status_code == 404
+    assert httpx.post(f"{edge.url}/start-generation", json=BODY).status_code == 404

@@ -11,17 +11,10 @@ from functions._local.sandbox.app import create_sandbox
 from scripts.postgres import free_port
 from scripts.schema import apply_schema
 from scripts.stack import bound, serving
-from tests.conftest import Edge, running_edge, until_ended
+from tests.conftest import Edge, running_edge
+from tests.help import SMALL, eventually, until, until_ended
 
-BODY = {
-    "prompt": "a cat",
-    "model_id": "black-forest-labs/flux-schnell",
-    "width": 256,
-    "height": 256,
-}
-
-
-PAID = "select count(replicate_prediction_id) as n from image_generations"
+PAID = "select count(replicate_prediction_id) from image_generations"
 
 
 def test_a_stop_fails_the_row_and_the_next_request_adopts_what_was_paid_for(
@@ -32,12 +25,9 @@ def test_a_stop_fails_the_row_and_the_next_request_adopts_what_was_paid_for(
     with bound("127.0.0.1", free_port(), "sandbox") as listener, serving(slow, listener):
         environ["REPLICATE_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         with ThreadPoolExecutor(1) as client, running_edge(**environ) as edge:
-            body = {**BODY, "generation_id": own_row(edge.user_id)}
+            body = {**SMALL, "generation_id": own_row(edge.user_id)}
             waiting = client.submit(edge.post, "generate-image", body)
-            while db.execute(
-                "select count(replicate_prediction_id) as n from image_generations"
-            ).fetchone() != {"n": 1}:
-                pass
+            until(db, PAID, 1)
             user_id = edge.user_id
         assert waiting.exception() or waiting.result().status_code == 500
         row = db.execute("select status, error_message from image_generations").fetchone()
@@ -69,16 +59,18 @@ def test_a_stop_waits_for_what_has_to_be_written(environ, db, connect, own_row, 
         environ["REPLICATE_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         edge = running.enter_context(running_edge(**environ))
         waiting = threads.submit(
-            edge.post, "generate-image", {**BODY, "generation_id": own_row(edge.user_id)}
+            edge.post, "generate-image", {**SMALL, "generation_id": own_row(edge.user_id)}
         )
-        known = "select count(replicate_prediction_id) as n from image_generations"
-        while db.execute(known).fetchone() != {"n": 1}:
-            pass
+        until(db, PAID, 1)
         holder = connect(autocommit=False)
         holder.execute("select from image_generations for update")
         stopping = threads.submit(running.close)
-        while db.execute(WRITING).fetchone() != {"n": 1}:
+
+        def writing() -> bool:
             assert not stopping.done()
+            return db.execute(WRITING).fetchone() == {"n": 1}
+
+        eventually(writing)
         holder.rollback()
         stopping.result()
         assert waiting.exception() or waiting.result().status_code == 500
@@ -105,7 +97,7 @@ def own_row(db):
 
 
 def test_without_a_row_it_answers_with_the_url_and_records_nothing(edge: Edge, db):
-    answer = edge.post("generate-image", BODY)
+    answer = edge.post("generate-image", SMALL)
     assert answer.status_code == 200, answer.text
     body = answer.json()
     assert set(body) == {"success", "url", "format", "generation_time"}
@@ -118,7 +110,7 @@ def test_without_a_row_it_answers_with_the_url_and_records_nothing(edge: Edge, d
 
 def test_with_a_row_it_completes_that_row(edge: Edge, db, own_row, sandbox):
     generation_id = own_row(edge.user_id)
-    body = edge.post("generate-image", {**BODY, "generation_id": generation_id}).json()
+    body = edge.post("generate-image", {**SMALL, "generation_id": generation_id}).json()
     assert set(body) == {"success", "image", "generation_time"}
     assert body["image"]["filename"] == f"{generation_id}.webp"
     assert body["image"]["prompt"] == "a cat"
@@ -135,7 +127,7 @@ def test_with_a_row_it_completes_that_row(edge: Edge, db, own_row, sandbox):
 def test_a_failure_is_told_and_recorded(edge: Edge, db, own_row):
     generation_id = own_row(edge.user_id)
     answer = edge.post(
-        "generate-image", {**BODY, "generation_id": generation_id, "model_id": "no/such"}
+        "generate-image", {**SMALL, "generation_id": generation_id, "model_id": "no/such"}
     )
     assert answer.status_code == 400
     row = db.execute("select status, error_message from image_generations").fetchone()
@@ -144,14 +136,14 @@ def test_a_failure_is_told_and_recorded(edge: Edge, db, own_row):
 
 def test_somebody_elses_row_does_not_exist(edge: Edge, own_row, sandbox):
     other = own_row("99999999-9999-4999-8999-999999999999")
-    answer = edge.post("generate-image", {**BODY, "generation_id": other})
+    answer = edge.post("generate-image", {**SMALL, "generation_id": other})
     assert (answer.status_code, answer.json()["error"]) == (404, "Generation not found")
     assert not sandbox.state.predictions
 
 
 @pytest.mark.parametrize("status", ["queued", "processing", "completed", "cancelled"])
 def test_a_row_begun_or_finished_is_not_paid_for_again(edge: Edge, own_row, sandbox, status):
-    answer = edge.post("generate-image", {**BODY, "generation_id": own_row(edge.user_id, status)})
+    answer = edge.post("generate-image", {**SMALL, "generation_id": own_row(edge.user_id, status)})
     assert answer.status_code == 409
     assert not sandbox.state.predictions
 
@@ -161,7 +153,7 @@ def test_a_row_begun_or_finished_is_not_paid_for_again(edge: Edge, own_row, sand
     [
         ({"model_id": "a/b"}, "Prompt is required"),
         ({"prompt": "x"}, "Model ID is required"),
-        ({**BODY, "generation_id": "not-a-uuid"}, "generation_id:"),
+        ({**SMALL, "generation_id": "not-a-uuid"}, "generation_id:"),
     ],
 )
 def test_bad_input(edge: Edge, body, text):
@@ -172,8 +164,12 @@ def test_bad_input(edge: Edge, body, text):
 
 @pytest.mark.parametrize("trouble", ["locked", "dropped", "full"])
 @pytest.mark.parametrize("recorded", [True, False])
-def test_it_serves_while_the_queue_is(start_edge, db, dsn, connect, own_row, trouble, recorded):
+def test_it_serves_while_the_queue_is(
+    start_edge, db, dsn, connect, own_row, monkeypatch, trouble, recorded
+):
     """With the worker running and stuck on the queue, too: that is when clients are pointed back here."""
+    monkeypatch.setattr("functions._shared.database.pool.ANSWER_S", 1.0)
+    monkeypatch.setattr("functions._shared.database.pool.POOL_WAIT_S", 1)
     edge = start_edge(DB_POOL_SIZE="2")
     other = connect(autocommit=False)
     if trouble == "locked":
@@ -185,20 +181,19 @@ def test_it_serves_while_the_queue_is(start_edge, db, dsn, connect, own_row, tro
                 clients.submit(edge.post, "process-jobs", {}, edge.service_role_key)
                 for _ in range(6)
             ]
-            while db.execute(WAITING).fetchone() != {"n": 2}:
-                pass
-            stuck = edge.post("generate-image", {**BODY, "generation_id": own_row(edge.user_id)})
+            until(db, WAITING, 2)
+            stuck = edge.post("generate-image", {**SMALL, "generation_id": own_row(edge.user_id)})
             assert stuck.status_code == 200, stuck.text
         assert {answer.result().status_code for answer in answers} == {503}
     elif trouble == "dropped":
         db.execute("drop table job_queue cascade")
     else:
         db.execute("alter table job_queue add constraint no_room check (false) not valid")
-    body = {**BODY, "generation_id": own_row(edge.user_id)} if recorded else BODY
+    body = {**SMALL, "generation_id": own_row(edge.user_id)} if recorded else SMALL
     answer = edge.post("generate-image", body)
     assert answer.status_code == 200, answer.text
     other.rollback()
     if trouble == "dropped":
         apply_schema(dsn)
-        generation_id = edge.post("start-generation", BODY).json()["generation_id"]
+        generation_id = edge.post("start-generation", SMALL).json()["generation_id"]
         assert until_ended(edge, generation_id)["status"] == "completed", "the worker has gone on"

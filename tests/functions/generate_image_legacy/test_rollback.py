@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import Edge, until_ended
+from tests.conftest import Edge
+from tests.help import BANANA, until, until_ended
 
-BODY = {"prompt": "a cat", "model_id": "google/nano-banana"}
+BODY = {"prompt": "a cat", "model_id": BANANA}
 
 
 @pytest.fixture
@@ -45,8 +46,7 @@ def test_a_client_that_hangs_up_finds_its_picture_later(edge: Edge, db, slow, sa
             f"POST /functions/v1/generate-image HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
             f"Authorization: Bearer {edge.user_token()}\r\n\r\n{body}".encode()
         )
-        while not count(db, "image_generations where replicate_prediction_id is not null"):
-            pass
+        until(db, "select count(replicate_prediction_id) from image_generations", 1)
     slow()
     shown = until_ended(edge, generation_id)
     assert shown["status"] == "completed"
@@ -57,8 +57,7 @@ def test_a_client_that_hangs_up_finds_its_picture_later(edge: Edge, db, slow, sa
 def test_the_drill_there_and_back(edge: Edge, db, clock, slow, sandbox):
     db.execute("select schedule_process_jobs(%s, %s)", (edge.url, edge.service_role_key))
     in_flight = edge.post("start-generation", BODY).json()["generation_id"]
-    while not count(db, "predictions where status = 'running'"):
-        pass
+    until(db, "select status from predictions", "running")
 
     # 1 to 3: the schedule goes, clients are pointed back, what waits and what comes is held.
     assert db.execute("select unschedule_process_jobs() as it").fetchone()["it"] is True
@@ -73,8 +72,8 @@ def test_the_drill_there_and_back(edge: Edge, db, clock, slow, sandbox):
 
     # 4 and 5: what is in flight ends or is cancelled, what is queued stays.
     slow()
-    while edge.get(f"start-generation/{in_flight}").json()["status"] != "downloading":
-        pass
+    status = "select status from image_generations where id = %s"
+    until(db, status, "downloading", (in_flight,))
     db.execute("select cancel_job(%s)", (unwanted["job_id"],))
     shown = edge.get(f"start-generation/{unwanted['generation_id']}").json()
     assert shown["status"] == "cancelled"

@@ -11,6 +11,8 @@ from functions._shared.image_models import keys
 from functions._shared.image_models.catalog import model_from_schema
 from functions.process_generation.inputs import build_input
 
+pytestmark = pytest.mark.slow
+
 WORDS = [
     "1:1", "16:9", "9:21", "4:3", "0:1", "custom", "match_input_image", "1024x1024", "1365x1024", "64x4096", "1K",
     "4K", "1", "0.25", "1 MP", "auto", "disabled", "webp", "png", "jpg", "JPEG", "None", "Realistic", "a/b", "", "x",

@@ -4,25 +4,16 @@ import base64
 import copy
 import hashlib
 import threading
+from functools import partial
 
 import pytest
 
-from functions.process_generation import adopt
-from tests.conftest import Edge, until_ended
+from functions._shared.provider import replicate
+from functions.process_generation import adopt, poller
+from tests.conftest import Edge
+from tests.help import BANANA, SCHNELL, SMALL, TERMINAL, eventually, start, until, until_ended
 
-SCHNELL = "black-forest-labs/flux-schnell"
-BODY = {"prompt": "a cat", "model_id": SCHNELL, "width": 256, "height": 256}
-
-
-def start(edge: Edge, **change) -> str:
-    answer = edge.post("start-generation", {**BODY, **change})
-    assert answer.status_code == 200, answer.text
-    return answer.json()["generation_id"]
-
-
-def until(db, query: str, wanted) -> None:
-    while next(iter(db.execute(query).fetchone().values())) != wanted:
-        pass
+pytestmark = pytest.mark.slow
 
 
 def hurry(db) -> None:
@@ -32,11 +23,12 @@ def hurry(db) -> None:
 
 
 def run_to_the_end(edge: Edge, db, generation_id: str) -> dict:
-    while True:
+    def ended() -> dict | None:
         hurry(db)
         generation = edge.get(f"start-generation/{generation_id}").json()
-        if generation["status"] in {"completed", "failed", "cancelled"}:
-            return generation
+        return generation if generation["status"] in TERMINAL else None
+
+    return eventually(ended)
 
 
 def classes(db, job_type="generate-image") -> list[str]:
@@ -45,9 +37,11 @@ def classes(db, job_type="generate-image") -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def listed_at_once(monkeypatch):
-    """The sandbox lists a prediction as soon as it is made."""
+def short_pauses(monkeypatch):
+    """The sandbox lists a prediction as soon as it is made, and is asked again at once."""
     monkeypatch.setattr(adopt, "LISTED_AFTER_S", 0.0)
+    monkeypatch.setattr(replicate, "PAUSES_S", (0.01, 0.02))
+    monkeypatch.setattr(poller, "LOOK_S", 0.1)
 
 
 # fault, the error classes of the attempts, predictions made
@@ -155,7 +149,7 @@ def test_several_outputs_are_all_stored(edge: Edge, db, sandbox):
 def test_a_fast_model_is_waited_for_in_the_create_and_a_slow_one_polled(edge: Edge, sandbox):
     until_ended(edge, start(edge))
     assert sandbox.state.calls["get"] == 0
-    until_ended(edge, start(edge, model_id="google/nano-banana"))
+    until_ended(edge, start(edge, model_id=BANANA))
     assert sandbox.state.calls["get"] >= 1
     assert sandbox.state.calls["create"] == 2
 
@@ -171,7 +165,7 @@ def test_adjustments_are_kept_with_the_generation(edge: Edge):
 
 
 def test_cancelling_the_job_cancels_the_prediction(edge: Edge, db, sandbox):
-    generation_id = start(edge, prompt="a cat [fault:hang]")
+    generation_id = start(edge, model_id=BANANA, prompt="a cat [fault:hang]")
     until(db, "select count(*) from predictions where status = 'running'", 1)
     db.execute("select cancel_job(id, 'no longer wanted') from job_queue")
     until(db, "select status from predictions", "canceled")
@@ -183,7 +177,7 @@ def test_cancelling_the_job_cancels_the_prediction(edge: Edge, db, sandbox):
 
 def test_a_prediction_that_takes_too_long_is_cancelled(start_edge, db, sandbox):
     edge = start_edge(JOB_TIMEOUT_MS="600")
-    generation = until_ended(edge, start(edge, prompt="a cat [fault:hang]"))
+    generation = until_ended(edge, start(edge, model_id=BANANA, prompt="a cat [fault:hang]"))
     assert generation["error_message"] == "Generation timeout after 0.6 seconds"
     assert classes(db) == ["timed_out"]
     [prediction] = sandbox.state.predictions.values()
@@ -191,14 +185,19 @@ def test_a_prediction_that_takes_too_long_is_cancelled(start_edge, db, sandbox):
     assert prediction.cancel_after == 61
 
 
+def completed(edge: Edge, db, generation_id: str) -> bool:
+    """Whether it is; retries are due at once, and the provider's Retry-After is cut to 0.1 s."""
+    db.execute("update job_queue set scheduled_at = now() where status = 'pending'")
+    db.execute("update provider_limits set not_before = least(not_before, now() + '0.1 s')")
+    return edge.get(f"start-generation/{generation_id}").json()["status"] == "completed"
+
+
 def test_a_rate_limited_account_gets_every_picture_and_no_attempt_is_lost(edge: Edge, db, sandbox):
     """6 a minute, burst 1: what a 429 said holds everybody back, and costs no attempt."""
     sandbox.state.limit(600, 1)
     generations = [start(edge, prompt=f"cat {n}") for n in range(8)]
     for generation_id in generations:
-        while edge.get(f"start-generation/{generation_id}").json()["status"] != "completed":
-            db.execute("update job_queue set scheduled_at = now() where status = 'pending'")
-            db.execute("update provider_limits set not_before = least(not_before, now() + '0.1 s')")
+        eventually(partial(completed, edge, db, generation_id))
     assert len(sandbox.state.predictions) == 8
     attempts = db.execute(
         "select max(attempt_number) as most from job_queue where job_type = 'generate-image'"
@@ -232,7 +231,7 @@ def take_jpeg_only(sandbox) -> None:
 
 def test_a_blocking_call_reads_a_changed_schema_again_too(idle_edge: Edge, sandbox):
     take_jpeg_only(sandbox)
-    answer = idle_edge.post("process-generation", BODY, idle_edge.service_role_key)
+    answer = idle_edge.post("process-generation", SMALL, idle_edge.service_role_key)
     assert (answer.status_code, answer.json()["format"]) == (200, "jpeg")
     assert len(sandbox.state.predictions) == 1
 
@@ -257,7 +256,7 @@ def test_a_model_that_is_gone_upstream_is_marked_and_refused(edge: Edge, db, san
     generation = until_ended(edge, start(edge))
     assert generation["status"] == "failed"
     assert "Replicate no longer has it" in generation["error_message"]
-    answer = edge.post("start-generation", BODY)
+    answer = edge.post("start-generation", SMALL)
     assert answer.status_code == 400
     assert answer.json()["error"] == f"Model {SCHNELL} is not available: Replicate no longer has it"
     row = db.execute("select is_active from models where replicate_id = %s", (SCHNELL,)).fetchone()
@@ -267,7 +266,7 @@ def test_a_model_that_is_gone_upstream_is_marked_and_refused(edge: Edge, db, san
 def test_many_due_predictions_are_asked_for_by_one_list(edge: Edge, db, sandbox):
     sandbox.state.seconds = 100
     try:
-        ids = [start(edge, model_id="google/nano-banana", prompt=f"cat {n}") for n in range(30)]
+        ids = [start(edge, model_id=BANANA, prompt=f"cat {n}") for n in range(30)]
         until(db, "select count(*) from predictions where status = 'running'", 30)
         with db.transaction():
             db.execute("update predictions set next_poll_at = now() + interval '1 hour'")
@@ -312,13 +311,13 @@ def test_two_edges_settle_each_prediction_once(start_edge, db, sandbox):
 
 def test_a_picture_inside_the_request_is_written_down_by_its_digest(edge: Edge, db, sandbox):
     pixel = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
-    start(edge, model_id="google/nano-banana", source_image_url=pixel)
+    start(edge, model_id=BANANA, source_image_url=pixel)
     until(db, "select count(*) from job_queue where status = 'failed'", 1)
     assert db.execute("select count(*) as n from predictions").fetchone() == {"n": 0}, "no picture"
     webp = next(iter(until_ended(edge, start(edge))["images"]))
     data = base64.b64encode(edge.client.get(webp["public_url"]).content).decode()
     uri = f"data:image/webp;base64,{data}"
-    until_ended(edge, start(edge, model_id="google/nano-banana", source_image_url=uri))
+    until_ended(edge, start(edge, model_id=BANANA, source_image_url=uri))
     [told] = db.execute(
         "select input -> 'image_input' as it from predictions where model like 'google/%'"
     ).fetchone()["it"]

@@ -17,8 +17,8 @@ from functions._shared.provider.replicate import Replicate
 from functions._shared.resources import open_resources
 from functions._shared.settings import Settings
 from tests.conftest import Edge
+from tests.help import BODY
 
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
 ENDED = {"id": "p", "status": "succeeded"}
 
 

@@ -13,10 +13,11 @@ from PIL import Image
 from psycopg.types.json import Jsonb
 
 from functions._shared.generation import GenerationRequest
-from tests.conftest import Edge, until_ended
+from tests.conftest import Edge
 from tests.functions.process_generation.test_source_pictures import QUARTERS, encoded, uri
+from tests.help import BANANA, until, until_ended
 
-MODEL = {"model_id": "google/nano-banana"}
+MODEL = {"model_id": BANANA}
 SMALL = uri(encoded(QUARTERS, "PNG"))
 USER = "11111111-1111-4111-8111-111111111111"
 STORED = """
@@ -192,11 +193,8 @@ def test_a_purge_beside_a_request_that_brings_it_again_leaves_it(connect):
     start_by_hand(request)
     done = threading.Thread(target=lambda: purge.execute("select purge_jobs()"))
     done.start()
-    watch = connect()
-    while not watch.execute(
-        "select 1 from pg_locks where not granted and locktype = 'transactionid'"
-    ).fetchone():
-        pass
+    waiting = "select count(*) from pg_locks where not granted and locktype = 'transactionid'"
+    until(connect(), waiting, 1)
     request.commit()
     done.join()
     assert stored(purge)["kept"] == 1

@@ -15,8 +15,9 @@ from functions.process_generation import normalise
 from functions.process_generation.normalise import normalised
 from tests.conftest import Edge
 from tests.functions._shared.pictures.test_picture_files import RED, TEXTS, chunk, encoded, png
+from tests.help import BANANA, eventually
 
-BODY = {"prompt": "a cat", "model_id": "google/nano-banana"}
+BODY = {"prompt": "a cat", "model_id": BANANA}
 MOST = 64_000_000
 QUARTERS = Image.new("RGB", (64, 48), "black")
 QUARTERS.paste("red", (0, 0, 32, 24))
@@ -217,10 +218,8 @@ def test_anything_else_is_refused_by_name(idle_edge: Edge, sandbox, data, text):
 def test_in_the_queue_it_is_not_tried_again(edge: Edge, db, sandbox, name):
     data, text = REFUSED[name]
     started = edge.post("start-generation", {**BODY, "source_image_url": uri(data)})
-    query = "select status, errors from job_queue where id = %s"
-    job_id = started.json()["job_id"]
-    while (job := db.execute(query, (job_id,)).fetchone())["status"] != "failed":
-        pass
+    query = "select errors from job_queue where id = %s and status = 'failed'"
+    job = eventually(lambda: db.execute(query, (started.json()["job_id"],)).fetchone())
     [error] = job["errors"]
     assert (error["class"], error["text"]) == ("bad_input", f"source_image_url: {text}")
     assert not sandbox.state.predictions

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from functions.process_jobs import attempt, jobs
+from tests.help import eventually
 
 
 @pytest.fixture
@@ -28,8 +29,12 @@ def endless(monkeypatch):
 def test_the_handler_is_cancelled_and_its_job_retried_then_failed(start_edge, db, endless):
     start_edge(JOB_TIMEOUT_MS="100")
     db.execute("select enqueue_job('endless', '{}', p_max_attempts => 2)")
-    while (row := db.execute("select * from job_queue").fetchone())["status"] != "failed":
+
+    def failed() -> dict | None:
         db.execute("update job_queue set scheduled_at = now() where status = 'pending'")
+        return db.execute("select * from job_queue where status = 'failed'").fetchone()
+
+    row = eventually(failed)
     assert endless["cancelled"] == [1, 2]
     assert [error["class"] for error in row["errors"]] == ["timeout", "timeout"]
     assert row["error_message"] == "Job timed out after 100 ms"
@@ -38,8 +43,12 @@ def test_the_handler_is_cancelled_and_its_job_retried_then_failed(start_edge, db
 def test_its_late_answer_changes_nothing(start_edge, db, endless):
     start_edge(JOB_TIMEOUT_MS="100")
     db.execute("select enqueue_job('endless', '{}')")
-    while len(endless["jobs"]) < 2:
+
+    def retried() -> bool:
         db.execute("update job_queue set scheduled_at = now() where status = 'pending'")
+        return len(endless["jobs"]) == 2
+
+    eventually(retried)
     late = endless["jobs"][0]
     with pytest.raises(psycopg.Error, match="no longer held") as refused:
         db.execute(

@@ -9,21 +9,10 @@ from standardwebhooks.webhooks import Webhook
 from functions._shared.provider.failures import Failure
 from functions._shared.provider.replicate import Replicate
 from scripts.postgres import free_port
-from tests.conftest import Edge, until_ended
+from tests.conftest import Edge
+from tests.help import BANANA, eventually, start, until_ended
 
-BODY = {
-    "prompt": "a cat",
-    "model_id": "google/nano-banana",  # not fast enough to be waited for in the create
-    "width": 256,
-    "height": 256,
-}
 NEVER_DUE = "update predictions set next_poll_at = now() + interval '1 hour'"
-
-
-def start(edge: Edge, **change) -> str:
-    answer = edge.post("start-generation", {**BODY, **change})
-    assert answer.status_code == 200, answer.text
-    return answer.json()["generation_id"]
 
 
 @pytest.fixture
@@ -43,7 +32,9 @@ def public_edge(start_edge, monkeypatch) -> Edge:
 )
 def test_its_call_ends_the_prediction_without_a_poll(public_edge: Edge, db, sandbox, fault):
     sandbox.state.webhooks.late_seconds = 0.1
-    generation = until_ended(public_edge, start(public_edge, prompt=f"a cat {fault}"))
+    generation = until_ended(
+        public_edge, start(public_edge, model_id=BANANA, prompt=f"a cat {fault}")
+    )
     assert (generation["status"], len(generation["images"])) == ("completed", 1)
     assert sandbox.state.calls["get"] == 0
     assert len(sandbox.state.predictions) == 1
@@ -54,7 +45,7 @@ def test_its_call_ends_the_prediction_without_a_poll(public_edge: Edge, db, sand
 def test_without_a_good_call_the_poller_is_the_net(start_edge, db, sandbox, fault):
     port = free_port()
     edge = start_edge(EDGE_PORT=str(port), PUBLIC_URL=f"http://127.0.0.1:{port}")
-    generation = until_ended(edge, start(edge, prompt=f"a cat [fault:{fault}]"))
+    generation = until_ended(edge, start(edge, model_id=BANANA, prompt=f"a cat [fault:{fault}]"))
     assert generation["status"] == "completed"
     assert sandbox.state.calls["get"] >= 1
 
@@ -68,9 +59,9 @@ def running(start_edge, db, sandbox, monkeypatch):
 
     monkeypatch.setattr("functions.process_generation.poller.Poller.run", never)
     edge = start_edge()
-    start(edge)
-    while not (row := db.execute("select * from predictions where status = 'running'").fetchone()):
-        pass
+    start(edge, model_id=BANANA)
+    running = "select * from predictions where status = 'running'"
+    row = eventually(lambda: db.execute(running).fetchone())
     return edge, row, sandbox
 
 

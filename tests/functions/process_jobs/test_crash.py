@@ -4,9 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
@@ -16,39 +13,16 @@ from functions._local.sandbox.app import create_sandbox
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import running_edge
+from tests.help import (
+    BANANA,
+    PROJECT,
+    eventually,
+    own_process,
+    start_at,
+    until,
+)
 
-PROJECT = Path(__file__).parents[3]
-BODY = {
-    "prompt": "a cat",
-    "model_id": "black-forest-labs/flux-schnell",
-    "width": 256,
-    "height": 256,
-}
-PAID = "select count(replicate_prediction_id) as n from image_generations"
-
-
-@contextmanager
-def own_process(environ: dict[str, str]) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
-    """``python -m functions``, ready; and its address."""
-    port = free_port()
-    values = local_environment({**environ, "EDGE_PORT": str(port)})
-    with subprocess.Popen(
-        [sys.executable, "-m", "functions"],
-        cwd=PROJECT,
-        env={**os.environ, **values},
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        url = f"http://127.0.0.1:{port}"
-        while True:
-            try:
-                httpx.get(f"{url}/health")
-                break
-            except httpx.ConnectError:
-                assert process.poll() is None
-        try:
-            yield process, url
-        finally:
-            process.kill()
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["its id written down", "its answer lost"])
@@ -61,28 +35,19 @@ def test_the_next_process_adopts_what_a_killed_one_had_paid_for(environ, db, mon
         environ["REPLICATE_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         fault = "" if known else "[fault:slow-answer]"
         with own_process(environ) as (process, url):
-            token = {"Authorization": f"Bearer {local_environment({})['SUPABASE_ANON_KEY']}"}
-            body = {**BODY, "model_id": "google/nano-banana", "prompt": f"a cat {fault}"}
-            answer = httpx.post(f"{url}/functions/v1/start-generation", json=body, headers=token)
-            assert answer.status_code == 200
-            wanted = "running" if known else "intended"
-            while not db.execute(
-                "select 1 from predictions where status = %s", (wanted,)
-            ).fetchone():
-                pass
-            while not sandbox.predictions:
-                pass
+            start_at(url, model_id=BANANA, prompt=f"a cat {fault}")
+            until(db, "select status from predictions", "running" if known else "intended")
+            eventually(lambda: sandbox.predictions)
             process.kill()
             process.wait()
+        if not known:  # a parked job's lease is as long as its prediction may take
+            db.execute("update job_queue set lease_expires_at = now()")
         [prediction] = sandbox.predictions.values()
         prediction.created -= 550  # the picture is ready, and nobody asks for it
         assert db.execute("select status from job_queue").fetchone() == {"status": "processing"}
 
         with running_edge(**environ):
-            while db.execute("select status from image_generations").fetchone() != {
-                "status": "completed"
-            }:
-                pass
+            until(db, "select status from image_generations", "completed")
         assert len(sandbox.predictions) == 1
     took_over = db.execute(
         "select attempt_number, errors from job_queue where job_type = 'generate-image'"
@@ -96,14 +61,9 @@ def test_the_next_process_adopts_what_a_killed_one_had_paid_for(environ, db, mon
 
 def test_two_processes_share_the_queue_and_run_each_job_once(environ, db, sandbox):
     with own_process(environ) as (_, one), own_process(environ) as (_, other):
-        token = {"Authorization": f"Bearer {local_environment({})['SUPABASE_ANON_KEY']}"}
         for n in range(20):
-            answer = httpx.post(
-                f"{(one, other)[n % 2]}/functions/v1/start-generation", json=BODY, headers=token
-            )
-            assert answer.status_code == 200
-        while db.execute("select count(*) as n from images").fetchone() != {"n": 20}:
-            pass
+            start_at((one, other)[n % 2])
+        until(db, "select count(*) from images", 20)
     jobs = db.execute(
         "select count(*) as n, sum(attempt_number) as attempts from job_queue"
     ).fetchone()
@@ -117,7 +77,6 @@ def test_one_of_several_workers_that_is_killed_is_not_noticed(environ, db, sandb
     """No leader among them, and whoever is left goes on."""
     port = free_port()
     values = local_environment({**environ, "EDGE_PORT": str(port)}) | {"EDGE_WORKERS": "3"}
-    token = {"Authorization": f"Bearer {values['SUPABASE_ANON_KEY']}"}
     with subprocess.Popen(
         [sys.executable, "-m", "functions"],
         cwd=PROJECT,
@@ -127,23 +86,27 @@ def test_one_of_several_workers_that_is_killed_is_not_noticed(environ, db, sandb
         try:
             pids = "select distinct substring(worker_id from '-([0-9]+)-[0-9a-f]+$')::int as pid from job_queue"
             accepted = 0
-            while len(db.execute(f"{pids} where worker_id is not null").fetchall()) < 2:
+
+            def two_at_work() -> bool:
+                nonlocal accepted
                 try:
-                    answer = httpx.post(
-                        f"http://127.0.0.1:{port}/functions/v1/start-generation",
-                        json={**BODY, "model_id": "google/nano-banana"},
-                        headers=token,
-                    )
+                    start_at(f"http://127.0.0.1:{port}", model_id=BANANA)
+                    accepted += 1
                 except httpx.TransportError:
                     assert supervisor.poll() is None  # none listens yet
-                    continue
-                assert answer.status_code == 200
-                accepted += 1
+                return len(db.execute(f"{pids} where worker_id is not null").fetchall()) >= 2
+
+            eventually(two_at_work)
             victim = db.execute(f"{pids} where worker_id is not null").fetchone()["pid"]
             os.kill(victim, signal.SIGKILL)
-            done = "select count(*) as n from image_generations where status = 'completed'"
-            while db.execute(done).fetchone() != {"n": accepted}:
-                pass
+            # Its leases of 10 s run out; those of parked jobs are long, and nobody's.
+            db.execute(
+                "update job_queue set lease_expires_at = now() where status = 'processing'"
+                " and lease_expires_at < now() + interval '1 min' and worker_id like %s",
+                (f"%-{victim}-%",),
+            )
+            done = "select count(*) from image_generations where status = 'completed'"
+            until(db, done, accepted)
         finally:
             supervisor.terminate()
             assert supervisor.wait(30) == 0

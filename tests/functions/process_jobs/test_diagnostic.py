@@ -39,7 +39,8 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("part", BROKEN)
-def test_what_is_wrong_is_named_and_the_rest_is_asked_all_the_same(start_edge, part):
+def test_what_is_wrong_is_named_and_the_rest_is_asked_all_the_same(start_edge, monkeypatch, part):
+    monkeypatch.setattr("functions._shared.database.pool.POOL_WAIT_S", 1)
     settings, word = BROKEN[part]
     told = ask(start_edge(**settings))
     assert told["success"] is False

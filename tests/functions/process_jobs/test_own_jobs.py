@@ -4,25 +4,19 @@ import json
 
 import pytest
 
-from tests.conftest import Database, Edge, until_ended
+from tests.conftest import Database, Edge
+from tests.help import SMALL, until_ended
 from tests.sql.conftest import signed_in
-
-PROMPT = {
-    "prompt": "a fox",
-    "model_id": "black-forest-labs/flux-schnell",
-    "width": 512,
-    "height": 512,
-}
 
 
 @pytest.mark.parametrize("inserted", [False, True], ids=["no row yet", "the client's own row"])
 def test_a_users_own_job_becomes_a_picture(edge: Edge, db: Database, inserted: bool):
     user = edge.user_id
     with signed_in(db, user):
-        payload = dict(PROMPT)
+        payload = dict(SMALL)
         if inserted:
             row = db.execute(
-                "insert into image_generations (user_id, prompt) values (%s, 'a fox') returning id::text",
+                "insert into image_generations (user_id, prompt) values (%s, 'a cat') returning id::text",
                 (user,),
             ).fetchone()
             payload["generation_id"] = row["id"]

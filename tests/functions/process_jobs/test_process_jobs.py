@@ -16,27 +16,10 @@ from functions.process_jobs.jobs import generate_image
 from functions.process_jobs.worker import Worker
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
-from tests.conftest import Edge, running_edge, until_ended
+from tests.conftest import Edge, running_edge
+from tests.help import BANANA, SMALL, eventually, start, until, until_ended
 
 USER = "11111111-1111-4111-8111-111111111111"
-BODY = {
-    "prompt": "a cat",
-    "model_id": "black-forest-labs/flux-schnell",
-    "width": 256,
-    "height": 256,
-}
-
-
-def start(edge: Edge, **change) -> str:
-    answer = edge.post("start-generation", {**BODY, **change})
-    assert answer.status_code == 200, answer.text
-    return answer.json()["generation_id"]
-
-
-def until(db, query: str, wanted) -> None:
-    """Ask until the one value is as wanted; the test's own time-out bounds it."""
-    while next(iter(db.execute(query).fetchone().values())) != wanted:
-        pass
 
 
 def process(edge: Edge, body=None) -> dict:
@@ -71,14 +54,14 @@ def test_a_claim_that_does_not_come_through_asks_for_fewer_next(edge: Edge, db, 
         return await real(pool, limit, worker_id)
 
     monkeypatch.setattr(queue, "claim", claim)
+    monkeypatch.setattr("functions.process_jobs.worker.POLL_S", 0.1)
     ids = [start(edge, prompt=f"a cat {n}") for n in range(12)]
     for generation_id in ids:
         assert until_ended(edge, generation_id)["status"] == "completed"
     assert 4 in asked
     narrow = False
     asked.clear()
-    while 64 not in asked:
-        pass
+    eventually(lambda: 64 in asked)
 
 
 def test_by_hand_it_claims_three_and_answers_when_they_are_done(idle_edge: Edge, db):
@@ -143,7 +126,7 @@ def test_errors_are_counted(idle_edge: Edge, db):
 
 
 def test_bad_input_fails_at_once_and_tells_the_user(edge: Edge, db, sandbox):
-    payload = {**BODY, "user_id": edge.user_id, "model_id": "flux/schnel"}
+    payload = {**SMALL, "user_id": edge.user_id, "model_id": "flux/schnel"}
     db.execute(
         "select enqueue_job('generate-image', %s)", (Jsonb(with_generation(edge, db, payload)),)
     )
@@ -167,8 +150,8 @@ def with_generation(edge: Edge, db, payload):
     [
         ("generate-image", {}, "generation_id: Field required"),
         ("generate-image", {"generation_id": USER, "user_id": USER}, "Prompt is required"),
-        ("generate-image", {**BODY, "generation_id": USER}, "user_id: Field required"),
-        ("generate-image", {**BODY, "generation_id": "x", "user_id": USER}, "generation_id: Input should be a valid"),
+        ("generate-image", {**SMALL, "generation_id": USER}, "user_id: Field required"),
+        ("generate-image", {**SMALL, "generation_id": "x", "user_id": USER}, "generation_id: Input should be a valid"),
         ("download-image", {}, "generation_id: Field required"),
         ("download-image", {"generation_id": USER, "user_id": USER}, "output_url: Field required"),
         ("send-webhook", {"generation_id": USER}, "webhook_url: Field required"),
@@ -243,7 +226,7 @@ def test_a_stop_leaves_jobs_parked_and_the_next_process_goes_on(environ, db):
     with bound("127.0.0.1", free_port(), "sandbox") as listener, serving(slow, listener):
         environ["REPLICATE_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         with running_edge(**environ) as edge:
-            generation_id = start(edge)
+            generation_id = start(edge, model_id=BANANA)
             until(db, "select replicate_prediction_id is not null from image_generations", True)
         job = db.execute("select status, attempt_number, lease_token from job_queue").fetchone()
         assert job == {"status": "processing", "attempt_number": 1, "lease_token": 1}, "parked"
@@ -303,12 +286,13 @@ def test_a_stop_in_the_middle_of_the_create_keeps_what_it_pays_for(environ, db, 
     async def answer_once_cancelled(self):
         stopping = asyncio.create_task(stop(self))
         while not any(task.cancelling() for task in self._slots.tasks):  # noqa: ASYNC110 - cancelling() has no event
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
         answered.set()
         await stopping
 
     monkeypatch.setattr(Replicate, "create", slow_answer)
     monkeypatch.setattr(Worker, "stop", answer_once_cancelled)
+    monkeypatch.setattr("functions.process_jobs.worker.DRAIN_S", 0.1)
     with running_edge(**environ) as edge:
         start(edge)
         reached.wait()
@@ -324,7 +308,7 @@ def test_a_stop_in_the_middle_of_the_create_keeps_what_it_pays_for(environ, db, 
 
 def test_a_job_whose_generation_is_gone_fails_at_once(edge: Edge, db):
     payload = {
-        **BODY,
+        **SMALL,
         "generation_id": "11111111-1111-4111-8111-111111111111",
         "user_id": edge.user_id,
     }
@@ -355,8 +339,8 @@ def test_a_worker_that_lost_its_lease_writes_nothing_and_its_prediction_is_cance
     monkeypatch.setattr(Replicate, "create", taken_over)
     with ThreadPoolExecutor(1) as calls:
         call = calls.submit(process, idle_edge)
-        while [made.status for made in list(sandbox.state.predictions.values())] != ["canceled"]:
-            pass
+        made = sandbox.state.predictions
+        eventually(lambda: [one.status for one in list(made.values())] == ["canceled"])
         job = db.execute("select status, result, error_message from job_queue").fetchone()
         row = db.execute(
             "select status from image_generations where id = %s", (generation_id,)

@@ -17,8 +17,8 @@ from functions.process_jobs import jobs, quarantine
 from functions.process_jobs.worker import Worker
 from scripts.postgres import free_port
 from tests.conftest import running_edge
-from tests.functions.process_jobs.test_crash import PROJECT
-from tests.functions.process_jobs.test_process_jobs import process, start, until
+from tests.functions.process_jobs.test_process_jobs import process
+from tests.help import BANANA, PROJECT, eventually, start, until
 
 SUSPECT = (
     "insert into job_queue (job_type, crash_count, share_rank, max_attempts)"
@@ -52,8 +52,7 @@ class Stage:
         return [name for name, _ in self.began]
 
     def until_begun(self, name: str, times: int = 1) -> None:
-        while self.names().count(name) < times:
-            pass
+        eventually(lambda: self.names().count(name) >= times)
 
 
 @pytest.fixture
@@ -122,11 +121,9 @@ def test_an_attempt_that_does_not_heed_a_stop_keeps_its_process_and_the_suspect_
     monkeypatch.setitem(jobs.JOBS, "slow", deaf)
     start_edge()
     db.execute("select enqueue_job('slow', '{}')")
-    while not hasattr(deaf, "begun"):
-        pass
+    eventually(lambda: hasattr(deaf, "begun"))
     db.execute(SUSPECT)
-    while not hasattr(deaf, "asked"):
-        pass
+    eventually(lambda: hasattr(deaf, "asked"))
     until(db, "select status from job_queue where job_type = 'suspect'", "pending")
     db.execute("select enqueue_job('quick', '{}')")
     until(db, "select status from job_queue where job_type = 'quick'", "completed")
@@ -236,7 +233,7 @@ def test_a_call_by_hand_waits_for_the_one_that_runs_alone(start_edge, db, stage)
 def test_a_picture_that_is_made_meanwhile_is_stored_afterwards(start_edge, db, stage, sandbox):
     """By the worker that claimed it on the way as well: its download goes back to the queue."""
     edge = start_edge()
-    start(edge, model_id="google/nano-banana", prompt="a cat [fault:hang]")
+    start(edge, model_id=BANANA, prompt="a cat [fault:hang]")
     until(db, "select count(*) from predictions where status = 'running'", 1)
     db.execute(SUSPECT)
     stage.until_begun("suspect")
@@ -258,7 +255,7 @@ def test_a_job_that_is_handed_over_too_late_goes_back_uncounted(
     monkeypatch.setattr(Worker, "start", lambda self: (workers.append(self), begin(self))[1])
     monkeypatch.setattr(WorkerInbox, "with_room", lambda self: self.worker_id)
     edge = start_edge()
-    start(edge, model_id="google/nano-banana", prompt="a cat [fault:hang]")
+    start(edge, model_id=BANANA, prompt="a cat [fault:hang]")
     until(db, "select count(*) from predictions where status = 'running'", 1)
     db.execute(SUSPECT)
     stage.until_begun("suspect")
@@ -278,7 +275,8 @@ def test_a_job_that_is_handed_over_too_late_goes_back_uncounted(
 
 
 @pytest.mark.parametrize("begun", [True, False], ids=["alone", "reserved"])
-def test_at_a_stop_it_is_given_back_uncounted(environ, db, stage, begun):
+def test_at_a_stop_it_is_given_back_uncounted(environ, db, stage, monkeypatch, begun):
+    monkeypatch.setattr("functions.process_jobs.worker.DRAIN_S", 0.1)
     with running_edge(**environ):
         if not begun:
             db.execute("select enqueue_job('slow', '{}')")
@@ -310,16 +308,17 @@ def test_a_suspect_that_is_cancelled_before_it_began_is_left_alone(start_edge, d
 POISONED = """
 import asyncio, os, signal, sys
 from functions._shared import jobs as shared_jobs
-from functions.process_jobs import jobs, quarantine
-shared_jobs.LEASE_S = 1.5
+from functions.process_jobs import jobs, quarantine, worker
+shared_jobs.LEASE_S = 1.0
 quarantine.LOOK_S = 0.05
+worker.POLL_S = 0.1
 
 async def poison(job, resources):
     await asyncio.sleep(0.1)  # until its neighbours run
     os.kill(os.getpid(), signal.SIGKILL)
 
 async def innocent(job, resources):
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.3)
     return {}
 
 jobs.JOBS = {"poison": poison, "innocent": innocent}
@@ -328,6 +327,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_guilty_one_stops_and_its_neighbours_complete(environ, db, processes):
@@ -353,12 +353,18 @@ def test_the_guilty_one_stops_and_its_neighbours_complete(environ, db, processes
 
         running = [begin() for _ in range(processes)]
         open_jobs = "select count(*) as n from job_queue where status in ('pending', 'processing')"
-        while db.execute(open_jobs).fetchone()["n"]:
+
+        def all_ended() -> bool:
+            nonlocal deaths
             for place, child in enumerate(running):
                 if child.poll() is not None:
                     assert child.returncode == -9
                     deaths += 1
                     running[place] = begin()
+            db.execute("update job_queue set scheduled_at = now() where status = 'pending'")
+            return db.execute(open_jobs).fetchone() == {"n": 0}
+
+        eventually(all_ended, timeout_s=150)
     guilty = db.execute("select * from job_queue where job_type = 'poison'").fetchone()
     assert (guilty["status"], guilty["crash_count"]) == ("failed", 3)
     assert guilty["error_message"].startswith("Poisonous: three of its workers stopped answering")

@@ -12,8 +12,7 @@ from standardwebhooks.webhooks import Webhook
 from functions._local.defaults import WEBHOOK_SECRET
 from functions.process_jobs.jobs.send_webhook import _target
 from tests.conftest import Edge, user_token
-
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
+from tests.help import BODY, eventually, start
 
 
 @dataclass
@@ -40,26 +39,18 @@ def receiver() -> Iterator[Receiver]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         found = Receiver(f"http://127.0.0.1:{server.server_port}/hook")
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield found
         server.shutdown()
 
 
-def start(edge: Edge, url: str, **changes: object) -> str:
-    answer = edge.post("start-generation", {**BODY, "webhook_url": url, **changes})
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["generation_id"])
-
-
 def until_sent(db, status: str = "completed") -> dict[str, object]:
     query = "select * from job_queue where job_type = 'send-webhook' and status = %s"
-    while not (row := db.execute(query, (status,)).fetchone()):
-        pass
-    return dict(row)
+    return dict(eventually(lambda: db.execute(query, (status,)).fetchone()))
 
 
 def test_a_completed_generation_is_told_with_its_pictures(edge: Edge, db, receiver: Receiver):
-    generation_id = start(edge, receiver.url)
+    generation_id = start(edge, webhook_url=receiver.url)
     job = until_sent(db)
     [(headers, body)] = receiver.heard
     event = Webhook(WEBHOOK_SECRET).verify(body, headers)
@@ -70,20 +61,25 @@ def test_a_completed_generation_is_told_with_its_pictures(edge: Edge, db, receiv
 
 
 def test_a_failed_and_a_cancelled_one_are_told_too(edge: Edge, db, receiver: Receiver):
-    start(edge, receiver.url, prompt="a cat [fault:flagged]")
+    start(edge, webhook_url=receiver.url, prompt="a cat [fault:flagged]")
     until_sent(db)
     db.execute("select pause_queue('generate-image')")
-    generation_id = start(edge, receiver.url)
+    generation_id = start(edge, webhook_url=receiver.url)
     edge.call("DELETE", f"start-generation/{generation_id}")
-    while len(receiver.heard) < 2:
-        pass
+    eventually(lambda: len(receiver.heard) == 2)
     types = [json.loads(body)["type"] for _, body in receiver.heard]
     assert types == ["generation.failed", "generation.cancelled"]
 
 
 def test_it_is_sent_again_under_the_same_id_until_it_is_heard(edge: Edge, db, receiver: Receiver):
     receiver.answers = [500, 302]
-    start(edge, receiver.url)
+    start(edge, webhook_url=receiver.url)
+
+    def heard_thrice() -> bool:
+        db.execute("update job_queue set scheduled_at = now() where status = 'pending'")
+        return len(receiver.heard) == 3
+
+    eventually(heard_thrice)
     job = until_sent(db)
     assert len(receiver.heard) == 3
     assert {headers["webhook-id"] for headers, _ in receiver.heard} == {str(job["id"])}
@@ -91,7 +87,7 @@ def test_it_is_sent_again_under_the_same_id_until_it_is_heard(edge: Edge, db, re
 
 def test_a_receiver_that_is_gone_is_left_alone(edge: Edge, db, receiver: Receiver):
     receiver.answers = [410]
-    start(edge, receiver.url)
+    start(edge, webhook_url=receiver.url)
     assert until_sent(db, "failed")["error_message"] == "The webhook answered 410"
 
 

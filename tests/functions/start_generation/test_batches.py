@@ -13,8 +13,7 @@ from functions._shared.settings import Settings
 from functions.process_jobs.outcomes import Outcomes
 from functions.process_jobs.queue import Ending
 from tests.conftest import Edge
-
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
+from tests.help import BODY
 
 
 def test_an_array_of_prompts_is_one_id_each(idle_edge: Edge, db):

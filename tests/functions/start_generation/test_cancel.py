@@ -6,12 +6,7 @@ import psycopg
 import pytest
 
 from tests.conftest import Edge
-
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
-
-
-def start(edge: Edge, **changes: object) -> str:
-    return str(edge.post("start-generation", BODY | changes).json()["generation_id"])
+from tests.help import BANANA, start, until, until_logged
 
 
 def cancel(edge: Edge, generation_id: str) -> int:
@@ -37,12 +32,10 @@ def test_what_waits_is_cancelled_and_may_be_cancelled_again(idle_edge: Edge, db)
 
 
 def test_a_parked_one_ends_its_prediction_too(edge: Edge, db, sandbox):
-    generation_id = start(edge, prompt="a cat [fault:hang]")
-    while not db.execute("select 1 from predictions where status = 'running'").fetchone():
-        pass
+    generation_id = start(edge, model_id=BANANA, prompt="a cat [fault:hang]")
+    until(db, "select status from predictions", "running")
     assert cancel(edge, generation_id) == 200
-    while not db.execute("select 1 from predictions where status = 'canceled'").fetchone():
-        pass
+    until(db, "select status from predictions", "canceled")
     [prediction] = sandbox.state.predictions.values()
     assert prediction.canceled is not None
 
@@ -51,13 +44,9 @@ def test_a_running_handler_is_stopped_at_once(capsys, edge: Edge, db, sandbox, m
     monkeypatch.setattr(sandbox.state, "slow_seconds", 3600)
     monkeypatch.setattr("functions._shared.jobs.LEASE_S", 3600)  # no renewal tells it
     generation_id = start(edge, prompt="a cat [fault:slow-file*]")
-    query = "select 1 from job_queue where job_type = 'download-image' and status = 'processing'"
-    while not db.execute(query).fetchone():
-        pass
+    until(db, "select status from job_queue where job_type = 'download-image'", "processing")
     assert cancel(edge, generation_id) == 200
-    said = ""
-    while "attempt stopped" not in said:
-        said += capsys.readouterr().err
+    until_logged(capsys, "attempt stopped")
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])

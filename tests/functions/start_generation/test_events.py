@@ -12,8 +12,7 @@ import pytest
 from functions._shared.provider.prediction import read_prediction
 from functions.process_generation.progress import how_far
 from tests.conftest import Edge
-
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
+from tests.help import start
 
 
 @contextmanager
@@ -36,10 +35,6 @@ def told(response: httpx.Response) -> Iterator[tuple[str, dict[str, object]]]:
         elif ":" in line:
             name, _, value = line.partition(": ")
             event[name] = value
-
-
-def start(edge: Edge) -> str:
-    return str(edge.post("start-generation", BODY).json()["generation_id"])
 
 
 def test_a_generation_is_told_to_its_end(idle_edge: Edge, db):

@@ -6,8 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.conftest import Edge
-
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
+from tests.help import BODY
 
 
 def start(edge: Edge, key: str = "k", **change):

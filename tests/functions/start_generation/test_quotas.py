@@ -8,8 +8,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from tests.conftest import Edge, running_edge, user_token
-
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
+from tests.help import BODY, eventually
 
 
 def limit(db, user_id=None, **quotas) -> None:
@@ -147,8 +146,7 @@ def test_generate_image_pays_for_no_more_than_the_quota(
         ThreadPoolExecutor(8) as clients,
     ):
         first = clients.submit(ask, 0)
-        while not sandbox.state.predictions:
-            pass
+        eventually(lambda: sandbox.state.predictions)
         assert list(clients.map(ask, range(6))) == [429] * 6
         assert uses(db, edge) == (1, 1)
         slow()
@@ -185,8 +183,7 @@ def test_a_stop_ends_the_use_of_a_call(environ, db, sandbox, slow, monkeypatch):
     monkeypatch.setattr("scripts.stack.GRACE_S", 0.1)
     with ThreadPoolExecutor(1) as client, running_edge(**environ) as edge:
         waiting = client.submit(edge.post, "generate-image", BODY)
-        while not sandbox.state.predictions:
-            pass
+        eventually(lambda: sandbox.state.predictions)
         assert uses(db, edge) == (1, 1)
     assert waiting.exception() or waiting.result().status_code == 500
     assert uses(db, edge) == (1, 0)
@@ -239,7 +236,6 @@ def test_each_prompt_of_an_array_and_each_key_counts_once(idle_edge: Edge, db):
 
 def test_settings_are_everybodys_quota(start_edge, db):
     edge = start_edge(QUOTA_HOURLY="1")
-    while limits(db, edge)["hourly_limit"] != 1:
-        pass
+    eventually(lambda: limits(db, edge)["hourly_limit"] == 1)
     assert edge.post("start-generation", BODY).status_code == 200
     assert edge.post("start-generation", BODY).status_code == 429

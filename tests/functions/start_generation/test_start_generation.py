@@ -5,8 +5,7 @@ import json
 import pytest
 
 from tests.conftest import Edge
-
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
+from tests.help import BODY
 
 
 def count(db) -> int:

@@ -8,8 +8,8 @@ from jose.utils import base64url_encode
 from functions._shared.auth.throttle import FailedAttempts
 from functions._shared.local_keys import LOCAL_JWT_SECRET
 from tests.conftest import Edge, user_token
+from tests.help import BODY
 
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
 NONE_ALLOWED = "Invalid JWT: its {} is none of those allowed here"
 
 

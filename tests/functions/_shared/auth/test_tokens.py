@@ -29,8 +29,8 @@ from functions._shared.local_keys import LOCAL_JWT_SECRET
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
 from tests.conftest import Edge, user_token
+from tests.help import BODY, eventually
 
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
 CLAIMS = {
     "sub": "11111111-1111-4111-8111-111111111111",
     "role": "authenticated",
@@ -241,8 +241,7 @@ def test_whoever_comes_while_keys_are_asked_for_waits_for_them(edge: Edge, auth:
     with ThreadPoolExecutor(4) as clients:
         tokens = [sign("ES256", exp=CLAIMS["exp"] + number) for number in range(4)]
         answers = [clients.submit(status, edge, token) for token in tokens]
-        while len(wanted) < 4:
-            pass
+        eventually(lambda: len(wanted) == 4)
         auth.hold.set()
         assert [answer.result() for answer in answers] == [200] * 4
     assert auth.asked == 1
@@ -267,10 +266,8 @@ def test_a_token_does_not_outlive_its_key(edge: Edge, auth: Auth, monkeypatch, s
     if seconds < signing_keys.STALE_S:
         # The keys are asked for beside the request, which does not wait for them.
         assert status(edge, second) == 200
-        while auth.asked < 2:
-            pass
-        while status(edge, first) == 200:
-            pass
+        eventually(lambda: auth.asked == 2)
+        eventually(lambda: status(edge, first) != 200)
     answer = edge.post("start-generation", BODY, first)
     assert (answer.status_code, answer.json()["code"]) == (401, "UNAUTHORIZED_ASYMMETRIC_JWT")
     assert status(edge, second) == 200

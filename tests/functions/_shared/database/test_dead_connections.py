@@ -14,8 +14,8 @@ from functions._shared.settings import Settings
 from functions.generate_image_legacy.quota import counted
 from scripts.postgres import free_port
 from tests.conftest import Edge
+from tests.help import BODY, eventually, until
 
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
 IDLE = """
 from pg_stat_activity
 where application_name = 'picture-edge' and datname = current_database() and state = 'idle' and query like %s
@@ -27,8 +27,7 @@ def idle(db, query="%") -> set[int]:
 
 
 def gone(db, pids) -> None:
-    while pids & {row["pid"] for row in db.execute("select pid from pg_stat_activity")}:
-        pass
+    until(db, "select count(*) from pg_stat_activity where pid = any(%s)", 0, (list(pids),))
 
 
 def kill(db, query="%") -> None:
@@ -62,10 +61,8 @@ def test_it_costs_no_picture_that_is_paid_for(edge: Edge, db, slow):
     with ThreadPoolExecutor(1) as client:
         call = client.submit(edge.post, "generate-image", {**BODY, "generation_id": row["id"]})
         kept = "select 1 from image_generations where replicate_prediction_id is not null"
-        while not db.execute(kept).fetchone():
-            pass
-        while not idle(db, "%replicate_prediction_id%"):
-            pass
+        eventually(lambda: db.execute(kept).fetchone())
+        eventually(lambda: idle(db, "%replicate_prediction_id%"))
         kill(db, "%replicate_prediction_id%")
         slow()
         assert call.result().status_code == 200
@@ -75,13 +72,19 @@ def test_it_costs_no_picture_that_is_paid_for(edge: Edge, db, slow):
 def test_it_switches_no_model_on(idle_edge: Edge, db, sandbox):
     """The catalogue alone serves while the database is down; it does not know what the operator has switched off."""
     db.execute("update models set is_active = false")
-    while not idle(db):
-        pass
+    eventually(lambda: idle(db))
     kill(db)
     answer = idle_edge.post("start-generation", BODY)
     assert (answer.status_code, answer.json()["error"]) == (
         400, f"Model {BODY['model_id']} is not available: it is switched off",
     )  # fmt: skip
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """A database that does not answer counts as down after a second."""
+    monkeypatch.setattr("functions._shared.database.pool.POOL_WAIT_S", 1)
+    monkeypatch.setattr("functions._shared.database.pool.ANSWER_S", 1.0)
 
 
 @contextmanager
@@ -128,7 +131,7 @@ def refusing(db):
     ],
 )
 def test_one_that_is_there_and_cannot_be_asked_is_no_reason_to_pay(
-    edge: Edge, db, sandbox, trouble, quota, status
+    impatient, edge: Edge, db, sandbox, trouble, quota, status
 ):
     """Decided by SQLSTATE: only a server that is away lets everybody through."""
     db.execute("select set_user_quota(p_hourly => %s)", (quota,))
@@ -148,7 +151,7 @@ def settings(dsn, **given) -> Settings:
     return Settings.from_env(local_environment({"SUPABASE_DB_URL": dsn, **given}))
 
 
-async def test_a_pool_whose_connections_are_all_in_use_lets_nobody_past(dsn, db):
+async def test_a_pool_whose_connections_are_all_in_use_lets_nobody_past(impatient, dsn, db):
     db.execute("select set_user_quota(p_hourly => 1)")
     async with make_pool(settings(dsn, DB_POOL_SIZE="1"), min_size=1) as pool:
         async with pool.connection():

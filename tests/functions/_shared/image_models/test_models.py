@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from scripts import models as models_script
-from tests.conftest import Edge, until_ended
+from tests.conftest import Edge
+from tests.help import start, until_ended
 
 PROMPT = {"prompt": "a cat"}
 TEXT = {"type": "string"}
@@ -80,9 +81,7 @@ def test_a_model_of_replicates_is_read_once_and_served_from_the_table(start_edge
 
 
 def started(edge: Edge, model_id: str, **fields) -> str:
-    answer = edge.post("start-generation", {**PROMPT, "model_id": model_id, **fields})
-    assert answer.status_code == 200, answer.text
-    return answer.json()["generation_id"]
+    return start(edge, **{"model_id": model_id, "width": None, "height": None, **fields})
 
 
 def test_a_community_model_is_sent_by_its_version(edge: Edge, db, sandbox):
@@ -268,7 +267,10 @@ def test_an_operators_word_in_the_table_comes_first(start_edge, db, sandbox):
     started(edge, "house-model")
 
 
-def test_without_replicate_an_unknown_model_is_refused_and_a_known_one_is_not(start_edge, db):
+def test_without_replicate_an_unknown_model_is_refused_and_a_known_one_is_not(
+    start_edge, db, monkeypatch
+):
+    monkeypatch.setattr("functions._shared.provider.replicate.PAUSES_S", (0.01, 0.02))
     edge = start_edge(REPLICATE_API_URL="http://127.0.0.1:1/v1")
     assert "Replicate is not reachable" in refusal(edge, "someone/new-model", db)
     started(edge, "flux-schnell")

@@ -94,6 +94,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", HOSTILE)
 def test_no_prologue_takes_more_than_linear_time(made):
     """In a process of its own: a pattern with 2^n ways holds the GIL, and no time-out of this one would be heard."""

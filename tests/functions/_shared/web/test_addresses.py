@@ -11,8 +11,7 @@ from functions._shared.errors import InvalidRequest
 from functions._shared.web.addresses import host_of, is_public, literal, parse, pinned, public_https
 from functions._shared.web.special_addresses import SPECIAL_IPV4, SPECIAL_IPV6
 from tests.conftest import Edge
-
-BODY = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
+from tests.help import BODY, eventually
 
 # Every entry of the three registries, written down a second time, by hand.
 REGISTERED = [
@@ -161,9 +160,8 @@ def test_a_job_with_such_an_address_fails_at_once(edge: Edge, db):
             '{"prompt": "x", "model_id": "google/nano-banana", "source_image_url": "https://xn--/"}',
         ),
     ).fetchall()
-    query = "select status, errors from job_queue where id = %s"
-    while (job := db.execute(query, (made["job_id"],)).fetchone())["status"] != "failed":
-        pass
+    query = "select errors from job_queue where id = %s and status = 'failed'"
+    job = eventually(lambda: db.execute(query, (made["job_id"],)).fetchone())
     [error] = job["errors"]
     assert (error["class"], error["text"]) == (
         "bad_input",
