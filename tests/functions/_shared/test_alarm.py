@@ -60,12 +60,15 @@ async def test_what_falls_due_just_behind_a_look_does_not_wait_for_the_one_after
         await alarm.wait()
 
 
-async def test_what_is_due_together_rings_once(alarm):
+async def test_what_is_due_together_rings_together(alarm):
     alarm.set(3600)
     for number in range(1000):
-        alarm.expect(0.05 + number * 1e-9)
-    await alarm.wait()
-    alarm.set(3600)
+        alarm.expect(0.05 + number * 1e-6)
+    rings = 0
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await alarm.wait()
+        async with asyncio.timeout(0.2):
+            while True:
+                await alarm.wait()
+                rings += 1
+                alarm.set(3600)
+    assert 1 <= rings <= 3
