@@ -126,6 +126,6 @@ def test_a_request_to_a_standby_may_come_again(start_edge, db):
 
 
 def test_a_request_to_older_sql_is_a_fault_of_ours(start_edge, db):
-    db.execute("drop function start_generations(uuid[], jsonb[])")
+    db.execute("drop function picture_edge.start_generations(uuid[], jsonb[])")
     answer = start_edge().post("start-generation", BODY)
     assert (answer.status_code, answer.json()["code"]) == (500, "INTERNAL_ERROR")
