@@ -87,16 +87,16 @@ begin
         add column if not exists errors jsonb not null default '[]'::jsonb,
         add column if not exists dedupe_key text;
 
-    -- An earlier sql/ of ours had no such column: a job is parked if its prediction runs.
-    if to_regclass('public.predictions') is not null and not exists (
-        select from pg_catalog.pg_attribute
-        where attrelid = 'public.job_queue'::regclass and attname = 'parked'
-    ) then
-        alter table public.job_queue add column parked boolean not null default false;
-        update public.job_queue set parked = true
-        from public.predictions
-        where job_queue.status = 'processing' and predictions.job_id = job_queue.id
-            and predictions.status = 'running' and predictions.lease_token = job_queue.lease_token;
+    -- A job is parked if its prediction runs. Also where the column is there: an earlier sql/ of ours, to which somebody
+    -- has gone back meanwhile, parks and claims without it.
+    if to_regclass('public.predictions') is not null then
+        alter table public.job_queue add column if not exists parked boolean not null default false;
+        update public.job_queue set parked = not job_queue.parked
+        where job_queue.status = 'processing' and job_queue.parked <> exists (
+            select from public.predictions
+            where predictions.job_id = job_queue.id and predictions.status = 'running'
+                and predictions.lease_token = job_queue.lease_token
+        );
     end if;
 
     -- Columns that a claim needs NOT NULL and the original has nullable: a null priority would hide all lanes behind

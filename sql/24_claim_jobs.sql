@@ -58,6 +58,12 @@ begin
     if p_lease is null or p_lease <= interval '0' then
         raise exception using errcode = 'PT400', message = format('p_lease must be positive, got %s', p_lease);
     end if;
+    -- A gateway from before picture_edge calls helpers that have left public, and would fail each job that it claims.
+    -- Refused, it claims nothing and says so in /ready; its jobs are another worker's when their leases expire.
+    if current_setting('application_name') = 'picture-edge' then
+        raise exception using
+            errcode = 'PT503', message = 'This gateway is older than sql/: restart it with the code of today';
+    end if;
     perform picture_edge.requeue_expired(greatest(p_limit, 10), 30);
     v_now := clock_timestamp(); -- read once: a volatile function cannot bound an index scan
 

@@ -1,7 +1,19 @@
--- complete_jobs, complete_job: end an attempt, with a result or with an error.
+-- complete_jobs, complete_job: end an attempt, with a result or with an error. backoff: the wait before the next one.
 -- Called by   functions/process_jobs as service_role, always with the lease token; operators in psql without
 -- Promises    a stale fencing token changes nothing, and its id is not returned; idempotent: a call whose answer was
 --             lost may be repeated, and succeeds without a change; every failed attempt is kept in errors
+
+create or replace function picture_edge.backoff(p_attempt int) returns interval
+language sql
+immutable
+set search_path = ''
+as $$
+    -- The exponent is capped as well: a float overflows at 1024.
+    select least(2 ^ least(p_attempt, 20), 300) * interval '1 second';
+$$;
+
+comment on function picture_edge.backoff(int) is
+'Exponential backoff: the longest wait after an attempt, 2, 4, 8 … seconds, capped at five minutes.';
 
 create or replace function public.complete_jobs(
     p_job_ids uuid[],
@@ -70,7 +82,7 @@ begin
                 when not held.again then job_queue.scheduled_at
                 when held.free then clock_timestamp() + greatest(held.retry_after, interval '0')
                 else clock_timestamp()
-                    + random() * least(2 ^ least(held.attempt_number, 20), 300) * interval '1 second'
+                    + random() * picture_edge.backoff(held.attempt_number)
             end,
             -- A retry goes by age, as its turn is spent; a suspect (sql/25_suspects.sql) remains one.
             share_rank = case when held.again then least(job_queue.share_rank, 0) else job_queue.share_rank end,
@@ -132,7 +144,7 @@ begin
         set error_details = p_error_details,
             scheduled_at = case
                 when job_queue.status = 'pending' and p_retry_after is null
-                    then clock_timestamp() + least(2 ^ least(job_queue.attempt_number, 20), 300) * interval '1 second'
+                    then clock_timestamp() + picture_edge.backoff(job_queue.attempt_number)
                 else job_queue.scheduled_at
             end
         where job_queue.id = p_job_id and job_queue.lease_token = v_token;
@@ -192,6 +204,8 @@ begin
 end;
 $do$;
 
+revoke execute on function picture_edge.backoff(int) from public, anon, authenticated;
+grant execute on function picture_edge.backoff(int) to service_role;
 revoke execute on function public.complete_jobs(uuid[], bigint[], jsonb[], text[], boolean[], interval[], text[])
 from public, anon, authenticated;
 grant execute on function public.complete_jobs(

@@ -26,5 +26,16 @@ begin
     loop
         execute format('grant usage on schema picture_edge to %I', v_kept.role);
     end loop;
+    for v_kept in
+        select distinct pg_roles.rolname as role
+        from pg_catalog.pg_proc
+        cross join aclexplode(pg_proc.proacl) as given
+        inner join pg_catalog.pg_roles on pg_roles.oid = given.grantee
+        where pg_proc.pronamespace = 'public'::regnamespace and pg_proc.proname in ('claim_jobs', 'claim_next_job')
+            and given.grantee <> pg_proc.proowner and pg_roles.rolname not in ('anon', 'authenticated', 'service_role')
+    loop
+        execute format('grant usage on schema picture_edge to %I', v_kept.role);
+        execute format('grant select on public.job_types to %I', v_kept.role);
+    end loop;
 end;
 $$;

@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from functions._shared.database.schema import SCHEMA_VERSION, schema_mismatch
+from functions._shared.database.schema import schema_mismatch
+from functions._shared.database.version import SCHEMA_VERSION
 from functions._shared.errors import FunctionError
 from functions._shared.resources import Resources, resources_of
 from functions._shared.web.function_app import function_app

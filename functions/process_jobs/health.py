@@ -6,7 +6,7 @@ from datetime import timedelta
 import psycopg
 
 from functions._shared.database.pool import Pool
-from functions._shared.database.schema import schema_mismatch, trouble_of
+from functions._shared.database.schema import OLDER, schema_mismatch, trouble_of
 
 log = logging.getLogger(__name__)
 
@@ -17,31 +17,42 @@ class Health:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._schema_looked_at = False
+        """Since the last failure: sql/ may have been applied, or an older one restored, while the database was away."""
         self.trouble: str | None = None
         """Why the last claim or renewal failed, in words; None when it was answered."""
         self.clock_silent_for: timedelta | None = None
         """How long cron has not called process-jobs, once that is too long."""
 
-    async def answered(self) -> None:
-        """A claim was answered. After the first one, warn of a schema mismatch that does not break claims."""
-        if self.trouble:
-            log.info("the queue answers again")
-        self.trouble = None
+    async def may_claim(self) -> bool:
+        """Whether sql/ is not older than the code: else every claimed job would fail, as its calls are absent.
+
+        A newer sql/ is warned of, and worked with. Raises psycopg.Error.
+        """
         if self._schema_looked_at:
-            return
-        try:
-            mismatch = await schema_mismatch(self._pool)
-        except psycopg.Error:
-            return  # the next answered claim is another chance
+            return True
+        mismatch = await schema_mismatch(self._pool)
+        if mismatch == OLDER:
+            self._note(OLDER, "claims nothing")
+            return False
         self._schema_looked_at = True
         if mismatch:
             log.warning("%s", mismatch)
+        return True
+
+    def answered(self) -> None:
+        """A claim was answered."""
+        if self.trouble:
+            log.info("the queue answers again")
+        self.trouble = None
 
     async def failed(self, error: psycopg.Error) -> None:
         """A claim or a renewal was not answered, or was refused by a schema that the code was not written for."""
-        trouble = await trouble_of(error, self._pool)
+        self._schema_looked_at = False
+        self._note(await trouble_of(error, self._pool), type(error).__name__)
+
+    def _note(self, trouble: str, detail: str) -> None:
         if trouble != self.trouble:
-            log.warning("the queue does not answer: %s: %s", type(error).__name__, trouble)
+            log.warning("the queue does not answer: %s: %s", detail, trouble)
         self.trouble = trouble
 
     def note_clock(self, silence: timedelta | None) -> None:

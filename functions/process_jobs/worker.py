@@ -12,7 +12,9 @@ from uuid import UUID
 import psycopg
 
 from functions._shared import jobs
+from functions._shared.database.schema import OLDER
 from functions._shared.database.sqlstates import is_down
+from functions._shared.errors import Unavailable
 from functions._shared.resources import Resources
 from functions.process_jobs import queue
 from functions.process_jobs.health import Health
@@ -89,9 +91,14 @@ class Worker:
         await asyncio.gather(*others, return_exceptions=True)
 
     async def run_once(self, limit: int) -> tuple[int, int]:
-        """Claim up to ``limit`` jobs and see them to their end: how many, and how many of them with an error."""
+        """Claim up to ``limit`` jobs and see them to their end: how many, and how many of them with an error.
+
+        Raises Unavailable while sql/ is older than the code.
+        """
         if self.draining:
             return 0, 0
+        if not await self._health.may_claim():
+            raise Unavailable(OLDER)
         async with self._quarantine.claiming():
             if self.draining:
                 return 0, 0
@@ -138,6 +145,8 @@ class Worker:
     async def _try_claim(self, limit: int) -> int:
         """Claim and start jobs; how many."""
         try:
+            if not await self._health.may_claim():
+                return 0
             async with self._quarantine.claiming():
                 claimed = await queue.claim(self._pool, limit, self._inbox.worker_id)
                 self._slots.start(claimed)
@@ -149,22 +158,23 @@ class Worker:
             await self._health.failed(error)
             return 0
         self._claim_size = min(self._claim_size * 2, self._settings.worker_concurrency)
-        await self._health.answered()
+        self._health.answered()
         return len(claimed)
 
     async def _try_suspect(self) -> bool:
         """Run a job alone that two workers have died with, if there is one and it is time to look."""
         try:
-            return not self.draining and await self._quarantine.run_due()
+            may = not self.draining and await self._health.may_claim()
+            return may and await self._quarantine.run_due()
         except psycopg.Error as error:
             await self._health.failed(error)
             return False
 
     async def _inbox_loop(self) -> None:
-        """Start jobs that are handed over, at once; release one that was claimed just before a suspect closed us."""
+        """Start jobs that are handed over, at once; release one claimed just before a suspect or a stop closed us."""
         while True:
             job = await self._inbox.handed_over.get()
-            if self._slots.closed:
+            if self._slots.closed or self.draining:
                 self._slots.release_soon(job)
             else:
                 self._slots.start([job])

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 import psycopg
 
 from functions._local.sandbox.app import Sandbox
+from functions._shared.jobs import LEASE_S
 from scripts.bucket import Bucket
 from scripts.chaos.gateways import Gateway
 from scripts.chaos.proxy import Proxy
 from scripts.postgres import Postgres
 
-FREEZE_S = (11.0, 14.0)
-"""Duration of a freeze: longer than a lease (10 s), so that others claim with newer fencing tokens."""
+FREEZE_S = (1.1 * LEASE_S, 1.4 * LEASE_S)
+"""Duration of a freeze: longer than a lease, so that others claim with newer fencing tokens."""
 FIND_BUSY_S = 5.0
 """How long to look for a gateway that holds jobs before killing an idle one."""
 RESTART_DELAY_S = (0.5, 2.0)

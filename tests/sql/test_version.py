@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg
 
+from functions._shared.database.version import SCHEMA_VERSION
 from scripts.schema import SQL_FOLDER
 from tests.sql.originals import database_of
 
@@ -35,6 +36,10 @@ def test_each_change_of_sql_raises_its_number():
         f"sql/ has changed: raise picture_edge.version() in sql/99_version.sql to {wanted},"
         f" and write this line into tests/sql/version.txt:\n{wanted} {fingerprint()}"
     )
+
+
+def test_the_code_expects_this_number():
+    assert number() == SCHEMA_VERSION, "raise it in functions/_shared/database/version.py as well"
 
 
 def test_a_database_tells_its_number(db):

@@ -23,6 +23,8 @@ _MEGAPIXELS_BY_WORD: Mapping[str, float] = {
     "regular": 1,
     "big": 2,
 }
+AREA_KEYS = ("resolution", "size", "megapixels", "image_size")
+"""Keys whose words may say an area; the first of them counts. Every size key but the ratio's (image_models/keys.py)."""
 
 
 def picture_size(read: Mapping[str, Any]) -> tuple[int, int]:
@@ -50,7 +52,7 @@ def picture_size(read: Mapping[str, Any]) -> tuple[int, int]:
     elif fixed:
         sides = fixed
     else:
-        words = [str(read.get(key)) for key in ("resolution", "size", "megapixels", "image_size")]
+        words = [str(read.get(key)) for key in AREA_KEYS]
         known = [_MEGAPIXELS_BY_WORD[word] for word in words if word in _MEGAPIXELS_BY_WORD]
         area = _MEGAPIXEL * (known[0] if known else 1)
         across, down = ratio_sides or (1, 1)

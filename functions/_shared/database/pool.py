@@ -19,10 +19,13 @@ from psycopg_pool import AsyncConnectionPool
 from pydantic_core import from_json
 
 from functions._shared.database.sqlstates import is_lost
+from functions._shared.database.version import SCHEMA_VERSION
 from functions._shared.settings import Settings
 
 T = TypeVar("T")
 
+APPLICATION_NAME = f"picture-edge/{SCHEMA_VERSION}"
+"""Of every session: sql/ refuses claims of gateways that are too old for it (``claim_jobs``)."""
 POOL_WAIT_S = 3
 """Connection timeout: without a connection for this long the database counts as down."""
 ANSWER_S = 5.0
@@ -170,7 +173,7 @@ def make_pool(settings: Settings, min_size: int) -> Pool:
             "row_factory": dict_row,
             "prepare_threshold": None,  # a transaction pooler does not keep prepared statements
             "connect_timeout": POOL_WAIT_S,
-            "application_name": "picture-edge",
+            "application_name": APPLICATION_NAME,
         },
         configure=_configure,
         open=False,

@@ -6,13 +6,15 @@ import psycopg
 
 from functions._shared.database.pool import Pool
 from functions._shared.database.sqlstates import is_down, lacks_function
+from functions._shared.database.version import SCHEMA_VERSION
 
-SCHEMA_VERSION = 1
-"""The ``picture_edge.version()`` that the code expects; a test compares it with the sql/ of the same commit."""
+OLDER = "sql/ is older than the code: run make schema"
+NEWER = "sql/ is newer than the code: update the code"
+NO_DATABASE = "no database"
 
 
 async def schema_mismatch(pool: Pool) -> str | None:
-    """What to do about a database with another version of sql/, in words; None where the versions agree.
+    """OLDER or NEWER: what to do about a database with another version of sql/. None where the versions agree.
 
     Raises psycopg.Error, except for an absent version: sql/ had none at first.
     """
@@ -27,16 +29,14 @@ async def schema_mismatch(pool: Pool) -> str | None:
         found = 0
     if found == SCHEMA_VERSION:
         return None
-    if found < SCHEMA_VERSION:
-        return "sql/ is older than the code: run make schema"
-    return "sql/ is newer than the code: update the code"
+    return OLDER if found < SCHEMA_VERSION else NEWER
 
 
 async def trouble_of(error: psycopg.Error, pool: Pool) -> str:
     """Why a call of ours failed that should not, in words for /ready and the log: the version of sql/ if that is it."""
     if is_down(error):
-        return "no database"
+        return NO_DATABASE
     try:
-        return await schema_mismatch(pool) or "database error"
+        return await schema_mismatch(pool) or NO_DATABASE
     except psycopg.Error:
-        return "database error"
+        return NO_DATABASE

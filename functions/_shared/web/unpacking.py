@@ -4,6 +4,8 @@ import zlib
 
 ENCODINGS = frozenset({"", "identity", "gzip"})
 GZIP = 16 + zlib.MAX_WBITS
+SLACK_BYTES = 64 * 1024
+"""Of a gzip stream beyond its content: what cannot be compressed grows by some bytes a block, headers take theirs."""
 
 
 class NotUnpacked(Exception):
@@ -48,7 +50,8 @@ class Unpacker:
         self._received += len(chunk)
         piece = self._decompressed(chunk) if self._gzip else chunk
         self._unpacked += len(piece)
-        if max(self._received, self._unpacked) > self._limit:
+        # What gzip cannot compress grows by some bytes a block.
+        if self._unpacked > self._limit or self._received > self._limit * 1.001 + SLACK_BYTES:
             raise TooLong
         return piece
 

@@ -22,8 +22,9 @@ from PIL import Image
 from functions._local.sandbox import app as sandbox_app
 from functions._local.sandbox.app import Sandbox, create_sandbox
 from functions._local.sandbox.drawing import draw
-from functions._local.sandbox.picture_size import picture_size
+from functions._local.sandbox.picture_size import AREA_KEYS, picture_size
 from functions._local.sandbox.validation import check
+from functions._shared.image_models.keys import SIZE_KEYS
 from tests.help import eventually
 
 TOKEN = "r8_of_the_sandbox"
@@ -786,3 +787,7 @@ def test_a_megapixel_is_drawn_quickly() -> None:
         )
 
     assert min(cpu_seconds(one) for _ in range(3)) < 0.15
+
+
+def test_each_size_key_of_a_request_is_one_of_the_sandboxes():
+    assert set(AREA_KEYS) == set(SIZE_KEYS) - {"aspect_ratio"}

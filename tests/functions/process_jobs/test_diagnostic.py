@@ -2,7 +2,7 @@
 
 import pytest
 
-from functions._shared.database.schema import SCHEMA_VERSION
+from functions._shared.database.version import SCHEMA_VERSION
 from tests.conftest import Edge
 from tests.functions.process_jobs.test_schema_version import set_version
 

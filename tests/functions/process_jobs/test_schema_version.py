@@ -7,13 +7,12 @@ import pytest
 
 from functions._local.defaults import local_environment
 from functions._shared.database.pool import make_pool
-from functions._shared.database.schema import SCHEMA_VERSION
+from functions._shared.database.schema import NEWER, OLDER
+from functions._shared.database.version import SCHEMA_VERSION
 from functions._shared.settings import Settings
 from functions.process_jobs.health import Health
 from tests.conftest import Database, Edge
-
-OLDER = "sql/ is older than the code: run make schema"
-NEWER = "sql/ is newer than the code: update the code"
+from tests.help import eventually, until
 
 
 def set_version(db: Database, version: int | None) -> None:
@@ -33,25 +32,36 @@ def status_of(edge: Edge) -> tuple[int, str]:
 
 @pytest.mark.parametrize(
     ("version", "word"),
-    [(None, OLDER), (SCHEMA_VERSION + 1, NEWER), (SCHEMA_VERSION, "database error")],
+    [(None, OLDER), (SCHEMA_VERSION + 1, NEWER), (SCHEMA_VERSION, "no database")],
 )
 def test_ready_tells_why_claims_fail_until_they_succeed_again(start_edge, db, version, word):
     set_version(db, version)
     db.execute("alter table job_queue rename to gone")
     edge = start_edge()
-    while status_of(edge) != (503, word):
-        pass
+    eventually(lambda: status_of(edge) == (503, word))
     db.execute("alter table gone rename to job_queue")
-    while status_of(edge) != (200, "ready"):
-        pass
+    eventually(lambda: status_of(edge) == (200, "ready"))
 
 
-def test_another_version_alone_stops_no_work(start_edge, db):
+def test_a_worker_on_older_sql_claims_nothing_and_says_so(start_edge, db):
+    """Claims would be answered, and each job then failed: the calls that follow are absent."""
+    set_version(db, SCHEMA_VERSION - 1)
+    db.execute("select enqueue_job('no-such-type', '{}')")
+    edge = start_edge()
+    eventually(lambda: status_of(edge) == (503, OLDER))
+    answer = edge.post("process-jobs", {}, edge.service_role_key)
+    assert (answer.status_code, answer.json()["error"]) == (503, OLDER)
+    assert db.execute("select status from job_queue").fetchone() == {"status": "pending"}
+    set_version(db, SCHEMA_VERSION)
+    until(db, "select error_message from job_queue", "No handler for job type no-such-type")
+    eventually(lambda: status_of(edge) == (200, "ready"))
+
+
+def test_newer_sql_alone_stops_no_work(start_edge, db):
     set_version(db, SCHEMA_VERSION + 1)
     edge = start_edge()
     db.execute("select enqueue_job('no-such-type', '{}', p_max_attempts => 1)")
-    while db.execute("select status from job_queue").fetchone() != {"status": "failed"}:
-        pass
+    until(db, "select status from job_queue", "failed")
     assert status_of(edge) == (200, "ready")
 
 
@@ -64,15 +74,15 @@ async def health(environ):
 async def test_it_is_logged_once_at_start_though_claims_are_answered(health, db, caplog):
     set_version(db, SCHEMA_VERSION + 1)
     with caplog.at_level(logging.INFO):
-        await health.answered()
-        await health.answered()
+        assert await health.may_claim()
+        assert await health.may_claim()
     assert [record.getMessage() for record in caplog.records] == [NEWER]
     assert health.trouble is None
 
 
 async def test_each_change_of_trouble_is_logged_once(health, db, caplog):
     set_version(db, SCHEMA_VERSION)
-    await health.answered()
+    health.answered()
     set_version(db, SCHEMA_VERSION + 1)
     with caplog.at_level(logging.INFO):
         for _ in range(2):
@@ -80,7 +90,7 @@ async def test_each_change_of_trouble_is_logged_once(health, db, caplog):
         for _ in range(2):
             await health.failed(psycopg.OperationalError("secret"))
         for _ in range(2):
-            await health.answered()
+            health.answered()
     assert [record.getMessage() for record in caplog.records] == [
         f"the queue does not answer: UndefinedTable: {NEWER}",
         "the queue does not answer: OperationalError: no database",

@@ -239,3 +239,12 @@ def test_settings_are_everybodys_quota(start_edge, db):
     eventually(lambda: limits(db, edge)["hourly_limit"] == 1)
     assert edge.post("start-generation", BODY).status_code == 200
     assert edge.post("start-generation", BODY).status_code == 429
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_quota_that_older_sql_cannot_count_is_not_open(edge: Edge, db, known):
+    """generate-image without a row is let through only where there are no quotas at all."""
+    db.execute("drop function picture_edge.spend_quota(uuid, uuid, text)")
+    if not known:
+        db.execute("alter table user_quotas rename to gone")
+    assert edge.post("generate-image", SMALL).status_code == (503 if known else 200)

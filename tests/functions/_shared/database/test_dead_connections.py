@@ -18,7 +18,7 @@ from tests.help import BODY, eventually, until
 
 IDLE = """
 from pg_stat_activity
-where application_name = 'picture-edge' and datname = current_database() and state = 'idle' and query like %s
+where application_name like 'picture-edge/%%' and datname = current_database() and state = 'idle' and query like %s
 """
 
 

@@ -1,6 +1,7 @@
 """Bounded decompression: what a body holds, or why it cannot be read, and never more than the limit."""
 
 import gzip
+import random
 import tracemalloc
 
 import pytest
@@ -77,3 +78,10 @@ def test_a_bomb_is_not_unpacked_beyond_the_limit():
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_gzip_of_what_cannot_be_compressed_may_be_longer_than_the_limit():
+    noise = random.Random(1).randbytes(1 << 20)
+    packed = gzip.compress(noise, 0)
+    assert len(packed) > len(noise)
+    assert unpack("gzip", packed, limit=len(noise)) == (noise, False)
