@@ -104,7 +104,7 @@ def refused(
 def until_blocked(db: Database, call: "Future[Any]") -> None:
     """Wait until a session waits for a lock. Fails if ``call``, which is to be that session, ends instead."""
     eventually(lambda: db.execute(LOCK_WAITS).fetchone() or call.done())
-    assert not call.done(), "it did not wait for the lock"
+    assert not call.done(), "the call did not wait for the lock"
 
 
 @contextmanager

@@ -489,6 +489,10 @@ OUTSIDE = [
 ]  # fmt: skip
 
 
+LOCK_TIMEOUT = ("SET lock_timeout TO '3s'", "SET lock_timeout TO '300ms'")
+"""A function's own lock_timeout overrides the session's."""
+
+
 @pytest.fixture
 def connect(connect: Callable[..., Database]) -> Callable[..., Database]:
     """A mutant that waits for a lock shows it at once: the lock time-out and the search for deadlocks begin early."""
@@ -514,7 +518,7 @@ def test_each_guard_is_needed(mutant, db, request):
         " where pronamespace in ('public'::regnamespace, 'picture_edge'::regnamespace, 'edge_private'::regnamespace)"
         " and proname = %s and position(%s in pg_get_functiondef(oid)) > 0", (function, there),
     ).fetchone()["it"]  # fmt: skip
-    db.execute(definition.replace(there, broken))
+    db.execute(definition.replace(there, broken).replace(*LOCK_TIMEOUT))
     fails(test, request, *parameters)
 
 

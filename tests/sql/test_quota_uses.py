@@ -54,7 +54,7 @@ def test_spend_quota_refuses_what_has_no_room(db, quota):
 
 def test_two_that_spend_at_once_do_not_share_the_last_place(db, connect):
     db.execute("select set_user_quota(p_hourly => 1)")
-    db.execute("set lock_timeout = '300 ms'")
+    db.execute("alter function picture_edge.spend_quota set lock_timeout = '300 ms'")
     other = connect(autocommit=False)
     spend(other)
     with pytest.raises(psycopg.errors.LockNotAvailable):

@@ -246,7 +246,7 @@ def deaf_edge(environ, monkeypatch):
 
 
 def restart(server: Postgres) -> None:
-    """With its options and its pg_hba.conf as they are: what @reboot starts connects at once."""
+    """Restart PostgreSQL with the same options and pg_hba.conf, so that @reboot jobs can connect at once."""
     log = str(server.data / "server.log")
     done = server.run("pg_ctl", "-D", str(server.data), "-l", log, "-w", "-m", "fast", "restart")
     assert done.returncode == 0, done.stderr
@@ -274,15 +274,16 @@ def test_a_tick_of_the_real_clock_gets_a_job_done(debian_as_new: Postgres, deaf_
     with connected(debian_as_new) as db:
         with deaf_edge(db, EDGE_PORT=str(port)):
             enqueue_by_sql(db)
-            with ticking(debian_as_new.url):  # it sends what the tick has asked of pg_net
+            with ticking(debian_as_new.url):  # sends the HTTP request that the tick has queued
                 until_done(db)
         assert db.execute("select * from cron_ticks").fetchone()
-        until(db, "select count(*) from cron.job_run_details where end_time is null", 0)
         ids = [job_id for job_id, *_ in wanted]
+        ended = (
+            "from cron.job_run_details where jobid = any(%s) and status in ('succeeded', 'failed')"
+        )
+        until(db, f"select count(*) {ended}", len(wanted), (ids,))
         recorded = db.execute(
-            "select jobid, command, status, return_message from cron.job_run_details"
-            " where jobid = any(%s) order by jobid",
-            (ids,),
+            f"select jobid, command, status, return_message {ended} order by jobid".encode(), (ids,)
         )
         runs = [tuple(row.values()) for row in recorded]
         db.execute("drop table t")

@@ -256,7 +256,7 @@ KNOWN_POLICIES = [
 ]
 
 
-LIMITS = "select get_user_limits('11111111-1111-4111-8111-111111111111') as it"
+LIMITS = f"select get_user_limits('{USER}') as it"
 WITHOUT_A_LEDGER = """
 drop table quota_uses cascade;
 drop function picture_edge.spend_quota, picture_edge.end_quota_use, picture_edge.hold_quotas;
