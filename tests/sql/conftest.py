@@ -1,60 +1,58 @@
-"""What the queue's tests share: enqueue by named arguments, claim, look, and move time."""
+"""Fixtures of the SQL tests: jobs by named arguments, generations, and a session's role."""
 
-import json
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Any
 
-import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
-LEASE_LOST = "PT409"
-WAITING = """
-select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()
-"""
+from tests.conftest import Database, Row
+from tests.help import BODY
+from tests.sql.help import USER
 
 
 @pytest.fixture
-def enqueue(db):
-    def call(**arguments):
+def enqueue(db: Database) -> Callable[..., Any]:
+    """Call enqueue_job by its arguments' names; returns the job's id."""
+
+    def call(**arguments: object) -> Any:
         values = {"p_job_type": "generate-image", "p_payload": "{}", **arguments}
         named = ", ".join(f"{name} => %({name})s" for name in values)
-        return db.execute(f"select enqueue_job({named}) as id", values).fetchone()["id"]
+        row = db.execute(f"select enqueue_job({named}) as id".encode(), values).fetchone()
+        assert row
+        return row["id"]
 
     return call
 
 
-def claim(connection):
-    return connection.execute("select * from claim_next_job()").fetchone()
+@pytest.fixture
+def start(db: Database) -> Callable[..., Row]:
+    """Start a generation of USER; keywords override the body. Returns a row of generation_id and job_id."""
+
+    def call(**request: object) -> Row:
+        row = db.execute(
+            "select * from picture_edge.start_generation(%s, %s)",
+            (USER, Jsonb({**BODY, **request})),
+        ).fetchone()
+        assert row
+        return row
+
+    return call
 
 
-def job(db, job_id):
-    return db.execute("select * from job_queue where id = %s", (job_id,)).fetchone()
+@pytest.fixture
+def started(start: Callable[..., Row]) -> Row:
+    """A queued generation of USER: its generation_id and job_id."""
+    return start()
 
 
-def expire(db, job_id):
-    db.execute(
-        "update job_queue set lease_expires_at = now() - interval '1 s' where id = %s", (job_id,)
-    )
+@pytest.fixture
+def as_role(db: Database) -> Callable[..., None]:
+    """Give the session a role, and the claims of a user, until it is reset."""
 
+    def become(role: str, user_id: str | None = None) -> None:
+        db.execute(f"set role {role}".encode())
+        claims = f'{{"sub": "{user_id}"}}' if user_id else "{}"
+        db.execute("select set_config('request.jwt.claims', %s, false)", (claims,))
 
-def due(db, job_id):
-    """Do not wait for a backoff."""
-    db.execute("update job_queue set scheduled_at = now() where id = %s", (job_id,))
-
-
-def refused(db, statement, arguments=(), sqlstate=LEASE_LOST):
-    """The statement fails with ``sqlstate``; returns the error's text."""
-    with pytest.raises(psycopg.Error) as error:
-        db.execute(statement, arguments)
-    assert error.value.sqlstate == sqlstate
-    return str(error.value)
-
-
-@contextmanager
-def signed_in(connection, user_id, role="authenticated"):
-    """One request of PostgREST's: a transaction with the token's role and claims, committed unless it fails."""
-    with connection.transaction():
-        connection.execute(f"set local role {role}")
-        claims = json.dumps({"sub": user_id, "role": role} if user_id else {"role": role})
-        connection.execute("select set_config('request.jwt.claims', %s, true)", (claims,))
-        yield connection
-        connection.execute("reset role")
+    return become

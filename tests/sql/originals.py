@@ -9,8 +9,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from tests.conftest import Database
-
-USER, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+from tests.sql.help import OTHER, USER
 
 COMMON = f"""
 do $$

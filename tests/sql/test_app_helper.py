@@ -7,15 +7,16 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 from psycopg.rows import dict_row
 
 from scripts.schema import apply_schema
-from tests.conftest import Database
-from tests.sql.conftest import claim, signed_in
-from tests.sql.originals import COMMON, FIELD, OTHER, ROWS, USER, database_of
+from tests.conftest import PORT, Database
+from tests.help import BODY
+from tests.sql.help import OTHER, USER, claim, signed_in
+from tests.sql.originals import COMMON, FIELD, ROWS, database_of
 
-PAYLOAD = {"prompt": "a fox", "model_id": "black-forest-labs/flux-schnell"}
 READ = {
     *("id", "job_type", "payload", "status", "attempts", "max_attempts", "scheduled_at", "started_at"),
     *("completed_at", "error_message", "error_details", "created_by", "priority", "created_at", "updated_at"),
@@ -28,14 +29,25 @@ TYPES = {
 }
 
 
-@pytest.fixture
-def db(dsn) -> Iterator[Database]:
-    with database_of(dsn, COMMON, FIELD, ROWS) as (url, connection):
+@pytest.fixture(scope="module")
+def server(postgres, admin) -> Iterator[str]:
+    """The server's address, where the database "original" is the field variant, upgraded, without jobs or sessions."""
+    address = f"postgresql://postgres:postgres@127.0.0.1:{PORT}"
+    with database_of(f"{address}/postgres", COMMON, FIELD, ROWS) as (url, connection):
         for _ in range(2):
             apply_schema(url)
         connection.execute("delete from job_queue")
-        connection.row_factory = dict_row
+        connection.close()  # a template has no sessions
+        yield address
+
+
+@pytest.fixture
+def db(server, admin) -> Iterator[Database]:
+    """A copy of that database for one test: a template copy is cheaper than two runs of sql/."""
+    admin.execute("create database app owner postgres template original strategy file_copy")
+    with psycopg.connect(f"{server}/app", autocommit=True, row_factory=dict_row) as connection:
         yield connection
+    admin.execute("drop database app with (force)")
 
 
 def rpc(connection, function, body, user=USER):
@@ -53,7 +65,7 @@ def rpc(connection, function, body, user=USER):
 
 def enqueue_job(connection, user=USER, **options):
     """enqueueJob: every argument named; those without a default of the helper's may be left out."""
-    body = {"p_job_type": "generate-image", "p_payload": PAYLOAD, **options}
+    body = {"p_job_type": "generate-image", "p_payload": BODY, **options}
     return rpc(connection, "enqueue_job", body, user)
 
 
@@ -88,7 +100,7 @@ def test_enqueue_job_with_all_that_the_helper_gives(db):
     assert row.keys() >= READ
     assert (row["job_type"], row["status"], row["attempts"]) == ("generate-image", "pending", 0)
     assert (row["max_attempts"], row["priority"], str(row["created_by"])) == (3, 0, USER)
-    assert row["payload"].items() >= PAYLOAD.items()
+    assert row["payload"].items() >= BODY.items()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import pytest
 
 from scripts.bench.claims import FUTURE, HISTORY, pages
 
+pytestmark = pytest.mark.slow
+
 WAITING = "insert into job_queue (job_type) select 'bench' from generate_series(1, 500)"
 ELSEWHERE = """
 select pause_queue('paused');

@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 
 from scripts.schema import apply_schema
 from tests.conftest import PORT, Database
-from tests.sql.conftest import job
+from tests.sql.help import claim, job_row
 from tests.sql.originals import COMMON, DOCUMENTED, EARLIER, FIELD, ROWS, database_of
 
 SERVER = f"postgresql://postgres:postgres@127.0.0.1:{PORT}/postgres"
@@ -150,7 +150,7 @@ def test_a_claim_has_the_columns_of_both_forms(db, call):
         {"a": 1},
     )
     assert claimed["attempts"] == claimed["attempt_number"] == 1
-    row = job(db, claimed["id"])
+    row = job_row(db, claimed["id"])
     assert not row.pop("parked"), "a claim unparks, so its result needs no such column"
     assert {**claimed, **row} == claimed | {"attempts": 1}, "every column under its own name"
     assert db.execute(f"select * from claim_next_job({call})").fetchone() is None
@@ -205,9 +205,9 @@ FIELD_ONLY = [
 
 def completed(db, call):
     db.execute("select enqueue_job('generate-image', '{}')")
-    claimed = db.execute("select * from claim_next_job()").fetchone()
+    claimed = claim(db)
     db.execute(f"select complete_job({call})", (claimed["id"],))
-    row = job(db, claimed["id"])
+    row = job_row(db, claimed["id"])
     return tuple(row[name] for name in ("status", "result", "error_message", "error_details"))
 
 
@@ -231,7 +231,7 @@ def test_a_second_argument_without_a_type_is_the_field_variants_error(form, db, 
 def test_the_field_variants_errors_wait_longer_each_time_and_keep_their_details(db):
     db.execute("select enqueue_job('generate-image', '{}', p_max_attempts => 4)")
     for wait in (2, 4, 8):
-        claimed = db.execute("select * from claim_next_job()").fetchone()
+        claimed = claim(db)
         db.execute(
             "select complete_job(p_job_id => %s, p_error_message => 'x', p_error_details => '{\"n\": 1}')",
             (claimed["id"],),
@@ -243,9 +243,9 @@ def test_the_field_variants_errors_wait_longer_each_time_and_keep_their_details(
         assert (row["status"], row["error_details"]) == ("pending", {"n": 1})
         assert wait - 1 < row["wait"] <= wait
         db.execute("update job_queue set scheduled_at = now()")
-    claimed = db.execute("select * from claim_next_job()").fetchone()
+    claimed = claim(db)
     db.execute("select complete_job(p_job_id => %s, p_error_message => 'last')", (claimed["id"],))
-    row = job(db, claimed["id"])
+    row = job_row(db, claimed["id"])
     assert (row["status"], row["error_message"]) == ("failed", "last")
     assert row["error_details"] is None, "of the last error"
 
@@ -253,9 +253,9 @@ def test_the_field_variants_errors_wait_longer_each_time_and_keep_their_details(
 def test_details_of_an_attempt_that_failed_end_with_one_that_did_not(db):
     assert completed(db, "%s, p_error_message => 'x', p_error_details => '{}'")[3] == {}
     db.execute("update job_queue set scheduled_at = now()")
-    claimed = db.execute("select * from claim_next_job()").fetchone()
+    claimed = claim(db)
     db.execute("select complete_job(%s)", (claimed["id"],))
-    assert job(db, claimed["id"])["error_details"] is None
+    assert job_row(db, claimed["id"])["error_details"] is None
 
 
 @pytest.mark.parametrize("error", ["", ", p_error_message => 'x'"])

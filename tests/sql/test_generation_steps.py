@@ -4,33 +4,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-USER = "11111111-1111-4111-8111-111111111111"
-
-
-@pytest.fixture
-def start(db):
-    def call(**request):
-        body = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell", **request}
-        return db.execute(
-            "select * from picture_edge.start_generation(%s, %s)", (USER, Jsonb(body))
-        ).fetchone()
-
-    return call
-
-
-def generation(db, generation_id):
-    return db.execute("select * from image_generations where id = %s", (generation_id,)).fetchone()
-
-
-def claim(db):
-    return db.execute("select * from claim_next_job()").fetchone()
-
-
-def begin(db, job, generation_id):
-    return db.execute(
-        "select * from picture_edge.begin_generate_image(%s, %s, %s, '10 minutes')",
-        (job["id"], job["lease_token"], generation_id),
-    ).fetchone()
+from tests.sql.help import LEASE_LOST, USER, begin, claim, generation_row, job_row
 
 
 def intend(db, job):
@@ -92,7 +66,7 @@ def downloading(db, start):
 
 def test_a_start_is_a_queued_row_and_a_job_with_the_originals_payload(db, start):
     ids = start(width=768, height=512, seed=0, style="noir", negative_prompt="dogs")
-    row = generation(db, ids["generation_id"])
+    row = generation_row(db, ids["generation_id"])
     assert (row["status"], row["model"], row["style"], row["width"], row["height"], row["steps"]) == (
         "queued", "FLUX Schnell", "noir", 768, 512, 4,
     )  # fmt: skip
@@ -105,7 +79,7 @@ def test_a_start_is_a_queued_row_and_a_job_with_the_originals_payload(db, start)
 
 
 def test_a_model_without_a_row_falls_back(db, start):
-    row = generation(db, start(model_id="someone/some-model")["generation_id"])
+    row = generation_row(db, start(model_id="someone/some-model")["generation_id"])
     assert (row["model"], row["width"], row["height"], row["steps"], float(row["guidance_scale"])) == (
         "some-model", 1024, 1024, 30, 7.5,
     )  # fmt: skip
@@ -113,9 +87,9 @@ def test_a_model_without_a_row_falls_back(db, start):
 
 def test_each_step_moves_generation_and_job_together(db, start):
     generation_id, job = downloading(db, start)
-    assert generation(db, generation_id)["status"] == "downloading"
-    assert generation(db, generation_id)["generation_time_seconds"] == 0
-    assert generation(db, generation_id)["adjustments"] == ["size: no"]
+    assert generation_row(db, generation_id)["status"] == "downloading"
+    assert generation_row(db, generation_id)["generation_time_seconds"] == 0
+    assert generation_row(db, generation_id)["adjustments"] == ["size: no"]
     assert (job["job_type"], job["payload"]["output_url"]) == ("download-image", "https://x/y.png")
     assert job["payload"]["output_urls"] == ["https://x/y.png", "https://x/z.png"]
     assert (
@@ -125,7 +99,7 @@ def test_each_step_moves_generation_and_job_together(db, start):
         == 1
     )
     image_id = finish_download(db, job)
-    row = generation(db, generation_id)
+    row = generation_row(db, generation_id)
     assert row["status"] == "completed"
     assert row["completed_at"] is not None
     image, other = db.execute("select * from images order by created_at").fetchall()
@@ -164,7 +138,7 @@ def test_a_first_failed_attempt_leaves_the_generation_processing(db, start):
     job = claim(db)
     begin(db, job, ids["generation_id"])
     db.execute("select complete_job(%s, p_error => 'hiccup')", (job["id"],))
-    assert generation(db, ids["generation_id"])["status"] == "processing"
+    assert generation_row(db, ids["generation_id"])["status"] == "processing"
 
 
 @pytest.mark.parametrize("end", ["complete_job", "expired lease"])
@@ -178,7 +152,7 @@ def test_the_last_failed_attempt_fails_the_generation(db, start, end):
         db.execute("update job_queue set crash_count = 2, share_rank = -2")  # it ran alone
         db.execute("update job_queue set lease_expires_at = now() - interval '1 s'")
         db.execute("select picture_edge.requeue_expired()")
-    row = generation(db, ids["generation_id"])
+    row = generation_row(db, ids["generation_id"])
     assert row["status"] == "failed"
     assert row["error_message"].startswith(("broken", "Poisonous: three of its workers"))
 
@@ -186,13 +160,15 @@ def test_the_last_failed_attempt_fails_the_generation(db, start, end):
 def test_a_failed_download_says_so(db, start):
     generation_id, job = downloading(db, start)
     db.execute("select complete_job(%s, p_error => 'gone', p_retry => false)", (job["id"],))
-    assert generation(db, generation_id)["error_message"] == "Failed to download/store image: gone"
+    assert (
+        generation_row(db, generation_id)["error_message"] == "Failed to download/store image: gone"
+    )
 
 
 def test_a_cancelled_job_cancels_its_generation(db, start):
     ids = start()
     db.execute("update job_queue set status = 'cancelled' where id = %s", (ids["job_id"],))
-    assert generation(db, ids["generation_id"])["status"] == "cancelled"
+    assert generation_row(db, ids["generation_id"])["status"] == "cancelled"
 
 
 def test_a_failed_job_with_a_foreign_payload_is_nobodys_generation(db):
@@ -207,7 +183,7 @@ def test_a_revived_job_takes_its_generation_out_of_failed(db, start):
     db.execute("update job_queue set status='pending', attempt_number=0, error_message=null")
     job = claim(db)
     begin(db, job, ids["generation_id"])
-    row = generation(db, ids["generation_id"])
+    row = generation_row(db, ids["generation_id"])
     assert (row["status"], row["error_message"]) == ("processing", None)
 
 
@@ -227,7 +203,7 @@ def test_a_cancelled_generation_is_not_completed_by_a_late_download(db, start):
     db.execute("update image_generations set status = 'cancelled'")
     with pytest.raises(psycopg.Error, match="waits for a picture"):
         finish_download(db, job)
-    assert generation(db, generation_id)["status"] == "cancelled"
+    assert generation_row(db, generation_id)["status"] == "cancelled"
     assert db.execute("select count(*) as n from images").fetchone()["n"] == 0
 
 
@@ -257,10 +233,6 @@ def test_the_size_a_job_asks_the_model_for(db, start, request_, sent):
     assert (payload.get("width"), payload.get("height")) == sent
 
 
-def job_of(db, job):
-    return db.execute("select * from job_queue where id = %s", (job["id"],)).fetchone()
-
-
 def prediction(db):
     return db.execute("select * from predictions").fetchone()
 
@@ -272,9 +244,9 @@ def test_a_parked_job_keeps_its_lease_past_the_predictions_time(db, start):
         " from job_queue join predictions on job_id = job_queue.id"
     ).fetchone()
     assert row == {"later": True}
-    assert generation(db, generation_id)["replicate_prediction_id"] == "p1"
+    assert generation_row(db, generation_id)["replicate_prediction_id"] == "p1"
     assert db.execute("select parked_jobs from queue_status").fetchone() == {"parked_jobs": 1}
-    assert job_of(db, job)["status"] == "processing"
+    assert job_row(db, job["id"])["status"] == "processing"
 
 
 def test_the_next_worker_adopts_what_runs_and_looks_for_what_was_intended(db, start):
@@ -305,7 +277,7 @@ def test_a_parked_job_nobody_looked_after_returns_uncounted(db, start):
     _, job, _ = parked(db, start)
     db.execute("update job_queue set lease_expires_at = now() - interval '1 s'")
     assert db.execute("select picture_edge.requeue_expired() as n").fetchone() == {"n": 1}
-    row = job_of(db, job)
+    row = job_row(db, job["id"])
     assert (row["status"], row["attempt_number"], row["crash_count"], row["errors"]) == (
         "pending", 0, 0, [],
     )  # fmt: skip
@@ -330,10 +302,10 @@ def test_a_job_is_parked_beside_its_running_prediction_only(db, start, how):
     _, job, intent_id = parked(db, start)
     seen = "select parked_jobs from queue_status"
     assert db.execute(seen).fetchone() == {"parked_jobs": 1}
-    assert job_of(db, job)["parked"]
+    assert job_row(db, job["id"])["parked"]
     db.execute(UNPARKED[how], {"job": job["id"], "token": job["lease_token"], "intent": intent_id})
     db.execute("select picture_edge.requeue_expired()")
-    assert not job_of(db, job)["parked"]
+    assert not job_row(db, job["id"])["parked"]
     assert db.execute(seen).fetchone() == {"parked_jobs": 0}
 
 
@@ -341,9 +313,9 @@ def test_an_attempt_that_adopts_a_prediction_is_parked_with_it(db, start):
     generation_id, job, _ = parked(db, start)
     db.execute("select picture_edge.release_job(%s, %s)", (job["id"], job["lease_token"]))
     job = claim(db)
-    assert not job_of(db, job)["parked"]
+    assert not job_row(db, job["id"])["parked"]
     begin(db, job, generation_id)
-    assert job_of(db, job)["parked"]
+    assert job_row(db, job["id"])["parked"]
 
 
 @pytest.mark.parametrize(
@@ -382,7 +354,7 @@ def test_no_step_without_the_lease(db, start, step):
     stale = {**job, "lease_token": job["lease_token"] - 1}
     with pytest.raises(psycopg.Error) as refused:
         step(db, stale, intent_id)
-    assert refused.value.sqlstate == "PT409"
+    assert refused.value.sqlstate == LEASE_LOST
     assert prediction(db)["status"] == "running"
 
 
@@ -396,8 +368,8 @@ def fail(db, job, intent_id, *, retry=True, retry_after=None):
 def test_a_failed_prediction_ends_the_attempt_once(db, start):
     generation_id, job, intent_id = parked(db, start)
     fail(db, job, intent_id)
-    assert generation(db, generation_id)["replicate_prediction_id"] is None
-    row = job_of(db, job)
+    assert generation_row(db, generation_id)["replicate_prediction_id"] is None
+    row = job_row(db, job["id"])
     assert (row["status"], row["attempt_number"], row["errors"][0]["class"]) == (
         "pending", 1, "model_failed",
     )  # fmt: skip
@@ -413,7 +385,7 @@ def test_one_prediction_belongs_to_one_intent(db, start):
     intent = intend(db, job)
     with pytest.raises(psycopg.Error, match="another intent") as refused:
         park(db, job, intent["intent_id"], "p1")
-    assert refused.value.sqlstate == "PT409"
+    assert refused.value.sqlstate == LEASE_LOST
 
 
 def test_polls_are_handed_out_once_and_grow_apart(db, start):

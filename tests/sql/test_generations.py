@@ -2,42 +2,21 @@
 
 import psycopg
 import pytest
-from psycopg.types.json import Jsonb
 
-from tests.sql.test_generation_steps import USER, begin, claim, generation
-
-OTHER = "22222222-2222-4222-8222-222222222222"
-
-
-@pytest.fixture
-def started(db):
-    """The id of a queued generation of USER."""
-    body = {"prompt": "a cat", "model_id": "black-forest-labs/flux-schnell"}
-    row = db.execute(
-        "select * from picture_edge.start_generation(%s, %s)", (USER, Jsonb(body))
-    ).fetchone()
-    return row["generation_id"]
-
-
-def start_all(db, *prompts, users=(USER, OTHER)):
-    model = "black-forest-labs/flux-schnell"
-    requests = [Jsonb({"prompt": prompt, "model_id": model}) for prompt in prompts]
-    return db.execute(
-        "select * from picture_edge.start_generations(%s::uuid[], %s)", (list(users), requests)
-    ).fetchall()
+from tests.sql.help import OTHER, USER, begin, claim, generation_row, start_all
 
 
 def report(db, generation_id, stage, progress):
     db.execute(
         "select picture_edge.report_progress(%s, %s, %s)", ([generation_id], [stage], [progress])
     )
-    row = generation(db, generation_id)
+    row = generation_row(db, generation_id)
     return row["stage"], row["progress"]
 
 
 def test_several_start_together_and_are_answered_in_their_order(db):
     ids = start_all(db, "one", "two")
-    rows = [generation(db, row["generation_id"]) for row in ids]
+    rows = [generation_row(db, row["generation_id"]) for row in ids]
     assert [row["prompt"] for row in rows] == ["one", "two"]
     assert [str(row["user_id"]) for row in rows] == [USER, OTHER]
     jobs = [
@@ -56,40 +35,43 @@ def test_several_start_all_or_none(db):
 
 def test_a_cancelled_generation_takes_its_job_along_and_may_be_cancelled_again(db, started):
     for _ in range(2):
-        db.execute("select cancel_generation(%s, %s)", (started, USER))
-    assert generation(db, started)["status"] == "cancelled"
+        db.execute("select cancel_generation(%s, %s)", (started["generation_id"], USER))
+    assert generation_row(db, started["generation_id"])["status"] == "cancelled"
     assert db.execute("select status from job_queue").fetchone() == {"status": "cancelled"}
 
 
 def test_nobody_elses_generation_is_cancelled(db, started):
     with pytest.raises(psycopg.Error, match="not found") as refused:
-        db.execute("select cancel_generation(%s, %s)", (started, OTHER))
+        db.execute("select cancel_generation(%s, %s)", (started["generation_id"], OTHER))
     assert refused.value.sqlstate == "PT404"
-    assert generation(db, started)["status"] == "queued"
+    assert generation_row(db, started["generation_id"])["status"] == "queued"
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
 def test_what_has_ended_is_not_cancelled(db, started, status):
     db.execute("update image_generations set status = %s", (status,))
     with pytest.raises(psycopg.Error, match=f"is {status} already") as refused:
-        db.execute("select cancel_generation(%s)", (started,))
+        db.execute("select cancel_generation(%s)", (started["generation_id"],))
     assert refused.value.sqlstate == "PT409"
-    assert generation(db, started)["status"] == status
+    assert generation_row(db, started["generation_id"])["status"] == status
 
 
 def test_progress_only_grows_and_only_while_it_is_made(db, started):
-    assert report(db, started, "drawing", 10) == ("queued", 0)
+    assert report(db, started["generation_id"], "drawing", 10) == ("queued", 0)
     job = claim(db)
-    begin(db, job, started)
-    assert report(db, started, "starting", 0) == ("starting", 0)
-    assert report(db, started, "drawing", 40) == ("drawing", 40)
-    assert report(db, started, "starting", 20) == ("starting", 40), "a bar that begins again"
-    db.execute("select cancel_generation(%s)", (started,))
-    assert report(db, started, "drawing", 80) == ("cancelled", 40)
+    begin(db, job, started["generation_id"])
+    assert report(db, started["generation_id"], "starting", 0) == ("starting", 0)
+    assert report(db, started["generation_id"], "drawing", 40) == ("drawing", 40)
+    assert report(db, started["generation_id"], "starting", 20) == ("starting", 40), (
+        "a bar that begins again"
+    )
+    db.execute("select cancel_generation(%s)", (started["generation_id"],))
+    assert report(db, started["generation_id"], "drawing", 80) == ("cancelled", 40)
 
 
 def test_two_open_transactions_do_not_share_the_last_free_place(db, connect):
     db.execute("select set_user_quota(p_hourly => 1)")
+    db.execute("alter function picture_edge.start_generation set lock_timeout = '300 ms'")
     other = connect(autocommit=False)
     start_all(other, "one", users=[USER])
     with pytest.raises(psycopg.errors.LockNotAvailable):

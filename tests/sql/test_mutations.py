@@ -5,12 +5,14 @@ a policy, a right; what is broken and which test notices stand side by side in M
 """
 
 import inspect
+from collections.abc import Callable
 from types import MappingProxyType
 
 import psycopg
 import pytest
 from _pytest.outcomes import Failed
 
+from tests.conftest import Database
 from tests.sql import (
     test_catalogue,
     test_forms,
@@ -25,13 +27,9 @@ from tests.sql import (
     test_sharing,
     test_suspects,
 )
-from tests.sql.originals import OTHER
-from tests.sql.test_generation_steps import start
-from tests.sql.test_generations import started
-from tests.sql.test_operations import generation
-from tests.sql.test_schema import as_role
+from tests.sql.help import OTHER, USER
 
-__all__ = ["as_role", "generation", "start", "started"]  # fixtures of the tests below
+pytestmark = pytest.mark.slow
 
 QUEUE, OPERATIONS, STEPS = test_queue, test_operations, test_generation_steps
 MODEL, SHARING, GENERATIONS = test_queue_model, test_sharing, test_generations
@@ -54,7 +52,7 @@ MUTANTS = [
     ("claim_jobs", "for update skip locked\n            ),\n            shared", "), shared",
      QUEUE.test_two_open_transactions_never_share_a_job, {"user": None}),
     ("claim_jobs", "for update skip locked\n            ),\n            claimed", "), claimed",
-     QUEUE.test_two_open_transactions_never_share_a_job, {"user": QUEUE.USER}),
+     QUEUE.test_two_open_transactions_never_share_a_job, {"user": USER}),
     ("claim_jobs", "job_queue.lease_token + 1", "job_queue.lease_token",
      QUEUE.test_a_dead_workers_job_is_claimed_again_under_a_higher_token),
     ("claim_jobs", "job_queue.attempt_number + 1", "job_queue.attempt_number",
@@ -73,7 +71,7 @@ MUTANTS = [
        f"{lane} and job_queue.status = 'pending'\n                    and job_queue.job_type = v_lane.job_type and",
        f"{lane} and job_queue.status = 'pending' and",
        OPERATIONS.test_only_the_asked_types_are_handed_out, {"user": user})
-      for lane, user in (("where not v_lane.shared", None), ("where v_lane.shared", OPERATIONS.USER))),
+      for lane, user in (("where not v_lane.shared", None), ("where v_lane.shared", USER))),
     ("claim_jobs", "array[false, true]", "array[false]", OPERATIONS.test_a_claim_is_not_short_while_a_job_is_free),
     ("claim_jobs", "lane.depth < 100", "lane.depth < 1",
      OPERATIONS.test_a_batch_comes_in_order_over_types_and_priorities),
@@ -491,6 +489,23 @@ OUTSIDE = [
 ]  # fmt: skip
 
 
+LOCK_TIMEOUT = ("SET lock_timeout TO '3s'", "SET lock_timeout TO '300ms'")
+"""A function's own lock_timeout overrides the session's."""
+
+
+@pytest.fixture
+def connect(connect: Callable[..., Database]) -> Callable[..., Database]:
+    """A mutant that waits for a lock shows it at once: the lock time-out and the search for deadlocks begin early."""
+
+    def impatient(**options: bool) -> Database:
+        connection = connect(**options)
+        connection.execute("set lock_timeout = '300 ms'; set deadlock_timeout = '50 ms'")
+        connection.commit()
+        return connection
+
+    return impatient
+
+
 def mutant_id(mutant):
     return f"{mutant[0]}: {mutant[1][:40]} → {mutant[2][:20] or 'nothing'}"
 
@@ -503,7 +518,7 @@ def test_each_guard_is_needed(mutant, db, request):
         " where pronamespace in ('public'::regnamespace, 'picture_edge'::regnamespace, 'edge_private'::regnamespace)"
         " and proname = %s and position(%s in pg_get_functiondef(oid)) > 0", (function, there),
     ).fetchone()["it"]  # fmt: skip
-    db.execute(definition.replace(there, broken))
+    db.execute(definition.replace(there, broken).replace(*LOCK_TIMEOUT))
     fails(test, request, *parameters)
 
 

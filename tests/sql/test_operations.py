@@ -3,32 +3,17 @@
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.sql.conftest import claim, due, expire, job, refused
+from tests.sql.help import USER, claim, claimed, due, expire, job_row, refused
 
-USER = "11111111-1111-4111-8111-111111111111"
 NOBODY = "99999999-9999-4999-8999-999999999999"
 
 
-def claimed(db, limit=100, **arguments):
-    named = "".join(f", {name} => %({name})s" for name in arguments)
-    rows = db.execute(f"select * from claim_jobs({limit}{named})", arguments).fetchall()
-    return [row["id"] for row in rows]
-
-
 def status(db, job_id):
-    return job(db, job_id)["status"]
+    return job_row(db, job_id)["status"]
 
 
 def fail(db, job_id):
     db.execute("select complete_job(%s, p_error => 'x', p_retry => false)", (job_id,))
-
-
-@pytest.fixture
-def generation(db):
-    request = Jsonb({"prompt": "x", "model_id": "a/b"})
-    return db.execute(
-        "select * from picture_edge.start_generation(%s, %s)", (USER, request)
-    ).fetchone()
 
 
 # Claims
@@ -92,8 +77,8 @@ def test_a_senseless_claim_is_refused(db, call):
 def test_the_worker_and_the_length_of_the_lease_are_kept(db, enqueue):
     job_id = enqueue()
     row = db.execute("select * from claim_next_job(null, 'me', '1 hour')").fetchone()
-    assert job(db, job_id)["worker_id"] == "me"
-    assert (row["lease_expires_at"] - job(db, job_id)["started_at"]).total_seconds() >= 3599
+    assert job_row(db, job_id)["worker_id"] == "me"
+    assert (row["lease_expires_at"] - job_row(db, job_id)["started_at"]).total_seconds() >= 3599
 
 
 # Pauses and dedupe
@@ -156,8 +141,8 @@ def test_a_batch_of_ends_each_under_its_own_token(db, enqueue):
         assert [status(db, job_id) for job_id in ids] == [
             "completed", "completed", "pending", "failed", "processing",
         ]  # fmt: skip
-    assert job(db, ids[0])["result"] == {"n": 1}
-    assert len(job(db, ids[2])["errors"]) == 1
+    assert job_row(db, ids[0])["result"] == {"n": 1}
+    assert len(job_row(db, ids[2])["errors"]) == 1
     refused(db, "select complete_jobs(%s, %s)", (ids, [1]), sqlstate="PT400")
 
 
@@ -170,7 +155,7 @@ def test_every_attempts_error_is_kept_with_its_class(db, enqueue, arguments, kep
     job_id = enqueue()
     claim(db)
     db.execute(f"select complete_job(%s, p_error => 'x'{arguments})", (job_id,))
-    [error] = job(db, job_id)["errors"]
+    [error] = job_row(db, job_id)["errors"]
     assert (error["attempt"], error["class"], error["text"]) == (1, kept, "x")
     assert error["at"]
 
@@ -182,7 +167,7 @@ def test_no_more_than_a_hundred_errors_are_kept(db, enqueue):
             "select complete_job(%s, p_error => %s, p_retry_after => '0')",
             (claim(db)["id"], str(n)),
         )
-    errors = job(db, job_id)["errors"]
+    errors = job_row(db, job_id)["errors"]
     assert (len(errors), errors[0]["text"], errors[-1]["text"]) == (100, "3", "102")
 
 
@@ -221,7 +206,7 @@ def test_a_job_that_kills_its_workers_ends_after_the_third_however_often_it_is_r
         expire(db, job_id)
         db.execute("update job_queue set attempt_number = 0")
     assert claim(db) is None
-    row = job(db, job_id)
+    row = job_row(db, job_id)
     assert (row["status"], row["crash_count"]) == ("failed", 3)
     assert row["error_message"].startswith("Poisonous")
     assert [error["class"] for error in row["errors"]] == ["crash"] * 3
@@ -230,7 +215,7 @@ def test_a_job_that_kills_its_workers_ends_after_the_third_however_often_it_is_r
     expire(db, job_id)
     assert claim(db) is None, "for one more attempt"
     db.execute("select redrive_job(%s)", (job_id,))
-    assert job(db, job_id)["crash_count"] == 0
+    assert job_row(db, job_id)["crash_count"] == 0
 
 
 def test_a_requeue_takes_expired_leases_only_and_no_more_than_asked(db, enqueue):
@@ -255,7 +240,10 @@ def test_cancel_ends_what_waits_or_runs_once(db, enqueue):
         assert [db.execute(call, (job_id,)).fetchone()["it"] for job_id in (waiting, running, done)] == [
             True, True, False,
         ]  # fmt: skip
-    assert (job(db, waiting)["error_message"], status(db, done)) == ("changed my mind", "completed")
+    assert (job_row(db, waiting)["error_message"], status(db, done)) == (
+        "changed my mind",
+        "completed",
+    )
     refused(db, "select complete_job(%s, p_lease_token => %s)", (running, token))
     refused(db, call, (NOBODY,), sqlstate="PT404")
     assert claim(db) is None
@@ -269,7 +257,7 @@ def test_redrive_runs_a_job_again_with_all_its_attempts(db, enqueue):
     assert db.execute("select redrive_job(%s) as it", (job_id,)).fetchone() == {"it": False}
     again = claim(db)
     assert (again["attempt_number"], again["lease_token"] > token) == (1, True)
-    assert len(job(db, job_id)["errors"]) == 1
+    assert len(job_row(db, job_id)["errors"]) == 1
     db.execute("select complete_job(%s)", (job_id,))
     refused(db, "select redrive_job(%s)", (job_id,))
 
@@ -306,17 +294,17 @@ def test_purge_deletes_what_ended_long_ago_and_keeps_failures(db, enqueue):
 def test_a_status_written_by_hand_brings_the_rest_with_it(db, enqueue):
     job_id = enqueue()
     db.execute("update job_queue set status = 'processing'")
-    assert job(db, job_id)["lease_expires_at"], "else nobody would ever take it back"
+    assert job_row(db, job_id)["lease_expires_at"], "else nobody would ever take it back"
     db.execute("update job_queue set status = 'cancelled'")
-    row = job(db, job_id)
+    row = job_row(db, job_id)
     assert (bool(row["completed_at"]), row["lease_expires_at"]) == (True, None)
     db.execute("update job_queue set status = 'pending', attempt_number = 0, error_message = null")
-    assert job(db, job_id)["completed_at"] is None
+    assert job_row(db, job_id)["completed_at"] is None
     assert claim(db)["id"] == job_id
 
 
 @pytest.mark.parametrize("table", ["job_queue", "image_generations"])
-def test_a_status_that_is_none_is_refused(db, generation, table):
+def test_a_status_that_is_none_is_refused(db, started, table):
     refused(db, f"update {table} set status = 'lost'", sqlstate="23514")
 
 
@@ -332,9 +320,9 @@ def test_a_job_started_by_hand_is_no_longer_its_former_workers(db, enqueue):
 # Generations
 
 
-def generation_status(db, generation):
+def generation_status(db, started):
     rows = db.execute(
-        "select status from image_generations where id = %s", (generation["generation_id"],)
+        "select status from image_generations where id = %s", (started["generation_id"],)
     )
     return rows.fetchone()["status"]
 
@@ -359,13 +347,13 @@ def test_a_generation_moves_forward_only(db, since, to):
 
 @pytest.mark.parametrize("revive", ["redrive", "by hand"])
 @pytest.mark.parametrize("end", ["failed", "cancelled"])
-def test_a_revived_job_reopens_its_generation(db, generation, end, revive):
-    job_id = generation["job_id"]
+def test_a_revived_job_reopens_its_generation(db, started, end, revive):
+    job_id = started["job_id"]
     if end == "failed":
         fail(db, job_id)
     else:
         db.execute("select cancel_job(%s)", (job_id,))
-    assert generation_status(db, generation) == end
+    assert generation_status(db, started) == end
     with db.transaction():
         if revive == "redrive":
             db.execute("select redrive_job(%s)", (job_id,))
@@ -373,20 +361,20 @@ def test_a_revived_job_reopens_its_generation(db, generation, end, revive):
             db.execute(
                 "update job_queue set status='pending', attempt_number=0, error_message=null"
             )
-        assert generation_status(db, generation) == "queued"
+        assert generation_status(db, started) == "queued"
         with db.transaction(force_rollback=True):
             refused(db, "update image_generations set status = 'pending'")
 
 
 @pytest.mark.parametrize("end", ["fail", "cancel"])
-def test_a_job_may_end_after_its_generation(db, generation, end):
+def test_a_job_may_end_after_its_generation(db, started, end):
     """Somebody has cancelled the generation alone; what the job comes to changes it no more."""
     db.execute("update image_generations set status = 'cancelled', error_message = 'by hand'")
     if end == "fail":
-        fail(db, generation["job_id"])
+        fail(db, started["job_id"])
     else:
-        db.execute("select cancel_job(%s, 'too')", (generation["job_id"],))
-    assert status(db, generation["job_id"]) == ("failed" if end == "fail" else "cancelled")
+        db.execute("select cancel_job(%s, 'too')", (started["job_id"],))
+    assert status(db, started["job_id"]) == ("failed" if end == "fail" else "cancelled")
     assert db.execute("select status, error_message from image_generations").fetchone() == {
         "status": "cancelled",
         "error_message": "by hand",
@@ -442,7 +430,7 @@ def test_queue_health_beyond_the_originals_columns(db, enqueue):
     assert row["oldest_pending_seconds"] < 150, "one odd job does not hide the queue"
 
 
-def test_a_users_limits_tell_what_was_used(db, generation):
+def test_a_users_limits_tell_what_was_used(db, started):
     db.execute(
         "insert into image_generations (user_id, prompt, status, created_at) values"
         " (%s, 'x', 'queued', now() - interval '2 hours'), (%s, 'x', 'queued', now() - interval '2 days')",

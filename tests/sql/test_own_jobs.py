@@ -6,14 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from tests.sql.conftest import WAITING, claim, job, signed_in
-from tests.sql.originals import OTHER, USER
+from tests.help import BODY
+from tests.sql.help import OTHER, USER, claim, job_row, signed_in, until_blocked
 
-PROMPT = {"prompt": "a fox", "model_id": "black-forest-labs/flux-schnell"}
 CANCEL = "update job_queue set status = 'cancelled', updated_at = now() where id = %s and status = 'pending'"
 
 
-def enqueue(connection, user=USER, payload=PROMPT, role="authenticated", **arguments):
+def enqueue(connection, user=USER, payload=BODY, role="authenticated", **arguments):
     """enqueue_job by name, as a request of the user's; the id."""
     values = {"p_job_type": "generate-image", "p_payload": json.dumps(payload), **arguments}
     named = ", ".join(f"{name} => %({name})s" for name in values)
@@ -25,7 +24,7 @@ def inserted(connection, user=USER):
     """A pending generation that the client has inserted, as for generate-image."""
     with signed_in(connection, user):
         row = connection.execute(
-            "insert into image_generations (user_id, prompt) values (%s, 'a fox') returning id",
+            "insert into image_generations (user_id, prompt) values (%s, 'a cat') returning id",
             (user,),
         )
         return row.fetchone()["id"]
@@ -53,13 +52,13 @@ def test_a_users_job_is_what_start_generation_would_queue(db):
     job_id = enqueue(db)
     db.execute(
         "select picture_edge.start_generation(%s, %s::jsonb || '{\"x\": 1}')",
-        (USER, json.dumps(PROMPT)),
+        (USER, json.dumps(BODY)),
     )
     theirs, ours = db.execute("select * from job_queue order by payload ? 'x'").fetchall()
     assert theirs["id"] == job_id
     generation = generation_of(db, job_id)
     assert (str(generation["user_id"]), generation["status"]) == (USER, "queued")
-    assert generation["prompt"] == "a fox"
+    assert generation["prompt"] == "a cat"
     for name in ("payload", "id", "share_rank", "created_at", "updated_at", "scheduled_at"):
         theirs.pop(name), ours.pop(name)
     assert theirs == ours
@@ -82,29 +81,29 @@ def test_a_user_waits_for_their_turn(db):
 def test_the_row_that_the_client_inserted_is_the_jobs(db, generation_status):
     generation_id = inserted(db)
     db.execute("update image_generations set status = %s", (generation_status,))
-    job_id = enqueue(db, payload=PROMPT | {"generation_id": str(generation_id)})
+    job_id = enqueue(db, payload=BODY | {"generation_id": str(generation_id)})
     assert generation_of(db, job_id)["id"] == generation_id
     assert generation_of(db, job_id)["status"] == "queued"
     assert db.execute("select count(*) as n from image_generations").fetchone() == {"n": 1}
-    row = job(db, job_id)
+    row = job_row(db, job_id)
     assert (row["payload"]["user_id"], str(row["created_by"])) == (USER, USER)
 
 
 def test_one_generation_is_paid_for_once_however_often_it_is_asked_for(db, connect):
-    payload = PROMPT | {"generation_id": str(inserted(db)).upper()}
+    payload = BODY | {"generation_id": str(inserted(db)).upper()}
     first = enqueue(db, payload=payload)
     assert enqueue(db, payload=payload) == first
     claim(db)
     assert enqueue(db, payload=payload) == first
     started = db.execute(
-        "select * from picture_edge.start_generation(%s, %s)", (USER, json.dumps(PROMPT))
+        "select * from picture_edge.start_generation(%s, %s)", (USER, json.dumps(BODY))
     )
     [(generation_id, job_id)] = [tuple(row.values()) for row in started]
-    assert enqueue(db, payload=PROMPT | {"generation_id": str(generation_id)}) == job_id
+    assert enqueue(db, payload=BODY | {"generation_id": str(generation_id)}) == job_id
 
 
 def test_a_row_of_the_originals_without_a_time_is_paid_for_once_too(db):
-    payload = PROMPT | {"generation_id": str(inserted(db))}
+    payload = BODY | {"generation_id": str(inserted(db))}
     db.execute("alter table image_generations alter column created_at drop not null")
     db.execute("update image_generations set created_at = null")
     assert enqueue(db, payload=payload) == enqueue(db, payload=payload)
@@ -116,7 +115,7 @@ def test_a_picture_inside_the_payload_is_stored_once(db, existing):
     for _ in range(3):
         more = {"generation_id": str(inserted(db))} if existing else {}
         source = {"source_image_url": "data:image/png;base64,AAAA"}
-        jobs.add(enqueue(db, payload=PROMPT | source | more))
+        jobs.add(enqueue(db, payload=BODY | source | more))
     sent = "select distinct payload ->> 'source_image_url' as it from job_queue where id = any(%s)"
     [row] = db.execute(sent, (list(jobs),)).fetchall()
     kept = db.execute("select reference, uri from source_images").fetchall()
@@ -124,7 +123,7 @@ def test_a_picture_inside_the_payload_is_stored_once(db, existing):
 
 
 def test_two_calls_at_once_make_one_job(db, connect):
-    payload = PROMPT | {"generation_id": str(inserted(db))}
+    payload = BODY | {"generation_id": str(inserted(db))}
     first, second = connect(autocommit=False), connect()
     with ThreadPoolExecutor(1) as thread:
         with signed_in(first, USER):
@@ -132,8 +131,7 @@ def test_two_calls_at_once_make_one_job(db, connect):
                 "select enqueue_job('generate-image', %s) as id", (json.dumps(payload),)
             ).fetchall()
             told = thread.submit(enqueue, second, payload=payload)
-            while not db.execute(WAITING).fetchone():
-                assert not told.done()
+            until_blocked(db, told)
         first.commit()
         assert told.result() == row["id"]
 
@@ -152,25 +150,25 @@ def test_no_other_type(db, job_type):
         pytest.param([], "PT400", "object", id="no object"),
         pytest.param(None, "PT400", "object", id="null"),
         pytest.param({}, "PT400", "Prompt is required", id="nothing"),
-        pytest.param(PROMPT | {"prompt": " "}, "PT400", "Prompt is required", id="blank"),
-        pytest.param(PROMPT | {"prompt": 1}, "PT400", "Prompt is required", id="prompt a number"),
-        pytest.param(PROMPT | {"prompt": "x" * 10_001}, "PT400", "10000", id="a long prompt"),
+        pytest.param(BODY | {"prompt": " "}, "PT400", "Prompt is required", id="blank"),
+        pytest.param(BODY | {"prompt": 1}, "PT400", "Prompt is required", id="prompt a number"),
+        pytest.param(BODY | {"prompt": "x" * 10_001}, "PT400", "10000", id="a long prompt"),
         pytest.param({"prompt": "x"}, "PT400", "Model ID is required", id="no model"),
-        pytest.param(PROMPT | {"model_id": {}}, "PT400", "Model ID", id="model an object"),
-        pytest.param(PROMPT | {"model_id": "m" * 201}, "PT400", "200", id="a long model"),
-        pytest.param(PROMPT | {"style": "s" * 201}, "PT400", "200", id="a long style"),
-        pytest.param(PROMPT | {"negative_prompt": "x" * 10_001}, "PT400", "10000", id="negative"),
-        pytest.param(PROMPT | {"width": 16385}, "PT400", "width", id="wide"),
-        pytest.param(PROMPT | {"height": -1}, "PT400", "height", id="high"),
-        pytest.param(PROMPT | {"num_inference_steps": 1001}, "PT400", "steps", id="steps"),
-        pytest.param(PROMPT | {"guidance_scale": "NaN"}, "PT400", "guidance", id="no number"),
-        pytest.param(PROMPT | {"guidance_scale": 10**400}, "PT400", "guidance", id="a huge number"),
-        pytest.param(PROMPT | {"x": "y" * 2_000_000}, "PT413", "1024 KiB", id="too large"),
-        pytest.param(PROMPT | {"webhook_url": "http://x"}, "PT400", "webhook_url", id="webhook"),
-        pytest.param(PROMPT | {"user_id": OTHER}, "PT403", "somebody else", id="another user"),
-        pytest.param(PROMPT | {"user_id": [USER]}, "PT403", "somebody else", id="a list of users"),
-        pytest.param(PROMPT | {"generation_id": "x"}, "PT400", "uuid", id="generation_id no uuid"),
-        pytest.param(PROMPT | {"generation_id": OTHER}, "PT404", "not found", id="no such row"),
+        pytest.param(BODY | {"model_id": {}}, "PT400", "Model ID", id="model an object"),
+        pytest.param(BODY | {"model_id": "m" * 201}, "PT400", "200", id="a long model"),
+        pytest.param(BODY | {"style": "s" * 201}, "PT400", "200", id="a long style"),
+        pytest.param(BODY | {"negative_prompt": "x" * 10_001}, "PT400", "10000", id="negative"),
+        pytest.param(BODY | {"width": 16385}, "PT400", "width", id="wide"),
+        pytest.param(BODY | {"height": -1}, "PT400", "height", id="high"),
+        pytest.param(BODY | {"num_inference_steps": 1001}, "PT400", "steps", id="steps"),
+        pytest.param(BODY | {"guidance_scale": "NaN"}, "PT400", "guidance", id="no number"),
+        pytest.param(BODY | {"guidance_scale": 10**400}, "PT400", "guidance", id="a huge number"),
+        pytest.param(BODY | {"x": "y" * 2_000_000}, "PT413", "1024 KiB", id="too large"),
+        pytest.param(BODY | {"webhook_url": "http://x"}, "PT400", "webhook_url", id="webhook"),
+        pytest.param(BODY | {"user_id": OTHER}, "PT403", "somebody else", id="another user"),
+        pytest.param(BODY | {"user_id": [USER]}, "PT403", "somebody else", id="a list of users"),
+        pytest.param(BODY | {"generation_id": "x"}, "PT400", "uuid", id="generation_id no uuid"),
+        pytest.param(BODY | {"generation_id": OTHER}, "PT404", "not found", id="no such row"),
     ],
 )
 def test_a_payload_is_checked(db, payload, code, text):
@@ -181,7 +179,7 @@ def test_a_payload_is_checked(db, payload, code, text):
 
 def test_nobody_elses_generation(db):
     theirs = inserted(db, OTHER)
-    refuse(db, "PT404", "not found", payload=PROMPT | {"generation_id": str(theirs)})
+    refuse(db, "PT404", "not found", payload=BODY | {"generation_id": str(theirs)})
     assert no_job(db)
 
 
@@ -189,7 +187,7 @@ def test_nobody_elses_generation(db):
     "status", ["processing", "downloading", "completed", "failed", "cancelled"]
 )
 def test_no_generation_that_is_begun_or_has_ended(db, status):
-    payload = PROMPT | {"generation_id": str(inserted(db))}
+    payload = BODY | {"generation_id": str(inserted(db))}
     db.execute("update image_generations set status = %s", (status,))
     refuse(db, "PT409", f"{status} already", payload=payload)
     assert no_job(db)
@@ -211,7 +209,7 @@ def test_whoever_is_nobody_is_refused(db):
 def test_a_user_is_bounded_in_priority_attempts_and_time(db, existing):
     def queued(**arguments):
         more = {"generation_id": str(inserted(db))} if existing else {}
-        return job(db, enqueue(db, payload=PROMPT | more, **arguments))
+        return job_row(db, enqueue(db, payload=BODY | more, **arguments))
 
     row = queued(p_priority=99, p_max_attempts=1000, p_scheduled_at="1970-01-01")
     assert (row["priority"], row["max_attempts"], row["share_rank"]) == (0, 3, 1)
@@ -224,7 +222,7 @@ def test_a_user_is_bounded_in_priority_attempts_and_time(db, existing):
     assert (row["scheduled_at"], row["share_rank"]) == (later, 0)
     for never in ("2999-01-01", "infinity"):
         more = {"generation_id": str(inserted(db))} if existing else {}
-        refuse(db, "PT400", "30 days", payload=PROMPT | more, p_scheduled_at=never)
+        refuse(db, "PT400", "30 days", payload=BODY | more, p_scheduled_at=never)
     refuse(db, "PT400", "p_max_attempts", p_max_attempts=0)
 
 
@@ -241,10 +239,10 @@ def test_ten_jobs_wait_for_their_time_and_no_more(db):
 def test_the_quota_counts(db, existing):
     db.execute("select set_user_quota(null, p_hourly => 1, p_running => 1)")
     more = {"generation_id": str(inserted(db))} if existing else {}
-    enqueue(db, payload=PROMPT | more)
+    enqueue(db, payload=BODY | more)
     refuse(db, "PT429", "You may have 1 generation")
     with pytest.raises(psycopg.Error) as refused:
-        enqueue(db, payload=PROMPT | {"generation_id": str(inserted(db))})
+        enqueue(db, payload=BODY | {"generation_id": str(inserted(db))})
     assert refused.value.sqlstate == "PT429"
     assert db.execute("select count(*) as n from job_queue").fetchone() == {"n": 1}
     enqueue(db, user=OTHER)
@@ -253,7 +251,7 @@ def test_the_quota_counts(db, existing):
 def test_by_position_as_well(db):
     for call in ("%s, 0, now(), 3", "%s, 0, 3", "%s, '0', '2020-01-01', '3'"):
         with signed_in(db, USER):
-            db.execute(f"select enqueue_job('generate-image', {call})", (json.dumps(PROMPT),))
+            db.execute(f"select enqueue_job('generate-image', {call})", (json.dumps(BODY),))
     assert db.execute("select distinct created_by::text as it from job_queue").fetchall() == [
         {"it": USER}
     ]
@@ -296,7 +294,7 @@ def cancel(connection, job_id, user=USER, statement=CANCEL):
 def test_a_user_cancels_their_waiting_job_and_its_generation_follows(db):
     job_id = enqueue(db)
     assert cancel(db, job_id) == 1
-    row = job(db, job_id)
+    row = job_row(db, job_id)
     assert (row["status"], row["completed_at"] is not None) == ("cancelled", True)
     assert generation_of(db, job_id)["status"] == "cancelled"
     assert claim(db) is None
@@ -306,7 +304,7 @@ def test_a_user_cancels_their_waiting_job_and_its_generation_follows(db):
 def test_the_webhook_of_a_generation_that_a_user_cancels_is_queued(db):
     started = db.execute(
         "select * from picture_edge.start_generation(%s, %s)",
-        (USER, json.dumps(PROMPT | {"webhook_url": "https://x"})),
+        (USER, json.dumps(BODY | {"webhook_url": "https://x"})),
     ).fetchone()
     assert cancel(db, started["job_id"]) == 1
     queued = db.execute("select payload from job_queue where job_type = 'send-webhook'").fetchone()
@@ -361,7 +359,7 @@ def test_only_what_waits_is_cancelled(db, status):
     assert (
         cancel(db, job_id, statement="update job_queue set status = 'cancelled' where id = %s") == 0
     )
-    assert job(db, job_id)["status"] == status
+    assert job_row(db, job_id)["status"] == status
 
 
 def test_only_a_generation_is_cancelled(db):
@@ -375,7 +373,7 @@ def test_only_ones_own_is_cancelled(db):
     job_id = enqueue(db)
     unowned = db.execute("select enqueue_job('generate-image', '{}') as id").fetchone()["id"]
     assert (cancel(db, job_id, user=OTHER), cancel(db, unowned)) == (0, 0)
-    assert job(db, job_id)["status"] == job(db, unowned)["status"] == "pending"
+    assert job_row(db, job_id)["status"] == job_row(db, unowned)["status"] == "pending"
 
 
 @pytest.mark.parametrize(
@@ -406,10 +404,10 @@ def test_only_ones_own_is_cancelled(db):
 )
 def test_nothing_else_is_changed(db, change):
     job_id = enqueue(db)
-    before = job(db, job_id)
+    before = job_row(db, job_id)
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         cancel(db, job_id, statement=f"update job_queue set {change} where id = %s")
-    assert job(db, job_id) == before
+    assert job_row(db, job_id) == before
 
 
 def test_no_policy_of_a_projects_own_opens_more(db):
@@ -436,11 +434,10 @@ def test_a_cancel_that_waited_for_a_claim_changes_nothing(db, connect):
     assert claim(worker)["id"] == job_id
     with ThreadPoolExecutor(1) as thread:
         told = thread.submit(cancel, user, job_id)
-        while not db.execute(WAITING).fetchone():
-            assert not told.done()
+        until_blocked(db, told)
         worker.commit()
         assert told.result() == 0
-    assert job(db, job_id)["status"] == "processing"
+    assert job_row(db, job_id)["status"] == "processing"
 
 
 @pytest.mark.parametrize(

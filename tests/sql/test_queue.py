@@ -5,9 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from tests.sql.conftest import LEASE_LOST, WAITING, claim, due, expire, job
-
-USER = "11111111-1111-4111-8111-111111111111"
+from tests.sql.help import LEASE_LOST, USER, claim, due, expire, job_row, until_blocked
 
 
 @pytest.mark.parametrize(
@@ -35,7 +33,7 @@ def test_a_claim_has_the_originals_columns_first_and_counts_the_attempt(db, enqu
     claimed = claim(db)
     assert list(claimed)[:5] == ["id", "job_type", "payload", "attempt_number", "max_attempts"]
     assert list(claimed.values())[:5] == [job_id, "generate-image", {"a": 1}, 1, 5]
-    assert job(db, job_id)["status"] == "processing"
+    assert job_row(db, job_id)["status"] == "processing"
     assert claim(db) is None
 
 
@@ -43,7 +41,7 @@ def test_the_field_variant_is_called_by_position(db):
     job_id = db.execute("select enqueue_job('generate-image', '{}', 7, now(), 4) as id").fetchone()[
         "id"
     ]
-    assert (job(db, job_id)["priority"], job(db, job_id)["max_attempts"]) == (7, 4)
+    assert (job_row(db, job_id)["priority"], job_row(db, job_id)["max_attempts"]) == (7, 4)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +100,7 @@ def test_a_completed_job_keeps_its_result(db, enqueue):
         "select complete_job(%s, '{\"url\": 1}', p_lease_token => %s)",
         (job_id, claimed["lease_token"]),
     )
-    row = job(db, job_id)
+    row = job_row(db, job_id)
     assert (row["status"], row["result"], row["error_message"]) == ("completed", {"url": 1}, None)
     assert row["completed_at"] is not None
 
@@ -111,7 +109,7 @@ def test_complete_as_the_original_was_called(db, enqueue):
     job_id = enqueue()
     claim(db)
     db.execute("select complete_job(%s, '{}'::jsonb, null)", (job_id,))
-    assert job(db, job_id)["status"] == "completed"
+    assert job_row(db, job_id)["status"] == "completed"
 
 
 def test_an_unknown_job_raises(db):
@@ -122,11 +120,11 @@ def test_an_unknown_job_raises(db):
 def test_an_error_waits_and_is_retried_until_the_attempts_are_spent(db, enqueue):
     job_id = enqueue(p_max_attempts=2)
     db.execute("select complete_job(%s, p_error => 'first')", (claim(db)["id"],))
-    row = job(db, job_id)
+    row = job_row(db, job_id)
     assert (row["status"], row["error_message"], row["attempt_number"]) == ("pending", "first", 1)
     due(db, job_id)
     db.execute("select complete_job(%s, p_error => 'second')", (claim(db)["id"],))
-    row = job(db, job_id)
+    row = job_row(db, job_id)
     assert (row["status"], row["error_message"]) == ("failed", "second")
     assert [(error["attempt"], error["text"]) for error in row["errors"]] == [
         (1, "first"),
@@ -160,11 +158,14 @@ def test_a_workers_error_takes_an_earlier_ones_details_away(db, enqueue):
         "select complete_job(%s, p_error_message => 'x', p_error_details => '{}')",
         (claim(db)["id"],),
     )
-    assert job(db, job_id)["error_details"] == {}
+    assert job_row(db, job_id)["error_details"] == {}
     due(db, job_id)
     token = claim(db)["lease_token"]
     db.execute("select complete_jobs(%s, %s, p_errors => '{y}')", ([job_id], [token]))
-    assert (job(db, job_id)["error_message"], job(db, job_id)["error_details"]) == ("y", None)
+    assert (job_row(db, job_id)["error_message"], job_row(db, job_id)["error_details"]) == (
+        "y",
+        None,
+    )
 
 
 def test_a_permanent_error_fails_at_once(db, enqueue):
@@ -172,7 +173,7 @@ def test_a_permanent_error_fails_at_once(db, enqueue):
     db.execute(
         "select complete_job(%s, p_error => 'refused', p_retry => false)", (claim(db)["id"],)
     )
-    assert job(db, job_id)["status"] == "failed"
+    assert job_row(db, job_id)["status"] == "failed"
 
 
 def test_the_providers_own_delay_costs_no_attempt(db, enqueue):
@@ -195,7 +196,7 @@ def test_a_dead_workers_job_is_claimed_again_under_a_higher_token(db, enqueue):
     second = claim(db)
     assert (second["id"], second["attempt_number"]) == (job_id, 1), "a death costs no attempt"
     assert second["lease_token"] > first["lease_token"]
-    assert job(db, job_id)["errors"][0]["text"] == "The worker stopped answering"
+    assert job_row(db, job_id)["errors"][0]["text"] == "The worker stopped answering"
 
 
 @pytest.mark.parametrize(
@@ -226,11 +227,11 @@ def test_a_worker_that_lost_its_lease_changes_nothing_and_is_told(db, enqueue, s
     stale = claim(db)["lease_token"]
     expire(db, job_id)
     claim(db)
-    before = job(db, job_id)
+    before = job_row(db, job_id)
     with pytest.raises(psycopg.Error) as refused:
         db.execute(statement, {"id": job_id, "token": stale})
     assert refused.value.sqlstate == LEASE_LOST
-    assert job(db, job_id) == before
+    assert job_row(db, job_id) == before
 
 
 def test_a_reset_by_hand_takes_the_job_from_its_worker(db, enqueue):
@@ -243,7 +244,7 @@ def test_a_reset_by_hand_takes_the_job_from_its_worker(db, enqueue):
     with pytest.raises(psycopg.Error) as refused:
         db.execute("select complete_job(%s, '{}', p_lease_token => %s)", (job_id, token))
     assert refused.value.sqlstate == LEASE_LOST
-    assert job(db, job_id)["status"] == "pending"
+    assert job_row(db, job_id)["status"] == "pending"
     assert claim(db)["lease_token"] > token
 
 
@@ -253,9 +254,9 @@ def test_repeating_an_end_whose_answer_was_lost_changes_nothing(db, enqueue):
         token = claim(db)["lease_token"]
         call = f"select complete_job(%s, {end}, p_lease_token => %s)"
         db.execute(call, (job_id, token))
-        before = job(db, job_id)
+        before = job_row(db, job_id)
         db.execute(call, (job_id, token))
-        assert job(db, job_id) == before
+        assert job_row(db, job_id) == before
         db.execute("delete from job_queue")
 
 
@@ -270,11 +271,11 @@ def test_an_attempt_ends_one_way_only(db, enqueue, ends):
     token = claim(db)["lease_token"]
     first, second = (f"select complete_job(%s, {end}, p_lease_token => %s)" for end in ends)
     db.execute(first, (job_id, token))
-    before = job(db, job_id)
+    before = job_row(db, job_id)
     with pytest.raises(psycopg.Error) as refused:
         db.execute(second, (job_id, token))
     assert refused.value.sqlstate == LEASE_LOST
-    assert job(db, job_id) == before
+    assert job_row(db, job_id) == before
 
 
 def after_a_person(db, connect, job_id, statement, arguments):
@@ -283,10 +284,9 @@ def after_a_person(db, connect, job_id, statement, arguments):
     person.execute('select complete_job(%s, \'{"by": "hand"}\')', (job_id,))
     with ThreadPoolExecutor(1) as thread:
         told = thread.submit(worker.execute, statement, arguments)
-        while not db.execute(WAITING).fetchone():
-            pass
+        until_blocked(db, told)
         person.commit()
-    row = job(db, job_id)
+    row = job_row(db, job_id)
     assert (row["status"], row["result"], row["errors"]) == ("completed", {"by": "hand"}, [])
     assert row["lease_expires_at"] is None
     return told
@@ -328,7 +328,7 @@ def test_a_lease_that_is_being_extended_is_not_taken(db, connect, enqueue):
     worker.execute("select picture_edge.extend_lease(%s, %s, '10 s')", (job_id, token))
     assert connect().execute("select picture_edge.requeue_expired() as n").fetchone() == {"n": 0}
     worker.commit()
-    assert job(db, job_id)["status"] == "processing"
+    assert job_row(db, job_id)["status"] == "processing"
 
 
 def test_extending_keeps_what_is_held_and_names_what_is_not(db, enqueue):
@@ -366,9 +366,9 @@ def test_an_interrupted_job_goes_back_uncounted(db, enqueue):
     with pytest.raises(psycopg.Error) as refused:
         db.execute("select picture_edge.release_job(%s, %s)", (job_id, token - 1))
     assert refused.value.sqlstate == LEASE_LOST
-    assert job(db, job_id)["status"] == "processing"
+    assert job_row(db, job_id)["status"] == "processing"
     db.execute("select picture_edge.release_job(%s, %s)", (job_id, token))
-    assert job(db, job_id)["status"] == "pending"
+    assert job_row(db, job_id)["status"] == "pending"
     assert claim(db)["attempt_number"] == 1
 
 

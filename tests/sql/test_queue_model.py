@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -13,6 +14,8 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+
+pytestmark = pytest.mark.slow
 
 ACTIVE = ("pending", "processing")
 

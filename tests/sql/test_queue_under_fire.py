@@ -16,7 +16,10 @@ from psycopg.rows import dict_row
 
 from scripts.postgres import cluster, free_port
 from scripts.schema import apply_schema
-from tests.sql.conftest import claim, expire, job
+from tests.help import LOOK_S, eventually, until
+from tests.sql.help import claim, expire, job_row
+
+pytestmark = pytest.mark.slow
 
 ENQUEUE = """
 select enqueue_job(case when n %% 3 = 0 then 'download-image' else 'other' end, jsonb_build_object('n', n), n %% 3,
@@ -126,7 +129,10 @@ class Fleet:
                 continue
 
     def step(self, db) -> None:
-        for row in db.execute(TAKE).fetchall():
+        rows = db.execute(TAKE).fetchall()
+        if not rows:
+            self.done.wait(LOOK_S)
+        for row in rows:
             try:
                 db.execute(
                     "select complete_job(%s, p_lease_token => %s)", (row["id"], row["lease_token"])
@@ -149,10 +155,6 @@ class Fleet:
                 thread.join()
 
 
-def goes_on(db) -> bool:
-    return bool(db.execute(OPEN).fetchone()["n"])
-
-
 def check(db, fleet, count):
     rows = db.execute("select status, count(*) as n from job_queue group by 1").fetchall()
     assert rows == [{"status": "completed", "n": count}]
@@ -163,16 +165,21 @@ def test_backends_killed_at_random(db, dsn):
     db.execute(ENQUEUE, (600,))
     fleet, chance = Fleet(dsn, 8), random.Random(3)  # noqa: S311 - replayable
     kills = 0
+
+    def kill_until_done() -> bool:
+        nonlocal kills
+        pids = db.execute(
+            "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+            " and query like '%%_job%%'"
+        ).fetchall()
+        if pids and kills < 60:
+            kills += db.execute(
+                "select pg_terminate_backend(%s)::int as n", (chance.choice(pids)["pid"],)
+            ).fetchone()["n"]
+        return db.execute(OPEN).fetchone()["n"] == 0
+
     with fleet.working():
-        while goes_on(db):
-            pids = db.execute(
-                "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
-                " and query like '%%_job%%'"
-            ).fetchall()
-            if pids and kills < 60:
-                kills += db.execute(
-                    "select pg_terminate_backend(%s)::int as n", (chance.choice(pids)["pid"],)
-                ).fetchone()["n"]
+        eventually(kill_until_done)
     assert kills >= 20
     check(db, fleet, 600)
 
@@ -187,13 +194,11 @@ def test_a_server_that_crashes_in_the_middle():
                 db.execute(ENQUEUE, (500,))
             fleet = Fleet(server.url, 6)
             with fleet.working():
-                while sum(fleet.confirmed.values()) < 100:
-                    pass
+                eventually(lambda: sum(fleet.confirmed.values()) >= 100)
                 server.stop("immediate")
                 server.start()
                 with psycopg.connect(server.url, autocommit=True, row_factory=dict_row) as db:
-                    while goes_on(db):
-                        pass
+                    until(db, OPEN, 0)
                     check(db, fleet, 500)
         finally:
             server.stop("immediate")
@@ -261,10 +266,10 @@ def test_the_commit_was_done_and_its_answer_lost(db, dsn, enqueue, statement):
         cut.set()
         with pytest.raises(psycopg.OperationalError):
             theirs.execute(statement, (job_id, token))
-    done = job(db, job_id)
+    done = job_row(db, job_id)
     assert done["status"] != "processing"
     db.execute(statement, (job_id, token))
-    assert job(db, job_id) == done
+    assert job_row(db, job_id) == done
 
 
 def test_sql_applied_in_the_middle_of_traffic_loses_and_doubles_nothing(db, dsn):
@@ -276,8 +281,7 @@ def test_sql_applied_in_the_middle_of_traffic_loses_and_doubles_nothing(db, dsn)
             db.execute(
                 "select enqueue_job('other', '{}', p_max_attempts => 1) from generate_series(1, 200)"
             )
-        while goes_on(db):
-            pass
+        until(db, OPEN, 0)
     check(db, fleet, 1200)
 
 
@@ -294,4 +298,4 @@ def test_an_expired_lease_is_taken_over_by_one_only(db, connect, enqueue):
     with ThreadPoolExecutor(10) as threads:
         taken = list(threads.map(take, [connect() for _ in range(10)]))
     assert sum(len(rows) for rows in taken) <= 1
-    assert job(db, job_id)["lease_token"] <= 2
+    assert job_row(db, job_id)["lease_token"] <= 2

@@ -6,13 +6,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.sql.conftest import WAITING
-from tests.sql.test_generations import OTHER, start_all
-from tests.sql.test_schema import as_role
+from tests.sql.help import OTHER, USER, start_all, until_blocked
 
-__all__ = ["as_role"]
-
-USER = "11111111-1111-4111-8111-111111111111"
 FULL = "PT429"
 
 
@@ -59,6 +54,7 @@ def test_spend_quota_refuses_what_has_no_room(db, quota):
 
 def test_two_that_spend_at_once_do_not_share_the_last_place(db, connect):
     db.execute("select set_user_quota(p_hourly => 1)")
+    db.execute("alter function picture_edge.spend_quota set lock_timeout = '300 ms'")
     other = connect(autocommit=False)
     spend(other)
     with pytest.raises(psycopg.errors.LockNotAvailable):
@@ -201,8 +197,7 @@ def test_two_batches_of_the_same_users_do_not_wait_for_each_other(db, connect):
     start_all(first, "a", users=[USER])
     with ThreadPoolExecutor(1) as threads:
         batch = threads.submit(start_all, second, "b", "c", users=[OTHER, USER])
-        while not db.execute(WAITING).fetchone():
-            pass
+        until_blocked(db, batch)
         start_all(first, "d", users=[OTHER])
         first.commit()
         batch.result()

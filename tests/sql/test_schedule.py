@@ -10,11 +10,14 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from functions._local.defaults import sign_key
+from functions._shared.local_keys import LOCAL_JWT_SECRET
 from scripts.postgres import Postgres, free_port, unprivileged_user
 from scripts.schema import apply_schema
 from scripts.stack import ticking
 from tests.conftest import Database, Edge, running_edge
-from tests.functions._local.test_clock_cron import ACCEPTED, ENDED, REFUSED, RUNS
+from tests.functions._local.test_clock_cron import ACCEPTED, REFUSED, RUNS
+from tests.help import until, until_logged
 
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 KEY = "the-service-role-key"
@@ -71,18 +74,26 @@ def debian() -> Iterator[Postgres]:
         yield server
 
 
+def connected(server: Postgres) -> Database:
+    return psycopg.connect(server.url, autocommit=True, row_factory=dict_row)
+
+
 @pytest.fixture
-def cron(debian: Postgres) -> Iterator[Database]:
-    """The real pg_cron; Debian has no pg_net, so the clock stands in for that one alone."""
-    with (
-        ticking(debian.url),
-        psycopg.connect(debian.url, autocommit=True, row_factory=dict_row) as connection,
-    ):
-        yield connection
-        connection.execute("delete from cron.job")
-        connection.execute(
+def debian_as_new(debian: Postgres) -> Iterator[Postgres]:
+    """PostgreSQL 15 with the real pg_cron, and no rows of an earlier test."""
+    yield debian
+    with connected(debian) as db:
+        db.execute("delete from cron.job")
+        db.execute(
             "truncate public.job_queue, public.cron_ticks, public.paused_queues, cron.job_run_details"
         )
+
+
+@pytest.fixture
+def cron(debian_as_new: Postgres) -> Iterator[Database]:
+    """The real pg_cron; Debian has no pg_net, so the clock stands in for that one alone."""
+    with ticking(debian_as_new.url), connected(debian_as_new) as db:
+        yield db
 
 
 def test_sql_makes_the_real_pg_cron_where_it_is_preloaded_and_no_stand_in_comes(cron: Database):
@@ -208,8 +219,7 @@ def enqueue_by_sql(db: Database) -> None:
 
 
 def until_done(db: Database) -> None:
-    while db.execute("select 1 from job_queue where status <> 'failed'").fetchone():
-        pass
+    until(db, "select 1 from job_queue where status <> 'failed'", None)
 
 
 async def _never(self: object) -> None:
@@ -235,30 +245,49 @@ def deaf_edge(environ, monkeypatch):
     return run
 
 
-@pytest.mark.timeout(150)
-def test_a_tick_of_the_real_clock_gets_a_job_done(cron: Database, deaf_edge):
-    """A job queued by plain SQL is done with nothing but the schedule.
+def restart(server: Postgres) -> None:
+    """Restart PostgreSQL with the same options and pg_hba.conf, so that @reboot jobs can connect at once."""
+    log = str(server.data / "server.log")
+    done = server.run("pg_ctl", "-D", str(server.data), "-l", log, "-w", "-m", "fast", "restart")
+    assert done.returncode == 0, done.stderr
 
-    The same minute, as the real one's jobs start at full ones only, shows that it records runs as the stand-in does.
+
+def test_a_tick_of_the_real_clock_gets_a_job_done(debian_as_new: Postgres, deaf_edge):
+    """A job queued by plain SQL is done with nothing but the schedule, and runs are recorded as by the stand-in.
+
+    The real clock starts @reboot jobs with the server; others at full minutes only, half a minute away on average.
     """
-    with deaf_edge(cron) as edge:
-        enqueue_by_sql(cron)
-        cron.execute("select schedule_process_jobs(%s, %s)", (edge.url, edge.service_role_key))
-        commands = {
-            cron.execute("select cron.schedule('* * * * *', %s) as id", (run[0],)).fetchone()[
-                "id"
-            ]: run
+    port = free_port()
+    key = sign_key(LOCAL_JWT_SECRET, "service_role")
+    with ticking(debian_as_new.url), connected(debian_as_new) as db:
+        db.execute(
+            "select schedule_process_jobs(%s, %s, '@reboot')", (f"http://127.0.0.1:{port}", key)
+        )
+        wanted = [
+            (
+                db.execute("select cron.schedule('@reboot', %s) as id", (run[0],)).fetchone()["id"],
+                *run,
+            )
             for run in RUNS
-        }
-        until_done(cron)
-    assert cron.execute("select * from cron_ticks").fetchone()
-    runs: dict[int, tuple[str, str, str]] = {}
-    while runs.keys() < commands.keys():
-        for run in cron.execute(f"{ENDED} desc").fetchall():  # the first run last
-            if run["jobid"] in commands:
-                runs[run["jobid"]] = (run["command"], run["status"], run["return_message"])
-    cron.execute("drop table t")
-    assert runs == commands
+        ]
+    restart(debian_as_new)
+    with connected(debian_as_new) as db:
+        with deaf_edge(db, EDGE_PORT=str(port)):
+            enqueue_by_sql(db)
+            with ticking(debian_as_new.url):  # sends the HTTP request that the tick has queued
+                until_done(db)
+        assert db.execute("select * from cron_ticks").fetchone()
+        ids = [job_id for job_id, *_ in wanted]
+        ended = (
+            "from cron.job_run_details where jobid = any(%s) and status in ('succeeded', 'failed')"
+        )
+        until(db, f"select count(*) {ended}", len(wanted), (ids,))
+        recorded = db.execute(
+            f"select jobid, command, status, return_message {ended} order by jobid".encode(), (ids,)
+        )
+        runs = [tuple(row.values()) for row in recorded]
+        db.execute("drop table t")
+    assert runs == wanted
 
 
 ORIGINAL_WITH_KEY = """
@@ -290,9 +319,7 @@ def test_a_tick_of_the_stand_ins_gets_a_job_done(clock, db: Database, deaf_edge,
             )
             db.execute(ORIGINAL_WITH_KEY.format(url=edge.url), ("1 second",))
         until_done(db)
-        while not (answer := db.execute("select * from net._http_response").fetchone()):
-            pass
-    assert answer["status_code"] == 200
+        until(db, "select status_code from net._http_response", 200)
 
 
 def test_ticks_that_overlap_and_come_twice_run_nothing_twice(clock, db: Database, deaf_edge):
@@ -334,13 +361,10 @@ def test_the_gateway_says_when_ticks_stop_and_come_again(db, start_edge, monkeyp
     def silent_s() -> int | None:
         return edge.client.get(f"{edge.url}/ready").json()["cron_silent_s"]
 
-    told = ""
-    while "cron has not called process-jobs for 36" not in told:
-        told += capfd.readouterr().err
+    told = until_logged(capfd, "cron has not called process-jobs for 36")
     assert (silent_s() or 0) >= 3600
     db.execute("select picture_edge.record_tick()")
-    while "cron calls process-jobs again" not in told:
-        told += capfd.readouterr().err
+    told += until_logged(capfd, "cron calls process-jobs again")
     assert told.count("has not called") == 1
     assert silent_s() is None
 

@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -13,25 +13,10 @@ from functions._shared.image_models.catalog import CATALOG
 from scripts.postgres import Postgres
 from scripts.schema import SQL_FOLDER, apply_schema, main
 from scripts.stack import ticking
+from tests.help import eventually
+from tests.sql.help import OTHER, SNAPSHOT, USER, claim
 
 GUIDE = SQL_FOLDER.parent / "docs" / "DEPLOYMENT_GUIDE.md"
-SNAPSHOT = """
-select array_agg(line order by line) as lines from (
-    select format('%s.%s %s %s', table_schema, table_name, column_name, data_type) as line
-    from information_schema.columns where table_schema in ('public', 'auth')
-    union all select 'function ' || oid::regprocedure || md5(prosrc) || proacl::text from pg_proc
-        where pronamespace in (
-            'public'::regnamespace, 'auth'::regnamespace, 'picture_edge'::regnamespace, 'edge_private'::regnamespace
-        )
-    union all select 'sequence ' || schemaname || sequencename from pg_sequences
-    union all select 'trigger ' || pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
-    union all select 'policy ' || tablename || policyname || coalesce(qual, '') from pg_policies
-    union all select 'index ' || indexdef from pg_indexes where schemaname = 'public'
-    union all select 'grant ' || grantee || table_name || privilege_type from information_schema.table_privileges
-        where table_schema = 'public'
-    union all select 'model ' || replicate_id from public.models
-) as everything
-"""
 
 
 def told(url: str) -> list[str]:
@@ -110,16 +95,6 @@ def test_no_command_of_make_has_the_password_in_its_arguments():
     assert "secret-word" not in told.stdout
 
 
-@pytest.fixture
-def as_role(db) -> Callable[..., None]:
-    def become(role: str, user_id: str | None = None) -> None:
-        db.execute(f"set role {role}")  # type: ignore[arg-type]
-        claims = f'{{"sub": "{user_id}"}}' if user_id else "{}"
-        db.execute("select set_config('request.jwt.claims', %s, false)", (claims,))
-
-    return become
-
-
 OUR_FUNCTIONS = """
 select p.oid::regprocedure::text as signature, p.proacl, p.proconfig, p.oid, p.prosecdef
 from pg_proc as p
@@ -177,21 +152,20 @@ def test_every_function_has_an_empty_search_path_and_a_description(db):
 
 
 def test_users_see_their_own_rows_only(db, as_role):
-    mine, other = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
-    for user in (mine, other):
+    for user in (USER, OTHER):
         db.execute(
             'select picture_edge.start_generation(%s, \'{"prompt": "x", "model_id": "a/b"}\')',
             (user,),
         )
         db.execute("insert into images values (default, null, %s, 'f', 'p', 'u')", (user,))
-    as_role("authenticated", mine)
+    as_role("authenticated", USER)
     assert [str(row["user_id"]) for row in db.execute("select user_id from image_generations")] == [
-        mine
+        USER
     ]
     assert [str(row["created_by"]) for row in db.execute("select created_by from job_queue")] == [
-        mine
+        USER
     ]
-    assert [str(row["user_id"]) for row in db.execute("select user_id from images")] == [mine]
+    assert [str(row["user_id"]) for row in db.execute("select user_id from images")] == [USER]
     assert db.execute("select count(*) as n from models").fetchone()["n"] == len(CATALOG)
     as_role("anon")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -212,7 +186,7 @@ def test_users_see_their_own_rows_only(db, as_role):
     ],
 )
 def test_users_may_not_touch(db, as_role, statement):
-    as_role("authenticated", "11111111-1111-4111-8111-111111111111")
+    as_role("authenticated", USER)
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         db.execute(statement)
 
@@ -283,21 +257,18 @@ def test_the_owner_need_be_no_superuser_and_grants_by_name_are_taken_back(projec
         assert open_to_clients.fetchall() == []
         db.execute("select schedule_process_jobs('https://edge.example', 'k')")
         db.execute("select cron.schedule('1 seconds', $$select enqueue_job('a', '{}')$$)")
-        while not db.execute("select * from claim_next_job()").fetchone():
-            pass
+        eventually(lambda: claim(db))
 
 
 def test_a_user_inserts_a_pending_row_of_their_own_for_generate_image(db, as_role):
-    mine, other = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
-    as_role("authenticated", mine)
+    as_role("authenticated", USER)
     insert = "insert into image_generations (user_id, prompt, status) values (%s, 'x', %s)"
-    db.execute(insert, (mine, "pending"))
-    for user, status in ((other, "pending"), (mine, "completed")):
+    db.execute(insert, (USER, "pending"))
+    for user, status in ((OTHER, "pending"), (USER, "completed")):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             db.execute(insert, (user, status))
 
 
-MINE = "11111111-1111-4111-8111-111111111111"
 ODD = [
     # column, what no picture needs, what is said of it
     ("prompt", "x" * 10_001, "prompt: must have at most 10000 characters"),
@@ -328,7 +299,7 @@ LARGEST = {
 
 
 def insert_generation(db, **columns):
-    columns = {"user_id": MINE, "prompt": "x", **columns}
+    columns = {"user_id": USER, "prompt": "x", **columns}
     marks = ", ".join(["%s"] * len(columns))
     db.execute(
         f"insert into image_generations ({', '.join(columns)}) values ({marks})",  # type: ignore[arg-type]
@@ -338,7 +309,7 @@ def insert_generation(db, **columns):
 
 @pytest.mark.parametrize(("column", "value", "text"), ODD)
 def test_what_a_user_writes_into_a_generation_is_bounded(db, as_role, column, value, text):
-    as_role("authenticated", MINE)
+    as_role("authenticated", USER)
     with pytest.raises(psycopg.errors.CheckViolation) as refused:
         insert_generation(db, **{column: value})
     assert refused.value.diag.message_primary == text
@@ -356,7 +327,7 @@ def test_a_worker_ends_an_odd_row_all_the_same(db, as_role, column, value, text)
 
 
 def test_what_the_functions_take_a_user_may_insert_and_no_row_is_larger(db, as_role):
-    as_role("authenticated", MINE)
+    as_role("authenticated", USER)
     insert_generation(db, **LARGEST)
     insert_generation(db, width=None, guidance_scale=0, steps=0)
     size = "select max(octet_length(image_generations::text)) as n from image_generations"
@@ -370,7 +341,7 @@ def test_a_policy_that_lets_users_change_their_rows_opens_no_way_around(db, as_r
         "create policy change on image_generations for update using (user_id = (select auth.uid()))"
     )
     insert_generation(db, width=-5)
-    as_role("authenticated", MINE)
+    as_role("authenticated", USER)
     db.execute("update image_generations set error_message = null")
     with pytest.raises(psycopg.errors.CheckViolation, match="prompt: must not be blank"):
         db.execute("update image_generations set prompt = '', width = 5")

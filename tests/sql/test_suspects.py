@@ -3,11 +3,7 @@
 import psycopg
 import pytest
 
-from tests.sql.conftest import claim, due, expire, job, refused
-
-
-def claimed(db, limit=10, kinds=None):
-    return db.execute("select * from claim_jobs(%s, p_job_types => %s)", (limit, kinds)).fetchall()
+from tests.sql.help import USER, claim, claimed, due, expire, job_row, refused
 
 
 def reserve(db, kinds=None):
@@ -29,20 +25,20 @@ def suspect(db, enqueue, **arguments):
     """A job that two workers have died with."""
     job_id = enqueue(**arguments)
     for _ in range(2):
-        assert job_id in {row["id"] for row in claimed(db)}
+        assert job_id in claimed(db)
         die(db, job_id)
     return job_id
 
 
-@pytest.mark.parametrize("user", [None, "11111111-1111-4111-8111-111111111111"])
+@pytest.mark.parametrize("user", [None, USER])
 def test_after_two_deaths_it_is_left_to_claim_suspect(db, enqueue, user):
     job_id = suspect(db, enqueue, p_created_by=user)
     other = enqueue(p_created_by=user)
-    assert [row["id"] for row in claimed(db)] == [other]
+    assert claimed(db) == [other]
     row = reserve(db)
     assert (row["id"], row["attempt_number"], row["job_type"]) == (job_id, 1, "generate-image")
     assert reserve(db) is None
-    kept = job(db, job_id)
+    kept = job_row(db, job_id)
     assert (kept["status"], kept["worker_id"], kept["lease_token"]) == (
         "processing",
         "w",
@@ -54,20 +50,20 @@ def test_after_two_deaths_it_is_left_to_claim_suspect(db, enqueue, user):
 def test_a_death_costs_no_attempt(db, enqueue, attempts):
     """Nor a job that dies twice of its neighbour: it completes in the end, with its one attempt."""
     job_id = suspect(db, enqueue, p_max_attempts=attempts)
-    row = job(db, job_id)
+    row = job_row(db, job_id)
     assert (row["status"], row["attempt_number"], row["crash_count"]) == ("pending", 0, 2)
     assert [error["text"] for error in row["errors"]] == ["The worker stopped answering"] * 2
     taken = reserve(db)
     begin_alone(db, taken)
     db.execute("select complete_job(%s, p_lease_token => %s)", (job_id, taken["lease_token"]))
-    assert job(db, job_id)["status"] == "completed"
+    assert job_row(db, job_id)["status"] == "completed"
 
 
 def test_it_is_poisonous_if_its_worker_dies_while_it_runs_alone(db, enqueue):
     job_id = suspect(db, enqueue, p_max_attempts=99)
     begin_alone(db, reserve(db))
     die(db, job_id)
-    row = job(db, job_id)
+    row = job_row(db, job_id)
     assert (row["status"], row["crash_count"], row["attempt_number"]) == ("failed", 3, 1)
     assert row["error_message"] == (
         "Poisonous: three of its workers stopped answering, the last one while it ran alone"
@@ -81,7 +77,7 @@ def test_a_death_while_it_waits_to_be_alone_proves_nothing(db, enqueue):
     for deaths in (3, 4):
         assert reserve(db)["id"] == job_id
         die(db, job_id)
-        row = job(db, job_id)
+        row = job_row(db, job_id)
         assert (row["status"], row["crash_count"], row["attempt_number"]) == ("pending", deaths, 0)
     assert claimed(db) == []
 
@@ -116,7 +112,7 @@ def test_one_that_is_tried_again_runs_alone_again(db, enqueue, end):
     assert claimed(db) == []
     assert reserve(db)["id"] == job_id
     die(db, job_id)
-    assert job(db, job_id)["status"] == "pending"
+    assert job_row(db, job_id)["status"] == "pending"
 
 
 def test_a_parked_suspect_that_nobody_looked_after_returns_uncounted(db, enqueue):
@@ -125,11 +121,11 @@ def test_a_parked_suspect_that_nobody_looked_after_returns_uncounted(db, enqueue
     begin_alone(db, row)
     db.execute("update job_queue set parked = true where id = %s", (job_id,))
     die(db, job_id)
-    kept = job(db, job_id)
+    kept = job_row(db, job_id)
     assert (kept["status"], kept["crash_count"], kept["attempt_number"]) == ("pending", 2, 0)
     assert reserve(db)["id"] == job_id
     die(db, job_id)
-    assert job(db, job_id)["status"] == "pending"
+    assert job_row(db, job_id)["status"] == "pending"
 
 
 def test_a_suspect_waits_for_its_time_its_type_and_its_queue(db, enqueue):
@@ -189,7 +185,7 @@ def test_by_hand_a_suspect_comes_last_and_is_alone(db, enqueue):
     assert claim(db)["id"] == job_id
     assert claim(db) is None
     die(db, job_id)
-    assert job(db, job_id)["error_message"].startswith("Poisonous")
+    assert job_row(db, job_id)["error_message"].startswith("Poisonous")
 
 
 def test_a_reset_gives_a_poisonous_job_one_attempt_alone_and_redrive_forgets(db, enqueue):
@@ -200,10 +196,10 @@ def test_a_reset_gives_a_poisonous_job_one_attempt_alone_and_redrive_forgets(db,
     assert claimed(db) == []
     begin_alone(db, reserve(db))
     die(db, job_id)
-    assert (job(db, job_id)["status"], job(db, job_id)["crash_count"]) == ("failed", 4)
+    assert (job_row(db, job_id)["status"], job_row(db, job_id)["crash_count"]) == ("failed", 4)
     db.execute("select redrive_job(%s)", (job_id,))
-    assert (job(db, job_id)["crash_count"], job(db, job_id)["share_rank"]) == (0, 0)
-    assert [row["id"] for row in claimed(db)] == [job_id]
+    assert (job_row(db, job_id)["crash_count"], job_row(db, job_id)["share_rank"]) == (0, 0)
+    assert claimed(db) == [job_id]
 
 
 def test_a_claim_does_not_look_at_suspects(db):

@@ -9,8 +9,11 @@ from psycopg.rows import dict_row
 
 from scripts.schema import apply_schema
 from tests.conftest import Database
-from tests.sql.originals import COMMON, DOCUMENTED, EARLIER, FIELD, ROWS, USER, database_of
-from tests.sql.test_schema import SNAPSHOT
+from tests.help import eventually
+from tests.sql.help import SNAPSHOT, USER, claim
+from tests.sql.originals import COMMON, DOCUMENTED, EARLIER, FIELD, ROWS, database_of
+
+pytestmark = pytest.mark.slow
 
 KEPT = """
 select (select jsonb_object_agg(id, status) from job_queue) as jobs,
@@ -55,7 +58,7 @@ def test_it_serves(original):
     ).fetchone() == {"width": 768}
     db.execute("select enqueue_job('generate-image', '{}', 0, now(), 3)")
     db.execute("select enqueue_job('generate-image', '{}')")
-    claimed = [db.execute("select * from claim_next_job()").fetchone() for _ in range(5)]
+    claimed = [claim(db) for _ in range(5)]
     assert [bool(job) for job in claimed] == [True] * 4 + [False], "one was pending before"
     db.execute("select complete_job(%s, null, 'x')", (claimed[0]["id"],))
     db.execute("update job_queue set status = 'cancelled' where id = %s", (claimed[1]["id"],))
@@ -115,7 +118,7 @@ def test_the_field_variants_statements_still_read_and_write_attempts(original, b
     apply_schema(url)
     [failed] = db.execute("select * from job_queue where status = 'failed'").fetchall()
     assert (failed["attempts"], failed["attempt_number"]) == (2, 2)
-    job = db.execute("select * from claim_next_job()").fetchone()
+    job = claim(db)
     assert db.execute(counts, (job["id"],)).fetchone() == {"attempts": 1, "attempt_number": 1}
     db.execute("delete from job_queue where id = %s", (job["id"],))
     for reset in ("attempts = 0", "attempt_number = 0"):
@@ -139,7 +142,7 @@ def test_what_a_claim_counts_on_is_there(original, column):
     if column != "payload" and (column != "scheduled_at" or db.execute(HAS_ATTEMPTS).fetchone()):
         db.execute(f"update job_queue set {column} = null")
     apply_schema(url)
-    assert db.execute("select * from claim_next_job()").fetchone()
+    assert claim(db)
     with pytest.raises(psycopg.errors.NotNullViolation):
         db.execute(f"update job_queue set {column} = null")
 
@@ -253,7 +256,7 @@ KNOWN_POLICIES = [
 ]
 
 
-LIMITS = "select get_user_limits('11111111-1111-4111-8111-111111111111') as it"
+LIMITS = f"select get_user_limits('{USER}') as it"
 WITHOUT_A_LEDGER = """
 drop table quota_uses cascade;
 drop function picture_edge.spend_quota, picture_edge.end_quota_use, picture_edge.hold_quotas;
@@ -321,12 +324,10 @@ def test_traffic_goes_on_during_the_upgrade_and_no_job_is_lost_or_doubled(origin
     ]
     for thread in threads:
         thread.start()
-    while len(worked) < 20:
-        pass
+    eventually(lambda: len(worked) >= 20)
     apply_schema(url)
     since = len(enqueued)
-    while len(enqueued) < since + 20:
-        pass
+    eventually(lambda: len(enqueued) >= since + 20)
     stop.set()
     for thread in threads:
         thread.join()

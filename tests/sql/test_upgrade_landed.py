@@ -10,8 +10,11 @@ from psycopg.rows import dict_row
 from scripts.schema import apply_schema
 from scripts.stack import ticking
 from tests.conftest import Database
-from tests.sql.originals import COMMON, DOCUMENTED, FIELD, LANDED, ROWS, USER, database_of
-from tests.sql.test_schema import SNAPSHOT
+from tests.help import eventually
+from tests.sql.help import SNAPSHOT, USER
+from tests.sql.originals import COMMON, DOCUMENTED, FIELD, LANDED, ROWS, database_of
+
+pytestmark = pytest.mark.slow
 
 BEFORE = {
     "new": (),
@@ -309,17 +312,17 @@ def test_traffic_goes_on_through_the_public_functions(landed_new):
                 )
                 ended.extend(row["id"] for row in done)
 
+    def until_20_more_end():
+        wanted = len(ended) + 20
+        eventually(lambda: len(ended) >= wanted)
+
     threads = [threading.Thread(target=target) for target in (enqueue, enqueue, work, work, work)]
     for thread in threads:
         thread.start()
     for _ in range(2):
-        since = len(ended)
-        while len(ended) < since + 20:
-            stop.wait(0.01)
+        until_20_more_end()
         apply_schema(url)
-    since = len(ended)
-    while len(ended) < since + 20:
-        stop.wait(0.01)
+    until_20_more_end()
     stop.set()
     for thread in threads:
         thread.join()

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import Database, Edge
 from tests.help import SMALL, until_ended
-from tests.sql.conftest import signed_in
+from tests.sql.help import signed_in
 
 
 @pytest.mark.parametrize("inserted", [False, True], ids=["no row yet", "the client's own row"])
