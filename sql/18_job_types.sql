@@ -19,6 +19,6 @@ on conflict (job_type) do nothing;
 alter table public.job_types enable row level security;
 revoke all on public.job_types from public, anon, authenticated;
 grant select, insert, update, delete on public.job_types to service_role;
-drop policy if exists job_types_select_service on public.job_types;
+drop policy if exists job_types_select_all on public.job_types;
 -- claim_jobs reads it with its caller's rights, a role of the project's own included (sql/43_kept_rights.sql).
-create policy job_types_select_service on public.job_types for select to public using (true);
+create policy job_types_select_all on public.job_types for select to public using (true);

@@ -121,7 +121,8 @@ begin
             )
             and pg_policies.policyname not in (
                 'image_generations_select_own', 'image_generations_insert_own', 'images_select_own',
-                'models_select_all', 'job_queue_select_own', 'job_queue_cancel_own', 'job_queue_cancel_only'
+                'models_select_all', 'job_types_select_all', 'job_queue_select_own', 'job_queue_cancel_own',
+                'job_queue_cancel_only'
             )
     loop
         raise notice 'policy "%" on % is not ours and stays: look at which rows it opens',

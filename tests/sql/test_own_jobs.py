@@ -6,10 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from functions._shared.generation import MAX_PROMPT_CHARACTERS
 from tests.help import BODY
 from tests.sql.help import OTHER, USER, claim, job_row, signed_in, until_blocked
 
 CANCEL = "update job_queue set status = 'cancelled', updated_at = now() where id = %s and status = 'pending'"
+
+LONGEST = "x" * MAX_PROMPT_CHARACTERS
 
 
 def enqueue(connection, user=USER, payload=BODY, role="authenticated", **arguments):
@@ -144,6 +147,10 @@ def test_no_other_type(db, job_type):
     assert no_job(db)
 
 
+def test_the_longest_prompts_of_start_generation_are_taken_here_as_well(db):
+    assert enqueue(db, payload=BODY | {"prompt": LONGEST, "negative_prompt": LONGEST})
+
+
 @pytest.mark.parametrize(
     ("payload", "code", "text"),
     [
@@ -152,12 +159,12 @@ def test_no_other_type(db, job_type):
         pytest.param({}, "PT400", "Prompt is required", id="nothing"),
         pytest.param(BODY | {"prompt": " "}, "PT400", "Prompt is required", id="blank"),
         pytest.param(BODY | {"prompt": 1}, "PT400", "Prompt is required", id="prompt a number"),
-        pytest.param(BODY | {"prompt": "x" * 10_001}, "PT400", "10000", id="a long prompt"),
+        pytest.param(BODY | {"prompt": LONGEST + "x"}, "PT400", "10000", id="a long prompt"),
         pytest.param({"prompt": "x"}, "PT400", "Model ID is required", id="no model"),
         pytest.param(BODY | {"model_id": {}}, "PT400", "Model ID", id="model an object"),
         pytest.param(BODY | {"model_id": "m" * 201}, "PT400", "200", id="a long model"),
         pytest.param(BODY | {"style": "s" * 201}, "PT400", "200", id="a long style"),
-        pytest.param(BODY | {"negative_prompt": "x" * 10_001}, "PT400", "10000", id="negative"),
+        pytest.param(BODY | {"negative_prompt": LONGEST + "x"}, "PT400", "10000", id="negative"),
         pytest.param(BODY | {"width": 16385}, "PT400", "width", id="wide"),
         pytest.param(BODY | {"height": -1}, "PT400", "height", id="high"),
         pytest.param(BODY | {"num_inference_steps": 1001}, "PT400", "steps", id="steps"),

@@ -4,7 +4,8 @@ import psycopg
 import pytest
 
 from scripts.schema import apply_schema
-from tests.sql.originals import LANDED, USER, database_of
+from tests.sql.help import USER
+from tests.sql.originals import LANDED, database_of
 
 INTERNAL = """
 select count(*) as it from pg_proc where pronamespace = 'public'::regnamespace

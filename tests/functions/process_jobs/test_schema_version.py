@@ -40,6 +40,7 @@ def test_ready_tells_why_claims_fail_until_they_succeed_again(start_edge, db, ve
     edge = start_edge()
     eventually(lambda: status_of(edge) == (503, word))
     db.execute("alter table gone rename to job_queue")
+    set_version(db, version or SCHEMA_VERSION)
     eventually(lambda: status_of(edge) == (200, "ready"))
 
 

@@ -8,7 +8,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from tests.conftest import Edge, running_edge, user_token
-from tests.help import BODY, eventually
+from tests.help import BODY, SMALL, eventually
 
 
 def limit(db, user_id=None, **quotas) -> None:

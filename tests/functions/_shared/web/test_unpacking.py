@@ -1,12 +1,19 @@
 """Bounded decompression: what a body holds, or why it cannot be read, and never more than the limit."""
 
 import gzip
-import random
+import os
 import tracemalloc
 
 import pytest
 
-from functions._shared.web.unpacking import BadGzip, CutShort, TooLong, UnknownEncoding, Unpacker
+from functions._shared.web.unpacking import (
+    SLACK_BYTES,
+    BadGzip,
+    CutShort,
+    TooLong,
+    UnknownEncoding,
+    Unpacker,
+)
 
 PLAIN = b"a picture" * 100
 PACKED = gzip.compress(PLAIN)
@@ -49,8 +56,8 @@ def test_an_empty_body_is_whole():
         ("gzip", [PLAIN], BadGzip),
         (None, [bytes(1000), b"1"], TooLong),
         ("gzip", [gzip.compress(bytes(1001))], TooLong),
-        ("gzip", [gzip.compress(bytes(1000)), bytes(1000)], TooLong),
-        ("gzip", [gzip.compress(b"")[:10], *[b"\0\0\0\xff\xff"] * 200], TooLong),
+        ("gzip", [gzip.compress(bytes(1000)), bytes(SLACK_BYTES + 1000)], TooLong),
+        ("gzip", [gzip.compress(b"")[:10], *[b"\0\0\0\xff\xff" * 1000] * 14], TooLong),
         ("br", [], UnknownEncoding),
     ],
 )
@@ -81,7 +88,7 @@ def test_a_bomb_is_not_unpacked_beyond_the_limit():
 
 
 def test_gzip_of_what_cannot_be_compressed_may_be_longer_than_the_limit():
-    noise = random.Random(1).randbytes(1 << 20)
+    noise = os.urandom(1 << 20)
     packed = gzip.compress(noise, 0)
     assert len(packed) > len(noise)
     assert unpack("gzip", packed, limit=len(noise)) == (noise, False)
