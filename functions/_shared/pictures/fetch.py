@@ -28,6 +28,7 @@ from functions._shared.web.unpacking import (
     Unpacker,
 )
 
+GZIP_OVERHEAD_BYTES = 64 * 1024
 MAX_OUTPUT_BYTES = 50 * 1024 * 1024
 MAX_SOURCE_BYTES = 20 * 1024 * 1024
 TIMEOUT_S = 30
@@ -128,11 +129,12 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
     if response.status_code != 200:
         gone = response.status_code in {401, 403, 404, 410}
         raise GenerationFailed(f"the image answered {response.status_code}", retry=not gone)
-    body = (
-        io.BytesIO()
-    )  # getvalue() shares its buffer: a list of chunks would be joined into a second copy
+    # getvalue() shares its buffer: a list of chunks would be joined into a second copy.
+    body = io.BytesIO()
+    encoding = response.headers.get("content-encoding")
     try:
-        unpacker = Unpacker(response.headers.get("content-encoding"), limit)
+        # A picture cannot be compressed further: gzip, sent unasked, makes it longer by some bytes a block.
+        unpacker = Unpacker(encoding, limit, overhead=limit // 1000 + GZIP_OVERHEAD_BYTES)
         async for chunk in response.aiter_raw():
             body.write(unpacker.feed(chunk))
             if unpacker.finished:

@@ -4,8 +4,6 @@ import zlib
 
 ENCODINGS = frozenset({"", "identity", "gzip"})
 GZIP = 16 + zlib.MAX_WBITS
-SLACK_BYTES = 64 * 1024
-"""Of a gzip stream beyond its content: what cannot be compressed grows by some bytes a block, headers take theirs."""
 
 
 class NotUnpacked(Exception):
@@ -34,13 +32,14 @@ class Unpacker:
     Received bytes count as well as unpacked ones: gzip headers and empty blocks unpack to nothing.
     """
 
-    def __init__(self, content_encoding: str | None, limit: int) -> None:
-        """Raises UnknownEncoding."""
+    def __init__(self, content_encoding: str | None, limit: int, *, overhead: int = 0) -> None:
+        """``overhead``: bytes that may be received beyond ``limit``. Raises UnknownEncoding."""
         encoding = (content_encoding or "").strip().lower()
         if encoding not in ENCODINGS:
             raise UnknownEncoding(encoding[:20])
         self._gzip = zlib.decompressobj(wbits=GZIP) if encoding == "gzip" else None
         self._limit = limit
+        self._overhead = overhead
         self._received = self._unpacked = 0
         self.trailing = False
         """Whether bytes came behind the end of the gzip stream: a further member (RFC 1952), or anything else."""
@@ -50,8 +49,7 @@ class Unpacker:
         self._received += len(chunk)
         piece = self._decompressed(chunk) if self._gzip else chunk
         self._unpacked += len(piece)
-        # What gzip cannot compress grows by some bytes a block.
-        if self._unpacked > self._limit or self._received > self._limit * 1.001 + SLACK_BYTES:
+        if self._unpacked > self._limit or self._received > self._limit + self._overhead:
             raise TooLong
         return piece
 
