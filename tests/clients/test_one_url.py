@@ -20,6 +20,8 @@ from scripts.stack import bound, serving
 from tests.clients.node import VERSIONS, needs_node, run_node
 from tests.conftest import Edge
 
+pytestmark = pytest.mark.slow
+
 USER = str(uuid4())
 TOPIC = "realtime:generation:7"
 

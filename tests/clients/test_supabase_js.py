@@ -10,7 +10,7 @@ from tests.clients.node import NEWEST, VERSIONS, needs_node, run_node
 from tests.conftest import Edge
 from tests.help import BODY
 
-pytestmark = needs_node
+pytestmark = [pytest.mark.slow, needs_node]
 
 Invoke = Callable[..., dict[str, Any]]
 

@@ -7,6 +7,8 @@ from supabase_functions.errors import FunctionsHttpError
 from tests.conftest import Edge
 from tests.help import BODY, until_ended
 
+pytestmark = pytest.mark.slow
+
 JSON = {"body": BODY, "responseType": "json"}
 
 

@@ -13,6 +13,8 @@ from tests.conftest import PORT, Database
 from tests.sql.help import claim, job_row
 from tests.sql.originals import COMMON, DOCUMENTED, EARLIER, FIELD, ROWS, database_of
 
+pytestmark = pytest.mark.slow
+
 SERVER = f"postgresql://postgres:postgres@127.0.0.1:{PORT}/postgres"
 FORMS = {
     # what the database was made by, before today's sql/

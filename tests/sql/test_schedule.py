@@ -19,6 +19,8 @@ from tests.conftest import Database, Edge, running_edge
 from tests.functions._local.test_clock_cron import ACCEPTED, REFUSED, RUNS
 from tests.help import until, until_logged
 
+pytestmark = pytest.mark.slow
+
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 KEY = "the-service-role-key"
 

@@ -14,6 +14,8 @@ from functions._local.clock.scheduler import Scheduler
 from scripts.stack import ticking
 from tests.help import eventually, until
 
+pytestmark = pytest.mark.slow
+
 YEARLY = "0 0 1 1 *"
 """Not due a second time while a test runs, as each minute is."""
 ENDED = "select * from cron.job_run_details where status in ('succeeded', 'failed') order by runid"

@@ -27,6 +27,8 @@ from functions._local.sandbox.validation import check
 from functions._shared.image_models.keys import SIZE_KEYS
 from tests.help import eventually
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "r8_of_the_sandbox"
 SCHNELL = "black-forest-labs/flux-schnell"
 SDXL = "stability-ai/sdxl"

@@ -27,6 +27,8 @@ from tests.conftest import Edge
 from tests.functions.gateway.raw import dial, head, pour, refusal, until_closed
 from tests.help import BODY
 
+pytestmark = pytest.mark.slow
+
 BIG = 20 * 1024 * 1024
 
 

@@ -14,6 +14,8 @@ from scripts.stack import bound, serving
 from tests.conftest import Edge, running_edge
 from tests.help import SMALL, eventually, until, until_ended
 
+pytestmark = pytest.mark.slow
+
 PAID = "select count(replicate_prediction_id) from image_generations"
 
 

@@ -17,6 +17,8 @@ from tests.conftest import Edge
 from tests.functions._shared.pictures.test_picture_files import RED, TEXTS, chunk, encoded, png
 from tests.help import BANANA, eventually
 
+pytestmark = pytest.mark.slow
+
 BODY = {"prompt": "a cat", "model_id": BANANA}
 MOST = 64_000_000
 QUARTERS = Image.new("RGB", (64, 48), "black")

@@ -16,6 +16,8 @@ from scripts.postgres import free_port
 from tests.conftest import Edge
 from tests.help import BODY, eventually, until
 
+pytestmark = pytest.mark.slow
+
 IDLE = """
 from pg_stat_activity
 where application_name like 'picture-edge/%%' and datname = current_database() and state = 'idle' and query like %s
