@@ -35,7 +35,7 @@ class Form:
     params=[(form, earlier) for form in FORMS for earlier in (False, True)],
     ids=lambda param: f"{param[0]}, through an earlier sql/" if param[1] else param[0],
 )
-def form(request, postgres) -> Iterator[Form]:
+def form(request, admin) -> Iterator[Form]:
     name, earlier = request.param
     with database_of(SERVER, *FORMS[name]) as (url, connection):
         if earlier:
