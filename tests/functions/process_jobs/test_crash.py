@@ -25,6 +25,12 @@ from tests.help import (
 pytestmark = pytest.mark.slow
 
 
+SESSIONS = """
+select count(*) from pg_stat_activity
+where application_name like 'picture-edge%' and datname = current_database()
+"""
+
+
 @pytest.mark.parametrize("known", [True, False], ids=["its id written down", "its answer lost"])
 def test_the_next_process_adopts_what_a_killed_one_had_paid_for(environ, db, monkeypatch, known):
     monkeypatch.setattr("functions.process_generation.adopt.LISTED_AFTER_S", 0.0)
@@ -40,6 +46,7 @@ def test_the_next_process_adopts_what_a_killed_one_had_paid_for(environ, db, mon
             eventually(lambda: sandbox.predictions)
             process.kill()
             process.wait()
+        until(db, SESSIONS, 0)  # a claim that was sent before the death is still carried out
         if not known:  # a parked job's lease is as long as its prediction may take
             db.execute("update job_queue set lease_expires_at = now()")
         [prediction] = sandbox.predictions.values()
