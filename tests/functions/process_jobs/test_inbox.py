@@ -84,3 +84,19 @@ async def test_a_job_that_is_handed_over_during_a_stop_is_released_uncounted(
     await worker.stop()
     rows = db.execute("select status, attempt_number from job_queue").fetchall()
     assert rows == [{"status": "pending", "attempt_number": 0}] * 2
+
+
+async def test_a_draining_worker_begins_nothing_that_is_handed_over(resources, db, monkeypatch):
+    """An attempt that is cancelled before its first step could not release its job."""
+    monkeypatch.setattr(jobs, "JOBS", {"handed": lambda *_: pytest.fail("begun")})
+    inbox = resources.worker_inbox
+    worker = Worker(resources)
+    loop = asyncio.create_task(worker._inbox_loop())
+    worker.drain()
+    inbox.take(claim(db, inbox.worker_id))
+    while not inbox.handed_over.empty():  # noqa: ASYNC110 - taking it out has no event
+        await asyncio.sleep(0)
+    await worker._slots.stop()
+    loop.cancel()
+    row = db.execute("select status, attempt_number from job_queue").fetchone()
+    assert row == {"status": "pending", "attempt_number": 0}
