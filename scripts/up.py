@@ -1,8 +1,8 @@
 """``make up``: the local stack in the foreground until SIGINT or SIGTERM. ``make env``: its settings."""
 
 import shlex
-import signal
 import sys
+import time
 
 from functions._local.defaults import local_environment, uses_sandbox
 from functions._shared.settings import Settings, SettingsError, read_environment
@@ -47,7 +47,8 @@ def up() -> int:
             )
             print("Ready. Ctrl-C stops it; the data stays.", flush=True)
             while True:
-                signal.pause()
+                # Not signal.pause: a signal just before it is a lost wake-up, and the stack would run on.
+                time.sleep(1)
     except StartError as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return 1
