@@ -32,7 +32,8 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
         "SUPABASE_SERVICE_ROLE_KEY": sign_key(secret, "service_role"),
     }
     if "SUPABASE_UPSTREAM_URL" not in chosen:
-        values["SERVE"] = "storage"
+        values["SERVE"] = "auth,rest,storage"
+        values["PGRST_DB_MAX_ROWS"] = "1000"
     if secret == LOCAL_JWT_SECRET:
         values["ALLOW_ANON"] = "true"
         values["WEBHOOK_SECRET"] = WEBHOOK_SECRET

@@ -16,8 +16,13 @@ from pydantic import BeforeValidator, Field, Json, SecretStr, ValidationError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-SERVABLE = frozenset({"storage"})
+SERVABLE = frozenset({"auth", "rest", "storage"})
 """Services that SERVE may name."""
+
+EMPTY_IS_A_VALUE = frozenset(
+    {"PGRST_DB_ANON_ROLE", "PGRST_DB_EXTRA_SEARCH_PATH", "PGRST_DB_MAX_ROWS"}
+)
+"""Settings whose empty value means none, as in PostgREST, where the absent one has a default."""
 
 LOOPBACK: tuple[Network, ...] = (
     ipaddress.ip_network("127.0.0.0/8"),
@@ -41,8 +46,12 @@ OF_THE_SERVER = ("pg_", "supabase_", "rds", "cloudsql", "azure_")
 
 
 def given(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are set: an empty or blank one counts as absent."""
-    return {name: value.strip() for name, value in environ.items() if value.strip()}
+    """The variables that are set: an empty or blank one counts as absent, unless it is in EMPTY_IS_A_VALUE."""
+    return {
+        name: value.strip()
+        for name, value in environ.items()
+        if value.strip() or name in EMPTY_IS_A_VALUE
+    }
 
 
 def plain(value: object, *, lines: bool) -> object:
@@ -139,6 +148,15 @@ def postgres_address(secret: SecretStr | None) -> SecretStr | None:
     return secret
 
 
+def _names(value: object) -> object:
+    """Names as they are, blanks and quotes inside included, divided by commas."""
+    if isinstance(value, str):
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+"""Database identifiers in their order, unquoted, as PostgREST reads them."""
 Words = Annotated[frozenset[str], BeforeValidator(_words)]
 Services = Annotated[frozenset[str], BeforeValidator(_services)]
 Roles = Annotated[frozenset[str], BeforeValidator(_roles)]

@@ -27,7 +27,9 @@ from pydantic import (
     model_validator,
 )
 
+from functions._shared.auth_settings import AuthSettings
 from functions._shared.local_keys import is_well_known
+from functions._shared.rest_settings import RestSettings
 from functions._shared.setting_values import (
     LOOPBACK,
     Credential,
@@ -52,7 +54,7 @@ class SettingsError(Exception):
     """One line that names each invalid setting and what it must be."""
 
 
-class Settings(BaseModel):
+class Settings(RestSettings, AuthSettings, BaseModel):
     """Immutable. Field ``max_parallel_jobs`` is the variable ``MAX_PARALLEL_JOBS``; an empty one counts as absent."""
 
     model_config = ConfigDict(
@@ -128,7 +130,7 @@ class Settings(BaseModel):
     log_format: Literal["console", "json"] = "console"
 
     serve: Services = frozenset()
-    """Supabase services that this process serves itself: ``storage``, from files in ``edge_data_dir``."""
+    """Supabase services that this process serves itself: auth, rest, storage (from files in ``edge_data_dir``)."""
     edge_data_dir: Path = Path(".local")
     edge_host: str = "127.0.0.1"
     edge_port: Annotated[int, Field(ge=1, le=65535)] = 54321
@@ -236,7 +238,7 @@ class Settings(BaseModel):
         """None without any Auth: ``supabase_url`` is this gateway itself, and there is no upstream."""
         if self.supabase_jwks_url:
             return str(self.supabase_jwks_url)
-        if "storage" in self.serve and self.supabase_upstream_url is None:
+        if self.serve and self.supabase_upstream_url is None:
             return None
         return f"{str(self.supabase_url).rstrip('/')}/auth/v1/.well-known/jwks.json"
 

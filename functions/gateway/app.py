@@ -6,7 +6,7 @@ in FUNCTIONS. A new service of Supabase's is a folder below functions/_platform 
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,9 +15,13 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
+from functions._platform.auth.app import app as auth
+from functions._platform.auth.app import open_auth
+from functions._platform.rest.app import app as rest
+from functions._platform.rest.app import open_rest
 from functions._platform.storage.app import app as storage
 from functions._shared.logs import configure_logging
-from functions._shared.resources import open_resources
+from functions._shared.resources import Resources, open_resources
 from functions._shared.settings import Settings
 from functions._shared.web.function_app import function_app
 from functions.gateway.drain import called_at_stop
@@ -34,6 +38,7 @@ from functions.gateway.routing import (
     Function,
     FunctionRouter,
     FunctionsHost,
+    Service,
     ServiceRouter,
 )
 from functions.gateway.upstream import SERVICES, open_upstream
@@ -59,7 +64,11 @@ FUNCTIONS: Mapping[str, Function] = {
     "generate-image": Function(generate_image, GENERATE_IMAGE),
 }
 """The first path segment below /functions/v1 → the function."""
-PLATFORM: Mapping[str, Starlette] = {"storage": storage}
+PLATFORM: Mapping[str, Service] = {
+    "auth": Service(auth, open_auth),
+    "rest": Service(rest, open_rest),
+    "storage": Service(storage),
+}
 """The first path segment, before /v1 → our own app for a service of Supabase, which SERVE may name."""
 
 
@@ -70,6 +79,17 @@ async def openapi(request: Request) -> JSONResponse:
     return JSONResponse(document(f"{settings.public_base}{PREFIX}", entries))
 
 
+@asynccontextmanager
+async def open_services(resources: Resources) -> AsyncIterator[Mapping[str, Any]]:
+    """Service → what it has opened, for the services that SERVE names."""
+    async with AsyncExitStack() as stack:
+        yield {
+            name: await stack.enter_async_context(service.opened(resources))
+            for name, service in PLATFORM.items()
+            if name in resources.settings.serve and service.opened
+        }
+
+
 def create_app(settings: Settings | None = None) -> ASGIApp:
     """The gateway; ``settings`` are read from the environment at start unless given."""
 
@@ -77,7 +97,11 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     async def lifespan(_: Starlette) -> AsyncIterator[Mapping[str, Any]]:
         chosen = settings or Settings.from_env()
         configure_logging(chosen)
-        async with open_resources(chosen) as resources, open_upstream(chosen) as upstream:
+        async with (
+            open_resources(chosen) as resources,
+            open_upstream(chosen) as upstream,
+            open_services(resources) as services,
+        ):
             worker = Worker(resources, hinted=lambda: listener.up)
             streams = Streams(resources.pool, hinted=lambda: listener.up)
             listener = Listener(
@@ -107,6 +131,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                         "streams": streams,
                         "starts": Starts(resources.pool),
                         "upstream": upstream,
+                        **services,
                     }
             finally:
                 drain()

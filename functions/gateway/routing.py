@@ -1,13 +1,16 @@
 """From a path to the app behind it: a function by its name, a Supabase service by its prefix, FUNCTIONS_HOST."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions._shared.errors import NotFound, error_response
+from functions._shared.resources import Resources
 from functions._shared.web.openapi import Entry
 from functions.gateway.loopback_only import is_functions_host
 from functions.gateway.paths import raw_path_of
@@ -25,6 +28,17 @@ class Function:
 
     app: Starlette
     entry: Entry
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service of Supabase's that we serve ourselves.
+
+    ``opened``: what the service needs while it is served; its handlers find it as ``request.state.<name>``.
+    """
+
+    app: Starlette
+    opened: Callable[[Resources], AbstractAsyncContextManager[Any]] | None = None
 
 
 class FunctionRouter:
@@ -63,14 +77,14 @@ def _is_forwarded(name: str, scope: Scope) -> bool:
 class ServiceRouter:
     """ASGI app at /<service>/v1: our own app where SERVE names the service, else the upstream, else 404."""
 
-    def __init__(self, platform: Mapping[str, Starlette]) -> None:
+    def __init__(self, platform: Mapping[str, Service]) -> None:
         self._platform = platform
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = scope["root_path"].split("/")[1]
         upstream: Upstream | None = scope["state"]["upstream"]
         if service in scope["state"]["resources"].settings.serve:
-            await self._platform[service](scope, receive, send)
+            await self._platform[service].app(scope, receive, send)
         elif upstream:
             await upstream(scope, receive, send)
         elif scope["type"] == "websocket":

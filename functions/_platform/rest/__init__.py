@@ -1,0 +1,1 @@
+"""/rest/v1: PostgREST's API on the one PostgreSQL."""

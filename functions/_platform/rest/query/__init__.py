@@ -1,0 +1,1 @@
+"""The request's query string, parsed: what is asked for, before the catalogue is looked at."""
