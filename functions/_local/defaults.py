@@ -33,7 +33,6 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
     if "SUPABASE_UPSTREAM_URL" not in chosen:
         values["SERVE"] = "auth,rest,storage"
-        values["PGRST_DB_MAX_ROWS"] = "1000"
     if secret == LOCAL_JWT_SECRET:
         values["ALLOW_ANON"] = "true"
         values["WEBHOOK_SECRET"] = WEBHOOK_SECRET

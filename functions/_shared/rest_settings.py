@@ -22,8 +22,8 @@ class RestSettings(BaseModel):
     """Schemas behind the exposed one in search_path. PostgREST's default is public alone, Supabase's is this."""
     pgrst_db_anon_role: Annotated[str | None, BeforeValidator(_none_if_empty)] = "anon"
     """The role of requests without a token; empty: they are refused (PGRST302)."""
-    pgrst_db_max_rows: Annotated[PositiveInt | None, BeforeValidator(_none_if_empty)] = None
-    """The largest number of rows of an answer; empty: any number."""
+    pgrst_db_max_rows: Annotated[PositiveInt | None, BeforeValidator(_none_if_empty)] = 1000
+    """The largest number of rows of an answer; empty: any number. PostgREST's default is that, Supabase's is 1000."""
     pgrst_db_pre_request: str | None = None
     """A function without arguments, called at the start of every request's transaction."""
     pgrst_db_tx_end: Literal[

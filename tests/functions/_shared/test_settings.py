@@ -57,7 +57,7 @@ def test_the_anon_key_is_a_demo_user_with_the_public_keys_only():
 @pytest.mark.parametrize(
     ("environ", "served"),
     [
-        ({}, {"storage"}),
+        ({}, {"auth", "rest", "storage"}),
         ({"SERVE": " storage, "}, {"storage"}),
         ({"SUPABASE_UPSTREAM_URL": "https://x.supabase.co"}, set()),
         ({"SUPABASE_UPSTREAM_URL": "https://x.supabase.co", "SERVE": "storage"}, {"storage"}),
@@ -70,7 +70,7 @@ def test_the_local_stack_serves_what_no_supabase_behind_it_does(environ, served)
 @pytest.mark.parametrize(
     ("environ", "told"),
     [
-        ({"SERVE": "storage,graphql"}, "SERVE.*may name storage"),
+        ({"SERVE": "storage,graphql"}, "SERVE may name auth, rest, storage"),
         ({"LOCAL_STACK": "true"}, "SERVE=storage"),
     ],
 )
@@ -82,6 +82,29 @@ def test_a_service_that_is_not_there_and_the_old_flag_stop_the_start(environ, to
 
 def test_an_empty_variable_counts_as_absent():
     assert Settings.from_env({**LOCAL, "MAX_PARALLEL_JOBS": ""}).max_parallel_jobs == 3
+
+
+def test_an_empty_variable_means_none_where_postgrest_reads_it_so():
+    absent, empty = (
+        Settings.from_env({**LOCAL, **environ})
+        for environ in (
+            {},
+            {
+                "PGRST_DB_MAX_ROWS": "",
+                "PGRST_DB_ANON_ROLE": "",
+                "PGRST_DB_EXTRA_SEARCH_PATH": "",
+            },
+        )
+    )
+    assert (absent.pgrst_db_max_rows, absent.pgrst_db_anon_role) == (1000, "anon")
+    assert absent.pgrst_db_extra_search_path == ("public", "extensions")
+    assert (empty.pgrst_db_max_rows, empty.pgrst_db_anon_role) == (None, None)
+    assert empty.pgrst_db_extra_search_path == ()
+
+
+def test_schemas_are_divided_by_commas_and_may_have_any_name():
+    names = Settings.from_env({**LOCAL, "PGRST_DB_SCHEMAS": 'v1, SPECIAL "@/\\#~_- ,تست'})
+    assert names.pgrst_db_schemas == ("v1", 'SPECIAL "@/\\#~_-', "تست")
 
 
 def test_replicate_api_key_is_another_name():
@@ -171,6 +194,8 @@ GIVEN = {
     "QUOTA_RUNNING": "1",
     "QUOTA_HOURLY": "1",
     "QUOTA_DAILY": "1",
+    "PGRST_DB_PRE_REQUEST": "private.check",
+    "PGRST_DB_URI": "postgresql://authenticator@127.0.0.1/postgres",
     **{name: value for name, value in EXAMPLE.items() if value},
 }
 ALL = sorted(set(GIVEN) & set(EXAMPLE))
