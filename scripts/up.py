@@ -6,6 +6,7 @@ import time
 
 from functions._local.defaults import local_environment, uses_sandbox
 from functions._shared.settings import Settings, SettingsError, read_environment
+from functions.gateway.routing import served_by
 from scripts.interrupts import catch_signals
 from scripts.postgres import StartError, admin_url, data_home
 from scripts.stack import local_stack
@@ -35,6 +36,15 @@ def status(settings: Settings) -> dict[str, str]:
     }
 
 
+def by_place(settings: Settings) -> dict[str, list[str]]:
+    """Where services of Supabase's are served from → their paths, for people."""
+    places: dict[str, list[str]] = {}
+    for service, place in served_by(settings).items():
+        name = {"here": "served here", "upstream": "passed on"}.get(place, place)
+        places.setdefault(name, []).append(f"/{service}/v1")
+    return places
+
+
 def up() -> int:
     catch_signals()
     environ = read_environment()
@@ -45,6 +55,8 @@ def up() -> int:
             print(
                 f"{'pictures':>16}: {'the sandbox draws them' if uses_sandbox(environ) else 'Replicate'}"
             )
+            for place, services in by_place(settings).items():
+                print(f"{place:>16}: {', '.join(services)}")
             print("Ready. Ctrl-C stops it; the data stays.", flush=True)
             while True:
                 # Not signal.pause: a signal just before it is a lost wake-up, and the stack would run on.

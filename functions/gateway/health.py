@@ -3,7 +3,9 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from functions._shared.resources import resources_of
 from functions.gateway.listener import Listener
+from functions.gateway.routing import served_by
 from functions.process_jobs.worker import Worker
 
 
@@ -16,7 +18,8 @@ async def ready(request: Request) -> JSONResponse:
     """Readiness, for load balancers: 503 while the process drains, or while the worker has trouble with the database.
 
     ``notifications``: whether LISTEN works. ``cron_silent_s``: seconds since cron called process-jobs, once that is too
-    long. Both are for people: workers poll by themselves, so neither makes the process unready.
+    long. ``services``: where each service of Supabase's is served from. These are for people, and do not make the
+    process unready: workers poll by themselves.
     """
     worker: Worker = request.state.worker
     listener: Listener = request.state.listener
@@ -27,6 +30,7 @@ async def ready(request: Request) -> JSONResponse:
             "status": status,
             "notifications": listener.up,
             "cron_silent_s": round(silence.total_seconds()) if silence else None,
+            "services": served_by(resources_of(request).settings),
         },
         status_code=200 if status == "ready" else 503,
     )

@@ -11,10 +11,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from functions._shared.errors import NotFound, error_response
 from functions._shared.resources import Resources
+from functions._shared.settings import Settings
 from functions._shared.web.openapi import Entry
 from functions.gateway.loopback_only import is_functions_host
 from functions.gateway.paths import raw_path_of
-from functions.gateway.upstream import Upstream
+from functions.gateway.upstream import SERVICES, Upstream
 
 PREFIX = "/functions/v1"
 
@@ -72,6 +73,12 @@ def _is_forwarded(name: str, scope: Scope) -> bool:
     """
     forward: bool = scope["state"]["resources"].settings.forward_unknown_functions
     return forward and bool(FUNCTION_NAME.fullmatch(name))
+
+
+def served_by(settings: Settings) -> dict[str, str]:
+    """Each service → "here" (SERVE), "upstream" or "not served", as ``ServiceRouter`` decides."""
+    elsewhere = "upstream" if settings.supabase_upstream_url else "not served"
+    return {service: "here" if service in settings.serve else elsewhere for service in SERVICES}
 
 
 class ServiceRouter:

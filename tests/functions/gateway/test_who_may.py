@@ -54,7 +54,7 @@ def routes() -> Iterator[tuple[str, str]]:
     apps = [
         ("", gateway()),
         *((PREFIX, function.app) for function in FUNCTIONS.values()),
-        *((f"/{service}/v1", app) for service, app in PLATFORM.items()),
+        *((f"/{name}/v1", service.app) for name, service in PLATFORM.items()),
     ]
     for prefix, app in apps:
         for route in app.routes:
