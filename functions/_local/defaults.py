@@ -36,6 +36,7 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
     if secret == LOCAL_JWT_SECRET:
         values["ALLOW_ANON"] = "true"
         values["WEBHOOK_SECRET"] = WEBHOOK_SECRET
+        values["SMTP_MAX_FREQUENCY"] = "1"
         values["SUPABASE_PUBLISHABLE_KEYS"] = f'{{"default": "{PUBLISHABLE_KEY}"}}'
         values["SUPABASE_SECRET_KEYS"] = f'{{"default": "{SECRET_KEY}"}}'
     if uses_sandbox(chosen):

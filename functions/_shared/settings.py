@@ -29,6 +29,7 @@ from pydantic import (
 
 from functions._shared.auth_settings import AuthSettings
 from functions._shared.local_keys import is_well_known
+from functions._shared.mail_settings import MailSettings
 from functions._shared.rest_settings import RestSettings
 from functions._shared.setting_values import (
     LOOPBACK,
@@ -54,7 +55,7 @@ class SettingsError(Exception):
     """One line that names each invalid setting and what it must be."""
 
 
-class Settings(RestSettings, AuthSettings, BaseModel):
+class Settings(RestSettings, AuthSettings, MailSettings, BaseModel):
     """Immutable. Field ``max_parallel_jobs`` is the variable ``MAX_PARALLEL_JOBS``; an empty one counts as absent."""
 
     model_config = ConfigDict(
