@@ -1,0 +1,143 @@
+"""auth.one_time_tokens, with the columns of auth.users that hold the same: store, find, use up."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, LiteralString
+from uuid import UUID
+
+from functions._platform.auth.one_time_tokens import Column, Token
+from functions._platform.auth.store.users import COLUMNS, INSTANCE, Connection, user_of
+from functions._platform.auth.users import AUDIENCE, User
+
+_COLUMNS: Mapping[Column, tuple[LiteralString, LiteralString]] = {
+    "confirmation_token": ("confirmation_token", "confirmation_sent_at"),
+    "recovery_token": ("recovery_token", "recovery_sent_at"),
+    "email_change_token_new": ("email_change_token_new", "email_change_sent_at"),
+    "email_change_token_current": ("email_change_token_current", "email_change_sent_at"),
+    "reauthentication_token": ("reauthentication_token", "reauthentication_sent_at"),
+}
+"""Column → itself as a literal, and the column with the time of its mail."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A row of auth.one_time_tokens."""
+
+    id: UUID
+    user_id: UUID
+    column: Column
+    relates_to: str
+    hash: str = field(repr=False)
+
+
+async def seconds_to_wait(
+    connection: Connection, user_id: UUID, column: Column, frequency_s: int
+) -> int | None:
+    """Lock the user until the transaction ends; whole seconds until the next mail of this kind, None: now."""
+    sent_at = _COLUMNS[column][1]
+    query: LiteralString = (
+        f"select extract(epoch from u.{sent_at} + make_interval(secs => %s) - clock_timestamp()) as left_s"
+        " from auth.users as u where u.id = %s for no key update"
+    )
+    row = await (await connection.execute(query, (frequency_s, user_id))).fetchone()
+    left = row["left_s"] if row else None
+    return int(left) if left is not None and left > 0 else None
+
+
+async def store_tokens(
+    connection: Connection,
+    user_id: UUID,
+    tokens: Sequence[Token],
+    *,
+    email_change: str | None = None,
+) -> User | None:
+    """Store ``tokens`` in place of older ones of their kinds, sent now. Raises nothing; None: no such user.
+
+    ``email_change``: the address that the user is to get; its confirmations are counted from zero.
+    """
+    settings: list[LiteralString] = ["updated_at = now()"]
+    values: dict[str, Any] = {"user_id": user_id}
+    for token in tokens:
+        column, sent_at = _COLUMNS[token.column]
+        settings += [f"{column} = %({column})s", f"{sent_at} = clock_timestamp()"]
+        values[column] = token.hash
+    if email_change is not None:
+        settings += ["email_change = %(email_change)s", "email_change_confirm_status = 0"]
+        values["email_change"] = email_change
+    distinct: LiteralString = ", ".join(dict.fromkeys(settings))
+    query: LiteralString = (
+        f"update auth.users as u set {distinct} where u.id = %(user_id)s returning {COLUMNS}"
+    )
+    row = await (await connection.execute(query, values)).fetchone()
+    for token in tokens:
+        await connection.execute(
+            """
+insert into auth.one_time_tokens as t (id, user_id, token_type, token_hash, relates_to)
+values (gen_random_uuid(), %s, %s::auth.one_time_token_type, %s, %s)
+on conflict (user_id, token_type) do update
+set token_hash = excluded.token_hash, relates_to = excluded.relates_to,
+    created_at = excluded.created_at, updated_at = excluded.updated_at""",
+            (user_id, token.column, token.hash, token.relates_to.lower()),
+        )
+    return user_of(row) if row else None
+
+
+async def find_by_hash(
+    connection: Connection, columns: Sequence[Column], token_hash: str
+) -> Stored | None:
+    row = await (
+        await connection.execute(
+            "select id, user_id, token_type::text as token_type, relates_to, token_hash"
+            " from auth.one_time_tokens where token_hash = %s and token_type::text = any(%s) limit 1",
+            (token_hash, list(columns)),
+        )
+    ).fetchone()
+    return _stored(row) if row else None
+
+
+async def find_by_address(
+    connection: Connection, columns: Sequence[Column], address: str
+) -> list[Stored]:
+    """The tokens that were mailed to ``address``: their hashes are compared by the caller, in constant time."""
+    rows = await connection.execute(
+        "select t.id, t.user_id, t.token_type::text as token_type, t.relates_to, t.token_hash"
+        " from auth.one_time_tokens as t inner join auth.users as u on u.id = t.user_id"
+        " where t.relates_to = %s and t.token_type::text = any(%s)"
+        " and u.instance_id = %s and u.aud = %s and not u.is_sso_user",
+        (address, list(columns), INSTANCE, AUDIENCE),
+    )
+    return [_stored(row) for row in await rows.fetchall()]
+
+
+async def use_up(connection: Connection, stored: Stored, life_s: int) -> tuple[User, bool] | None:
+    """Lock the user and delete the token: its user, and whether it has expired. None: used up meanwhile.
+
+    The user first, always: two tokens of one user that are used at once would wait for each other (deadlock).
+    """
+    token, sent_at = _COLUMNS[stored.column]
+    query: LiteralString = f"""
+select {COLUMNS}, u.{token} = %s and u.{sent_at} + make_interval(secs => %s) > now() as is_valid
+from auth.users as u where u.id = %s for no key update of u"""
+    row = await (await connection.execute(query, (stored.hash, life_s, stored.user_id))).fetchone()
+    deleted = await connection.execute(
+        "delete from auth.one_time_tokens where id = %s and token_hash = %s",
+        (stored.id, stored.hash),
+    )
+    if row is None or deleted.rowcount != 1:
+        return None
+    return user_of(row), not row["is_valid"]
+
+
+async def clear_tokens(connection: Connection, user_id: UUID) -> None:
+    """All tokens of a user, of which no link or code works any more."""
+    await connection.execute("delete from auth.one_time_tokens where user_id = %s", (user_id,))
+
+
+def _stored(row: Mapping[str, Any]) -> Stored:
+    return Stored(
+        id=row["id"],
+        user_id=row["user_id"],
+        column=row["token_type"],
+        relates_to=row["relates_to"],
+        hash=row["token_hash"],
+    )
