@@ -7,9 +7,9 @@ from functions._platform.auth.access_tokens import AccessTokens
 from functions._platform.auth.context import Auth
 from functions._platform.auth.delivery.mailers import open_mailer
 from functions._platform.auth.errors import HANDLERS
-from functions._platform.auth.mail import NoMails
 from functions._platform.auth.passwords import Passwords
 from functions._platform.auth.rate_limits import RateLimits
+from functions._platform.auth.token_mails import TokenMails
 from functions._shared.resources import Resources
 from functions._shared.web.function_app import function_app
 
@@ -27,7 +27,7 @@ async def open_auth(resources: Resources) -> AsyncIterator[Auth]:
                 access_tokens=AccessTokens(settings),
                 passwords=passwords,
                 limits=RateLimits(settings),
-                mails=NoMails(),
+                mails=TokenMails(settings, resources.pool, mailer),
                 mailer=mailer,
             )
     finally:

@@ -1,7 +1,7 @@
 """Patterns of ADDITIONAL_REDIRECT_URLS, as GoTrue reads them (gobwas/glob with the separators ``.`` and ``/``).
 
 ``*``  any characters but separators      ``?``       one character, no separator     ``[a-z]``  ``[!abc]``
-``**`` any characters                     ``{a,b}``   either                          ``\\``      takes the next as it is
+``**`` any characters                     ``{a,b}``   either                          ``\\``     the next as it is
 """
 
 import re

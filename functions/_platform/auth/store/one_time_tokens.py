@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
-from functions._platform.auth.one_time_tokens import Column, Token
-from functions._platform.auth.store.users import COLUMNS, INSTANCE, Connection, user_of
+from functions._platform.auth.one_time_tokens import PKCE, Column, Token
+from functions._platform.auth.store.users import COLUMNS, INSTANCE, Connection, update_user, user_of
 from functions._platform.auth.users import AUDIENCE, User
 
 _COLUMNS: Mapping[Column, tuple[LiteralString, LiteralString]] = {
@@ -29,6 +30,10 @@ class Stored:
     relates_to: str
     hash: str = field(repr=False)
 
+    @property
+    def is_pkce(self) -> bool:
+        return self.hash.startswith(PKCE)
+
 
 async def seconds_to_wait(
     connection: Connection, user_id: UUID, column: Column, frequency_s: int
@@ -45,30 +50,16 @@ async def seconds_to_wait(
 
 
 async def store_tokens(
-    connection: Connection,
-    user_id: UUID,
-    tokens: Sequence[Token],
-    *,
-    email_change: str | None = None,
+    connection: Connection, user_id: UUID, tokens: Sequence[Token], **more: object
 ) -> User | None:
-    """Store ``tokens`` in place of older ones of their kinds, sent now. Raises nothing; None: no such user.
-
-    ``email_change``: the address that the user is to get; its confirmations are counted from zero.
-    """
-    settings: list[LiteralString] = ["updated_at = now()"]
-    values: dict[str, Any] = {"user_id": user_id}
+    """Store ``tokens`` in place of older ones of their kinds, sent now; ``more`` columns. None: no such user."""
+    changes: dict[str, Any] = {}
     for token in tokens:
         column, sent_at = _COLUMNS[token.column]
-        settings += [f"{column} = %({column})s", f"{sent_at} = clock_timestamp()"]
-        values[column] = token.hash
-    if email_change is not None:
-        settings += ["email_change = %(email_change)s", "email_change_confirm_status = 0"]
-        values["email_change"] = email_change
-    distinct: LiteralString = ", ".join(dict.fromkeys(settings))
-    query: LiteralString = (
-        f"update auth.users as u set {distinct} where u.id = %(user_id)s returning {COLUMNS}"
-    )
-    row = await (await connection.execute(query, values)).fetchone()
+        changes |= {column: token.hash, sent_at: datetime.now(UTC)}
+    user = await update_user(connection, user_id, {**changes, **more})
+    if user is None:
+        return None
     for token in tokens:
         await connection.execute(
             """
@@ -79,7 +70,7 @@ set token_hash = excluded.token_hash, relates_to = excluded.relates_to,
     created_at = excluded.created_at, updated_at = excluded.updated_at""",
             (user_id, token.column, token.hash, token.relates_to.lower()),
         )
-    return user_of(row) if row else None
+    return user
 
 
 async def find_by_hash(
@@ -109,8 +100,14 @@ async def find_by_address(
     return [_stored(row) for row in await rows.fetchall()]
 
 
-async def use_up(connection: Connection, stored: Stored, life_s: int) -> tuple[User, bool] | None:
-    """Lock the user and delete the token: its user, and whether it has expired. None: used up meanwhile.
+@dataclass(frozen=True)
+class Used:
+    user: User
+    expired: bool
+
+
+async def use_up(connection: Connection, stored: Stored, life_s: int) -> Used | None:
+    """Lock the user and delete the token. None: it has been used up or replaced meanwhile.
 
     The user first, always: two tokens of one user that are used at once would wait for each other (deadlock).
     """
@@ -125,7 +122,7 @@ from auth.users as u where u.id = %s for no key update of u"""
     )
     if row is None or deleted.rowcount != 1:
         return None
-    return user_of(row), not row["is_valid"]
+    return Used(user_of(row), expired=not row["is_valid"])
 
 
 async def clear_tokens(connection: Connection, user_id: UUID) -> None:
