@@ -7,8 +7,11 @@ from functions._platform.auth.access_tokens import AccessTokens
 from functions._platform.auth.context import Auth
 from functions._platform.auth.delivery.mailers import open_mailer
 from functions._platform.auth.errors import HANDLERS
+from functions._platform.auth.mail_routes import routes as mail_routes
+from functions._platform.auth.not_served import routes as not_served
 from functions._platform.auth.passwords import Passwords
 from functions._platform.auth.rate_limits import RateLimits
+from functions._platform.auth.routes import routes as core
 from functions._platform.auth.token_mails import TokenMails
 from functions._shared.resources import Resources
 from functions._shared.web.function_app import function_app
@@ -34,4 +37,4 @@ async def open_auth(resources: Resources) -> AsyncIterator[Auth]:
         passwords.close()
 
 
-app = function_app([], handlers=HANDLERS)
+app = function_app([*core, *mail_routes, *not_served], handlers=HANDLERS)

@@ -1,7 +1,10 @@
 """Mails with one-time tokens: the token is stored, then its code and link are mailed."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 from starlette.requests import Request
 
@@ -47,13 +50,24 @@ FLOWS: Mapping[Kind, tuple[str, str]] = {
 }
 """Kind → provider_type and authentication_method of its flow state (PKCE)."""
 
+LOOKUP_S = 0.05
+"""Least time of a request that looks an unknown caller's address up: storing a token takes a few milliseconds more than
+finding that there is nothing to store (timing attack)."""
+
 
 @asynccontextmanager
-async def connected(mailer: Mailer, what: str) -> AsyncIterator[Outbox]:
-    """An outbox, before anything is looked up. Raises AuthError 500, in which ``what`` names the mail."""
+async def connected(mailer: Mailer, what: str, *, least_s: float = 0) -> AsyncIterator[Outbox]:
+    """An outbox, before anything is looked up. Raises AuthError 500, in which ``what`` names the mail.
+
+    ``least_s``: the least time that the block takes, also where it raises.
+    """
     try:
         async with mailer.connect() as outbox:
-            yield outbox
+            ends_at = time.monotonic() + least_s
+            try:
+                yield outbox
+            finally:
+                await asyncio.sleep(ends_at - time.monotonic())
     except MailError:
         raise AuthError(500, "unexpected_failure", f"Error sending {what} email") from None
 
@@ -85,6 +99,14 @@ class TokenMails:
         stored = await self._store(user, [token], kind, challenge)
         outbox.deliver_later(self._mail(request, kind, token))
         return stored
+
+    async def send_invite(self, request: Request, outbox: Outbox, user: User) -> User:
+        """To an unconfirmed user, without a limit of frequency; delivered before the answer. Raises MailError."""
+        token = new_token("confirmation_token", user.email or "")
+        async with self._pool.connection() as connection, connection.transaction():
+            stored = await store_tokens(connection, user.id, [token], invited_at=datetime.now(UTC))
+        await outbox.deliver(self._mail(request, "invite", token))
+        return _existing(stored)
 
     def pretend(self, address: str, column: Column) -> None:
         """In place of a mail that ``address`` does not get: the same refusal of a second one (account enumeration)."""
@@ -159,9 +181,7 @@ class TokenMails:
                     connection, user.id, challenge, provider=provider, method=method
                 )
             stored = await store_tokens(connection, user.id, tokens, **more)
-        if stored is None:
-            raise AuthError(404, "user_not_found", "User not found")
-        return stored
+        return _existing(stored)
 
     def _mail(self, request: Request, kind: Kind, token: Token, new_email: str = "") -> Mail:
         redirect_to = redirect_of(request, self._settings)
@@ -172,3 +192,10 @@ class TokenMails:
 def _begun(address: str) -> dict[str, object]:
     """Columns of a change of address of which nothing is confirmed."""
     return {"email_change": address, "email_change_confirm_status": 0}
+
+
+def _existing(user: User | None) -> User:
+    """Raises AuthError for one that was deleted meanwhile."""
+    if user is None:
+        raise AuthError(404, "user_not_found", "User not found")
+    return user

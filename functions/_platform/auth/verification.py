@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 
+from functions._platform.auth.email_users import email_exists
 from functions._platform.auth.errors import AuthError
 from functions._platform.auth.one_time_tokens import Column, matches
 from functions._platform.auth.store.one_time_tokens import (
@@ -126,9 +127,7 @@ async def change_email(connection: Connection, user: User, address: str) -> User
         async with connection.transaction():
             user = await _updated(connection, user, changes)
     except psycopg.errors.UniqueViolation:
-        raise AuthError(
-            422, "email_exists", "A user with this email address has already been registered"
-        ) from None
+        raise email_exists() from None
     data = {"sub": str(user.id), "email": address, "email_verified": True}
     await set_email_identity(connection, user.id, data)
     await clear_tokens(connection, user.id)

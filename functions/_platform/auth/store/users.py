@@ -169,3 +169,32 @@ on conflict (provider_id, provider) do update
 set identity_data = identities.identity_data || excluded.identity_data, updated_at = now()""",
         {"id": str(user_id), "data": Jsonb(dict(data))},
     )
+
+
+async def set_password(
+    connection: Connection, user_id: UUID, encrypted_password: str | None
+) -> None:
+    """A new password. Mailed tokens end with the old one: a mailbox may be in the hands of whoever knew that."""
+    await connection.execute(
+        """
+with forgotten as (delete from auth.one_time_tokens where user_id = %(id)s)
+update auth.users
+set encrypted_password = %(password)s, confirmation_token = '', confirmation_sent_at = null, recovery_token = '',
+    recovery_sent_at = null, email_change_token_current = '', email_change_token_new = '', email_change_sent_at = null,
+    phone_change_token = '', phone_change_sent_at = null, reauthentication_token = '', reauthentication_sent_at = null,
+    updated_at = now()
+where id = %(id)s""",
+        {"id": user_id, "password": encrypted_password},
+    )
+
+
+async def is_address_taken(connection: Connection, email: str, but: UUID | None = None) -> bool:
+    """Whether another user, or an identity of another user, has the address, in lower case."""
+    found = await connection.execute(
+        "select 1 from auth.users where instance_id = %(instance)s and lower(email) = %(email)s and not is_sso_user"
+        " and id is distinct from %(but)s union all"
+        " select 1 from auth.identities where email = %(email)s and provider not like 'sso:%%'"
+        " and user_id is distinct from %(but)s limit 1",
+        {"instance": INSTANCE, "email": email, "but": but},
+    )
+    return await found.fetchone() is not None
