@@ -16,8 +16,12 @@ async def add_email_user(
     data: Mapping[str, Any],
     *,
     encrypted_password: str | None = None,
+    signs_up: bool = False,
 ) -> User | None:
-    """An unconfirmed user; ``data`` is its own metadata. None: the address is taken, if only by an identity."""
+    """An unconfirmed user; ``data`` is its own metadata. None: the address is taken, if only by an identity.
+
+    ``signs_up``: by itself, not by an administrator; the metadata then has the identity's claims, too.
+    """
     if await is_address_taken(connection, address):
         return None
     user_id = uuid4()
@@ -34,7 +38,7 @@ async def add_email_user(
             email=address,
             encrypted_password=encrypted_password,
             app_meta_data=EMAIL_PROVIDER,
-            user_meta_data=data,
+            user_meta_data={**data, **claims} if signs_up else data,
             identity_data=claims,
         )
 

@@ -88,7 +88,7 @@ async def _signed_up(
     if auth.settings.disable_signup:
         raise AuthError(422, "signup_disabled", "Signups not allowed for this instance")
     async with auth.pool.connection() as connection, connection.transaction():
-        user = user or await add_email_user(connection, address, params.data)
+        user = user or await add_email_user(connection, address, params.data, signs_up=True)
         if user and auth.settings.enable_email_autoconfirm:
             user = await confirm(connection, user)
     return user
