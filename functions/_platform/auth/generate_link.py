@@ -71,9 +71,11 @@ async def generate_link(request: Request) -> Response:
     return JSONResponse(
         {
             **user_body(stored),
-            "action_link": verify_link(auth.settings, issued.token.hash, verified, redirect_to),
+            "action_link": verify_link(
+                auth.settings, issued.token.link_hash, verified, redirect_to
+            ),
             "email_otp": issued.token.otp,
-            "hashed_token": issued.token.hash,
+            "hashed_token": issued.token.link_hash,
             "verification_type": kind,
             "redirect_to": redirect_to,
         }

@@ -1,4 +1,8 @@
-"""One-time tokens: a six-digit code that is mailed, and its hash, which is stored and stands in the link."""
+"""One-time tokens: a six-digit code to type and a link to follow, both mailed, of which hashes are stored.
+
+GoTrue's link holds the hash of the code: whoever knows the address tries a million links. Here the link has a secret of
+its own, hashed alike; rows of GoTrue, where both hashes are the same, work as well.
+"""
 
 import hashlib
 import hmac
@@ -17,23 +21,25 @@ Column = Literal[
     "email_change_token_current",
     "reauthentication_token",
 ]
-"""``token_type`` of auth.one_time_tokens, and the column of auth.users that holds the same hash."""
+"""``token_type`` of auth.one_time_tokens (the link's hash), and the column of auth.users with the code's hash."""
 
 
 @dataclass(frozen=True)
 class Token:
-    """``hash`` has its PKCE prefix. ``relates_to``: the address that the code is mailed to."""
+    """Both hashes have the PKCE prefix. ``relates_to``: the address that is mailed to."""
 
     column: Column
     relates_to: str
     otp: str
-    hash: str
+    code_hash: str
+    link_hash: str
 
 
 def new_token(column: Column, address: str, *, pkce: bool = False) -> Token:
     otp = f"{secrets.randbelow(10**OTP_DIGITS):0{OTP_DIGITS}d}"
     prefix = PKCE if pkce else ""
-    return Token(column, address, otp, prefix + token_hash(address, otp))
+    link_hash = token_hash(address, secrets.token_urlsafe())
+    return Token(column, address, otp, prefix + token_hash(address, otp), prefix + link_hash)
 
 
 def token_hash(address: str, otp: str) -> str:

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 from starlette.requests import Request
 
+from functions._platform.auth.attempts import Attempts
 from functions._platform.auth.delivery.message import Kind, Mail, Mailer, MailError, Outbox
 from functions._platform.auth.delivery.templates import render
 from functions._platform.auth.errors import AuthError
 from functions._platform.auth.frequency import PretendedMails, too_frequent
-from functions._platform.auth.one_time_tokens import Column, Token, matches, new_token
+from functions._platform.auth.one_time_tokens import Column, Token, new_token
 from functions._platform.auth.pkce import Challenge
 from functions._platform.auth.redirects import redirect_of, verify_link
 from functions._platform.auth.store.flow_states import add_flow_state
@@ -79,6 +80,7 @@ class TokenMails:
         self._settings = settings
         self._pool = pool
         self._mailer = mailer
+        self.attempts = Attempts()
         self._pretended = PretendedMails(settings.smtp_max_frequency)
 
     async def send_confirmation(
@@ -142,14 +144,13 @@ class TokenMails:
 
     async def check_nonce(self, connection: Connection, user: User, nonce: str) -> None:
         address = user.email or ""
-        for stored in await find_by_address(connection, ["reauthentication_token"], address):
-            if matches(stored.hash, address, nonce):
-                used = await use_up(connection, stored, self._settings.mailer_otp_exp)
-                if used is not None and not used.expired:
-                    await update_user(connection, user.id, {"reauthentication_token": ""})
-                    await clear_tokens(connection, user.id)
-                    return
-        raise AuthError(422, "reauthentication_not_valid", "Nonce has expired or is invalid")
+        found = await find_by_address(connection, ["reauthentication_token"], address)
+        stored = self.attempts.right_one(found, address, nonce)
+        used = await use_up(connection, stored, self._settings.mailer_otp_exp) if stored else None
+        if used is None or used.expired:
+            raise AuthError(422, "reauthentication_not_valid", "Nonce has expired or is invalid")
+        await update_user(connection, user.id, {"reauthentication_token": ""})
+        await clear_tokens(connection, user.id)
 
     def _email_change_tokens(
         self, user: User, address: str, challenge: Challenge | None
@@ -185,7 +186,7 @@ class TokenMails:
 
     def _mail(self, request: Request, kind: Kind, token: Token, new_email: str = "") -> Mail:
         redirect_to = redirect_of(request, self._settings)
-        link = verify_link(self._settings, token.hash, LINK_TYPES[kind], redirect_to)
+        link = verify_link(self._settings, token.link_hash, LINK_TYPES[kind], redirect_to)
         return render(kind, to=token.relates_to, code=token.otp, link=link, new_email=new_email)
 
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import psycopg
 
+from functions._platform.auth.attempts import Attempts
 from functions._platform.auth.email_users import email_exists
 from functions._platform.auth.errors import AuthError
-from functions._platform.auth.one_time_tokens import Column, matches
+from functions._platform.auth.one_time_tokens import Column
 from functions._platform.auth.store.one_time_tokens import (
     Stored,
     clear_tokens,
     find_by_address,
-    find_by_hash,
+    find_by_link,
     use_up,
 )
 from functions._platform.auth.store.users import (
@@ -55,16 +56,21 @@ async def verify_hash(
     """By the hash that stands in a link. Raises AuthError otp_expired, user_banned, validation_failed."""
     if type not in COLUMNS:
         raise AuthError(400, "validation_failed", "Invalid email verification type")
-    stored = await find_by_hash(connection, COLUMNS[type], token_hash)
+    stored = await find_by_link(connection, COLUMNS[type], token_hash)
     return await _verify(connection, settings, type, stored, _link_expired())
 
 
 async def verify_code(
-    connection: Connection, settings: Settings, type: str, address: str, code: str
+    connection: Connection,
+    settings: Settings,
+    attempts: Attempts,
+    type: str,
+    address: str,
+    code: str,
 ) -> Verified:
     """By the code that was mailed to ``address``. Raises as ``verify_hash``."""
     found = await find_by_address(connection, COLUMNS.get(type, ()), address)
-    stored = next((one for one in found if matches(one.hash, address, code)), None)
+    stored = attempts.right_one(found, address, code)
     return await _verify(connection, settings, type, stored, _code_expired())
 
 

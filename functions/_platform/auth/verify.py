@@ -87,7 +87,7 @@ async def verify(request: Request) -> Response:
             verified = await verify_hash(connection, auth.settings, params.type, params.token_hash)
         else:
             verified = await verify_code(
-                connection, auth.settings, params.type, address, params.token
+                connection, auth.settings, auth.mails.attempts, params.type, address, params.token
             )
         if verified.user is None:
             return JSONResponse({"msg": HALF_WAY, "code": "200"})

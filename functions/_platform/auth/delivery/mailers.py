@@ -1,5 +1,6 @@
 """Which mailer a gateway has: SMTP, the local stack's mailbox, or none."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,12 +9,15 @@ from functions._platform.auth.delivery.smtp import SmtpMailer
 from functions._platform.auth.mailbox.box import Mailbox
 from functions._shared.settings import Settings
 
+log = logging.getLogger(__name__)
+
 
 class NoMailer:
     """Neither SMTP nor mailbox: each attempt fails."""
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Outbox]:
+        log.error("a mail cannot be sent: SMTP_HOST is not set")
         raise MailError("SMTP_HOST is not set")
         yield  # a generator function, though it never comes here
 

@@ -20,19 +20,30 @@ _COLUMNS: Mapping[Column, tuple[LiteralString, LiteralString]] = {
 """Column → itself as a literal, and the column with the time of its mail."""
 
 
+_STORED: LiteralString = """
+select t.id, t.user_id, t.token_type::text as token_type, t.token_hash, case t.token_type
+    when 'confirmation_token' then u.confirmation_token
+    when 'recovery_token' then u.recovery_token
+    when 'email_change_token_new' then u.email_change_token_new
+    when 'email_change_token_current' then u.email_change_token_current
+    when 'reauthentication_token' then u.reauthentication_token
+end as code_hash
+from auth.one_time_tokens as t inner join auth.users as u on u.id = t.user_id"""
+
+
 @dataclass(frozen=True)
 class Stored:
-    """A row of auth.one_time_tokens."""
+    """A row of auth.one_time_tokens; ``code_hash`` is of the user's row, "" without a code."""
 
     id: UUID
     user_id: UUID
     column: Column
-    relates_to: str
-    hash: str = field(repr=False)
+    link_hash: str = field(repr=False)
+    code_hash: str = field(repr=False)
 
     @property
     def is_pkce(self) -> bool:
-        return self.hash.startswith(PKCE)
+        return self.link_hash.startswith(PKCE)
 
 
 async def seconds_to_wait(
@@ -56,7 +67,7 @@ async def store_tokens(
     changes: dict[str, Any] = {}
     for token in tokens:
         column, sent_at = _COLUMNS[token.column]
-        changes |= {column: token.hash, sent_at: datetime.now(UTC)}
+        changes |= {column: token.code_hash, sent_at: datetime.now(UTC)}
     user = await update_user(connection, user_id, {**changes, **more})
     if user is None:
         return None
@@ -68,35 +79,31 @@ values (gen_random_uuid(), %s, %s::auth.one_time_token_type, %s, %s)
 on conflict (user_id, token_type) do update
 set token_hash = excluded.token_hash, relates_to = excluded.relates_to,
     created_at = excluded.created_at, updated_at = excluded.updated_at""",
-            (user_id, token.column, token.hash, token.relates_to.lower()),
+            (user_id, token.column, token.link_hash, token.relates_to.lower()),
         )
     return user
 
 
-async def find_by_hash(
-    connection: Connection, columns: Sequence[Column], token_hash: str
+async def find_by_link(
+    connection: Connection, columns: Sequence[Column], link_hash: str
 ) -> Stored | None:
-    row = await (
-        await connection.execute(
-            "select id, user_id, token_type::text as token_type, relates_to, token_hash"
-            " from auth.one_time_tokens where token_hash = %s and token_type::text = any(%s) limit 1",
-            (token_hash, list(columns)),
-        )
-    ).fetchone()
+    query: LiteralString = (
+        _STORED + " where t.token_hash = %s and t.token_type::text = any(%s) limit 1"
+    )
+    row = await (await connection.execute(query, (link_hash, list(columns)))).fetchone()
     return _stored(row) if row else None
 
 
 async def find_by_address(
     connection: Connection, columns: Sequence[Column], address: str
 ) -> list[Stored]:
-    """The tokens that were mailed to ``address``: their hashes are compared by the caller, in constant time."""
-    rows = await connection.execute(
-        "select t.id, t.user_id, t.token_type::text as token_type, t.relates_to, t.token_hash"
-        " from auth.one_time_tokens as t inner join auth.users as u on u.id = t.user_id"
-        " where t.relates_to = %s and t.token_type::text = any(%s)"
-        " and u.instance_id = %s and u.aud = %s and not u.is_sso_user",
-        (address, list(columns), INSTANCE, AUDIENCE),
+    """The tokens that were mailed to ``address``: the caller compares their codes, in constant time."""
+    query: LiteralString = (
+        _STORED
+        + " where t.relates_to = %s and t.token_type::text = any(%s)"
+        + " and u.instance_id = %s and u.aud = %s and not u.is_sso_user"
     )
+    rows = await connection.execute(query, (address, list(columns), INSTANCE, AUDIENCE))
     return [_stored(row) for row in await rows.fetchall()]
 
 
@@ -115,10 +122,11 @@ async def use_up(connection: Connection, stored: Stored, life_s: int) -> Used | 
     query: LiteralString = f"""
 select {COLUMNS}, u.{token} = %s and u.{sent_at} + make_interval(secs => %s) > now() as is_valid
 from auth.users as u where u.id = %s for no key update of u"""
-    row = await (await connection.execute(query, (stored.hash, life_s, stored.user_id))).fetchone()
+    values = (stored.code_hash, life_s, stored.user_id)
+    row = await (await connection.execute(query, values)).fetchone()
     deleted = await connection.execute(
         "delete from auth.one_time_tokens where id = %s and token_hash = %s",
-        (stored.id, stored.hash),
+        (stored.id, stored.link_hash),
     )
     if row is None or deleted.rowcount != 1:
         return None
@@ -135,6 +143,6 @@ def _stored(row: Mapping[str, Any]) -> Stored:
         id=row["id"],
         user_id=row["user_id"],
         column=row["token_type"],
-        relates_to=row["relates_to"],
-        hash=row["token_hash"],
+        link_hash=row["token_hash"],
+        code_hash=row["code_hash"] or "",
     )

@@ -1,9 +1,11 @@
 """Confirmation of a sign-up: by its link, its code and its hash; once, in time, and to no foreign address."""
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from functions._platform.auth.attempts import MAX_WRONG
 from tests.functions._platform.auth.help import PASSWORD, new_address, told
 from tests.functions._platform.auth.mails import (
     SITE,
@@ -147,11 +149,34 @@ def test_a_link_without_type_or_token_is_refused(confirming):
         assert told(confirming.call("GET", path)) == (400, "validation_failed")
 
 
-def test_only_hashes_are_stored(waiting, db):
+def test_only_hashes_are_stored_and_the_links_is_not_the_codes(waiting, db):
+    """Else the link could be guessed by whoever knows the address: a million codes, a million hashes."""
     _, mail = waiting
     user = db.execute("select * from auth.users").fetchone()
     token = db.execute("select * from auth.one_time_tokens").fetchone()
     assert mail["code"] not in f"{user}{token}"
-    assert user["confirmation_token"] == token["token_hash"] == query(mail["link"])["token"]
+    code_hash = hashlib.sha224(f"{mail['to']}{mail['code']}".encode()).hexdigest()
+    assert user["confirmation_token"] == code_hash
+    assert token["token_hash"] == query(mail["link"])["token"] != code_hash
     assert token["token_type"] == "confirmation_token"
     assert token["relates_to"] == mail["to"]
+
+
+def test_a_token_of_gotrue_works_by_code_and_by_link(waiting, db):
+    """GoTrue stores the code's hash in both places, and mails it in the link."""
+    auth, mail = waiting
+    db.execute(
+        "update auth.one_time_tokens as t set token_hash = u.confirmation_token"
+        " from auth.users as u where u.id = t.user_id"
+    )
+    code_hash = hashlib.sha224(f"{mail['to']}{mail['code']}".encode()).hexdigest()
+    assert auth.post("/verify", {"type": "signup", "token_hash": code_hash}).status_code == 200
+
+
+def test_after_some_wrong_codes_the_right_one_is_dead_and_the_link_is_not(waiting):
+    auth, mail = waiting
+    for number in range(MAX_WRONG):
+        wrong = f"{(int(mail['code']) + 1 + number) % 1_000_000:06d}"
+        assert told(verify(auth, "signup", mail["to"], wrong)) == GONE
+    assert told(verify(auth, "signup", mail["to"], mail["code"])) == GONE
+    assert "access_token" in fragment(follow(auth, mail["link"]))
