@@ -35,6 +35,15 @@ def status(settings: Settings) -> dict[str, str]:
     }
 
 
+def sign_in(settings: Settings) -> dict[str, str]:
+    """Where users sign in from, and where their mail lands."""
+    if "auth" not in settings.serve:
+        return {}
+    url = f"http://127.0.0.1:{settings.edge_port}"
+    mail = settings.smtp_host or f"{url}/mailbox"
+    return {"sign in": f"{url}/auth/v1, or make token EMAIL=you@example.com", "mail": mail}
+
+
 def up() -> int:
     catch_signals()
     environ = read_environment()
@@ -42,6 +51,8 @@ def up() -> int:
         with local_stack(environ) as settings:
             for name, value in status(settings).items():
                 print(f"{NAMES[name]:>16}: {value}")
+            for name, value in sign_in(settings).items():
+                print(f"{name:>16}: {value}")
             print(
                 f"{'pictures':>16}: {'the sandbox draws them' if uses_sandbox(environ) else 'Replicate'}"
             )
