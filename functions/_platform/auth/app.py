@@ -7,6 +7,7 @@ from functions._platform.auth.access_tokens import AccessTokens
 from functions._platform.auth.context import Auth
 from functions._platform.auth.delivery.mailers import open_mailer
 from functions._platform.auth.errors import HANDLERS
+from functions._platform.auth.housekeeping import housekeeping
 from functions._platform.auth.mail_routes import routes as mail_routes
 from functions._platform.auth.not_served import routes as not_served
 from functions._platform.auth.passwords import Passwords
@@ -22,7 +23,7 @@ async def open_auth(resources: Resources) -> AsyncIterator[Auth]:
     settings = resources.settings
     passwords = Passwords(settings.password_min_length)
     try:
-        async with open_mailer(settings) as mailer:
+        async with open_mailer(settings) as mailer, housekeeping(resources.pool):
             yield Auth(
                 settings=settings,
                 pool=resources.pool,

@@ -15,7 +15,6 @@ from functions._platform.auth.users import User
 from functions._shared.errors import Unauthorized
 
 BEARER = re.compile(r"bearer\s+(\S+)", re.IGNORECASE)
-ADMINS = frozenset({"service_role", "supabase_admin"})
 WHY: Mapping[str, str] = {
     "UNAUTHORIZED_JWT_EXPIRED": "token has invalid claims: token is expired",
     "UNAUTHORIZED_JWT_NOT_YET_VALID": "token has invalid claims: token is not valid yet",
@@ -68,7 +67,7 @@ async def admin_only(request: Request) -> None:
         caller = await auth_of(request).authenticator.caller(request)
     except Unauthorized as error:
         raise _bad_jwt(error) from None
-    if caller.role not in ADMINS:
+    if caller.role != "service_role":
         raise AuthError(403, "not_admin", "User not allowed")
 
 

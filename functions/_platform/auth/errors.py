@@ -106,10 +106,18 @@ async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
 
 async def on_database_error(request: Request, error: Exception) -> JSONResponse:
     """503 while the database is down: auth-js retries it, and keeps its session. Any other database error is a bug."""
-    if not is_down(error):
-        raise error
-    log.warning("database not reachable: %s", type(error).__name__)
-    told = AuthError(503, "unexpected_failure", "The database is not reachable at the moment")
+    if is_down(error):
+        log.warning("database not reachable: %s", type(error).__name__)
+        told = AuthError(503, "unexpected_failure", "The database is not reachable at the moment")
+    else:
+        assert isinstance(error, psycopg.Error)
+        # Not the error's text: PostgreSQL quotes the values of a row in it, mail addresses among them.
+        log.error("database error at %s: SQLSTATE %s", request.url.path, error.sqlstate)
+        told = AuthError(
+            500,
+            "unexpected_failure",
+            "Unexpected failure, please check server logs for more information",
+        )
     return await on_auth_error(request, told)
 
 

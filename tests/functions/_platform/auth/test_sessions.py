@@ -7,6 +7,7 @@ from jose import jwt
 
 from functions._shared.local_keys import LOCAL_JWT_SECRET
 from tests.functions._platform.auth.help import PASSWORD, new_address, told
+from tests.help import eventually
 
 SESSION = {"access_token", "token_type", "expires_in", "expires_at", "refresh_token", "user"}
 CLAIMS = [
@@ -279,3 +280,48 @@ def test_neither_password_nor_token_nor_address_is_logged(auth, caplog):
     logged = caplog.text
     for secret in (PASSWORD, "wrong password", email, session["refresh_token"], session["access_token"]):  # fmt: skip
         assert secret not in logged
+
+
+def test_stale_rows_are_deleted(start_auth, db, monkeypatch):
+    """Exchanged tokens after a day, ended sessions, PKCE flows left behind; and nothing that is of use."""
+    monkeypatch.setattr("functions._platform.auth.housekeeping.EVERY_S", 0.01)
+    monkeypatch.setattr("functions._platform.auth.store.stale_rows.BATCH", 1)
+    auth = start_auth()
+    session, ended = auth.sign_up(), auth.sign_up()
+    first = session["refresh_token"]
+    second = auth.refresh(first).json()["refresh_token"]
+    third = auth.refresh(second).json()["refresh_token"]
+    db.execute(
+        "update auth.refresh_tokens set updated_at = now() - interval '25 hours' where token = any(%s)",
+        ([first, third],),
+    )
+    db.execute(
+        "update auth.sessions set not_after = now() - interval '73 hours' where user_id = %s",
+        (ended["user"]["id"],),
+    )
+    flow = (
+        "insert into auth.flow_state (id, provider_type, authentication_method, created_at) values"
+    )
+    db.execute(f"{flow} (gen_random_uuid(), 'old', '', now() - interval '25 hours')")
+    db.execute(f"{flow} (gen_random_uuid(), 'new', '', now())")
+
+    def kept():
+        tokens = db.execute("select token from auth.refresh_tokens order by id").fetchall()
+        flows = db.execute("select provider_type from auth.flow_state").fetchall()
+        return [row["token"] for row in tokens], [row["provider_type"] for row in flows]
+
+    eventually(lambda: kept() == ([second, third], ["new"]))
+    assert auth.refresh(third).status_code == 200
+
+
+def test_a_broken_database_is_told_without_its_words(auth, db, caplog):
+    """PostgreSQL quotes the values of a row in its errors."""
+    email = new_address()
+    auth.sign_up(email)
+    db.execute(
+        "alter table auth.users add constraint no_sign_in check (last_sign_in_at is null) not valid"
+    )
+    answer = auth.sign_in(email)
+    assert told(answer) == (500, "unexpected_failure")
+    assert "23514" in caplog.text
+    assert email not in caplog.text
