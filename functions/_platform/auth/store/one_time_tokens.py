@@ -118,12 +118,11 @@ async def use_up(connection: Connection, stored: Stored, life_s: int) -> Used | 
 
     The user first, always: two tokens of one user that are used at once would wait for each other (deadlock).
     """
-    token, sent_at = _COLUMNS[stored.column]
+    sent_at = _COLUMNS[stored.column][1]
     query: LiteralString = f"""
-select {COLUMNS}, u.{token} = %s and u.{sent_at} + make_interval(secs => %s) > now() as is_valid
+select {COLUMNS}, u.{sent_at} + make_interval(secs => %s) > now() as is_valid
 from auth.users as u where u.id = %s for no key update of u"""
-    values = (stored.code_hash, life_s, stored.user_id)
-    row = await (await connection.execute(query, values)).fetchone()
+    row = await (await connection.execute(query, (life_s, stored.user_id))).fetchone()
     deleted = await connection.execute(
         "delete from auth.one_time_tokens where id = %s and token_hash = %s",
         (stored.id, stored.link_hash),
