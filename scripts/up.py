@@ -40,8 +40,11 @@ def sign_in(settings: Settings) -> dict[str, str]:
     if "auth" not in settings.serve:
         return {}
     url = f"http://127.0.0.1:{settings.edge_port}"
-    mail = settings.smtp_host or f"{url}/mailbox"
-    return {"sign in": f"{url}/auth/v1, or make token EMAIL=you@example.com", "mail": mail}
+    mail = f"{url}/mailbox" if settings.uses_local_keys else "not sent: SMTP_HOST is not set"
+    return {
+        "sign in": f"{url}/auth/v1, or make token EMAIL=you@example.com",
+        "mail": settings.smtp_host or mail,
+    }
 
 
 def up() -> int:

@@ -27,10 +27,11 @@ async function look() {
 function showList(trouble) {
   const wanted = part("search").value.trim().toLowerCase();
   const found = mails.filter((mail) => mail.to.includes(wanted));
-  const empty = wanted ? "No mail to such an address." : "No mails yet. Sign up in your app, and the mail appears here.";
+  const empty = wanted ? "No mail to such an address." : "No mails yet. Sign-in links, codes, new passwords and invitations of your app appear here.";
   part("state").textContent = trouble || (found.length ? "" : empty);
   part("state").hidden = !part("state").textContent;
   part("empty").disabled = !mails.length;
+  part("hint").hidden = !mails.length || !part("mail").hidden;
   const unread = mails.filter((mail) => !read.has(mail.id)).length;
   document.title = unread ? `(${unread}) Mailbox` : "Mailbox";
   const shown = JSON.stringify([found.map((mail) => [mail.id, read.has(mail.id)]), chosenId()]);
@@ -75,7 +76,6 @@ async function showMail() {
   if (id !== chosenId()) return; // another one was chosen meanwhile
   const mail = response?.ok ? await response.json() : null;
   part("mail").hidden = !mail;
-  part("hint").hidden = Boolean(mail);
   part("panes").classList.toggle("reading", Boolean(mail));
   if (mail) fill(mail);
   showList("");

@@ -99,6 +99,24 @@ def test_another_page_may_not_read_it(filled: Edge, path: str):
     assert get(filled, path, Origin=filled.url).status_code == 200
 
 
+def test_each_mail_is_a_line_of_make_ups_output(idle_edge: Edge, capsys):
+    otp(idle_edge, "ann@example.test")
+    (mail,) = get(idle_edge, MESSAGES).json()["messages"]
+    line = f"mail to ann@example.test: {mail['subject']}: {mail['link']}\n"
+    assert capsys.readouterr().out == line
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": "203.0.113.9"},
+        {"Host": "rebound.example"},
+    ],
+)
+def test_only_this_machine_reads_it(filled: Edge, headers: dict[str, str]):
+    assert get(filled, MESSAGES, **headers).status_code == 403
+
+
 @pytest.mark.parametrize(
     "settings",
     [
