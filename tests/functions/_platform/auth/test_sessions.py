@@ -117,7 +117,7 @@ def test_a_wrong_password_and_an_unknown_address_get_the_same_answer(auth):
     )
 
 
-def test_an_unknown_address_costs_a_hash_as_well(auth, monkeypatch):
+def test_an_unknown_address_costs_a_hash_as_well(auth, db, monkeypatch):
     """Timing attack."""
     compared = []
     monkeypatch.setattr(
@@ -125,7 +125,10 @@ def test_an_unknown_address_costs_a_hash_as_well(auth, monkeypatch):
         lambda password, hashed: compared.append(hashed) or True,
     )
     assert told(auth.sign_in(new_address())) == (400, "invalid_credentials")
-    assert [hashed[:4] for hashed in compared] == ["$2a$"]
+    email = auth.sign_up()["user"]["email"]
+    db.execute("update auth.users set encrypted_password = null")
+    assert told(auth.sign_in(email)) == (400, "invalid_credentials"), "a user without a password"
+    assert [hashed[:4] for hashed in compared] == ["$2a$", "$2a$"]
 
 
 def test_refreshing_exchanges_the_token(auth):
