@@ -147,3 +147,16 @@ def test_the_link_of_a_pkce_client_gives_a_code(member):
     code = query(follow(auth, newest(auth, new)["link"]))["code"]
     answer = auth.post("/token?grant_type=pkce", {"auth_code": code, "code_verifier": "c" * 43})
     assert answer.json()["user"]["email"] == new
+
+
+def test_an_anonymous_user_becomes_a_permanent_one_by_an_address(start_auth):
+    auth = start_auth(ENABLE_EMAIL_AUTOCONFIRM="false", ENABLE_ANONYMOUS_USERS="true")
+    guest, address = auth.post("/signup", {"data": {}}).json(), new_address()
+    ask(auth, guest, address)
+    session = verify(auth, "email_change", address, newest(auth, address)["code"]).json()
+    user = session["user"]
+    assert (user["id"], user["email"]) == (guest["user"]["id"], address)
+    assert user["is_anonymous"] is False
+    assert user["email_confirmed_at"]
+    assert user["app_metadata"] == {"provider": "email", "providers": ["email"]}
+    assert user["identities"][0]["email"] == address
