@@ -11,7 +11,7 @@ PYTEST = .venv/bin/python -m pytest --numprocesses auto --dist load --maxschedch
 BESIDE = $$(sed -En 's/^([a-z0-9._-]+)==[^;]*$$/--no-emit-package \1/p'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up env check check-tests test bench chaos lint schema reset install lock clean
+.PHONY: help demo up env token check check-tests test bench chaos lint schema reset install lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
@@ -24,6 +24,9 @@ up: .venv/run ## the local stack in the foreground, until Ctrl-C
 
 env: .venv/run ## the local stack's address and keys as KEY=value
 	@.venv/bin/python -m scripts.up env
+
+token: .venv/run ## a user's access token for curl, from the running stack (EMAIL=… PASSWORD=…)
+	@.venv/bin/python -m scripts.token
 
 test: .venv/test ## the whole test suite (ARGS="-k name")
 	@$(PYTEST) $(ARGS)

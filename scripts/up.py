@@ -45,6 +45,18 @@ def by_place(settings: Settings) -> dict[str, list[str]]:
     return places
 
 
+def sign_in(settings: Settings) -> dict[str, str]:
+    """Where users sign in from, and where their mail lands."""
+    if "auth" not in settings.serve:
+        return {}
+    url = f"http://127.0.0.1:{settings.edge_port}"
+    mail = f"{url}/mailbox" if settings.uses_local_keys else "not sent: SMTP_HOST is not set"
+    return {
+        "sign in": f"{url}/auth/v1, or make token EMAIL=you@example.com",
+        "mail": settings.smtp_host or mail,
+    }
+
+
 def up() -> int:
     catch_signals()
     environ = read_environment()
@@ -52,6 +64,8 @@ def up() -> int:
         with local_stack(environ) as settings:
             for name, value in status(settings).items():
                 print(f"{NAMES[name]:>16}: {value}")
+            for name, value in sign_in(settings).items():
+                print(f"{name:>16}: {value}")
             print(
                 f"{'pictures':>16}: {'the sandbox draws them' if uses_sandbox(environ) else 'Replicate'}"
             )

@@ -12,13 +12,20 @@ from functions._shared.setting_values import given
 KEYS_EXPIRE = 1983812996
 """The claim ``exp`` of Supabase's local keys: with equal claims our keys are equal to the letter."""
 WEBHOOK_SECRET = "whsec_bG9jYWwtc3RhY2stb25seS1ub3Qtc2VjcmV0"  # noqa: S105 - well-known, like the local keys
+RATE_LIMITS = (
+    "RATE_LIMIT_TOKEN_REFRESH",
+    "RATE_LIMIT_OTP",
+    "RATE_LIMIT_VERIFY",
+    "RATE_LIMIT_ANONYMOUS_USERS",
+)
+"""Limits per address, which all clients of a laptop share: ``supabase start`` has none either."""
 SANDBOX_TOKEN = "r8_sandbox"  # noqa: S105 - accepted by the sandbox only
 
 
 def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """``environ`` with defaults for absent settings; a setting that is given is never changed.
 
-    The permissive ones (ALLOW_ANON, well-known webhook secret and API keys) apply with the well-known
+    The permissive ones (ALLOW_ANON, no rate limits, well-known webhook secret and API keys) apply with the well-known
     JWT secret only.
     """
     chosen = given(environ)
@@ -33,9 +40,12 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
     if "SUPABASE_UPSTREAM_URL" not in chosen:
         values["SERVE"] = "auth,rest,storage"
+        values["ENABLE_EMAIL_AUTOCONFIRM"] = "true"
     if secret == LOCAL_JWT_SECRET:
         values["ALLOW_ANON"] = "true"
+        values.update(dict.fromkeys(RATE_LIMITS, "0"))
         values["WEBHOOK_SECRET"] = WEBHOOK_SECRET
+        values["SMTP_MAX_FREQUENCY"] = "1"
         values["SUPABASE_PUBLISHABLE_KEYS"] = f'{{"default": "{PUBLISHABLE_KEY}"}}'
         values["SUPABASE_SECRET_KEYS"] = f'{{"default": "{SECRET_KEY}"}}'
     if uses_sandbox(chosen):

@@ -62,7 +62,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         replicate = Replicate(
             to_replicate, str(settings.replicate_api_url), settings.replicate_api_token
         )
-        signing_keys = SigningKeys(http, settings.jwks_url, settings.supabase_jwks)
+        signing_keys = SigningKeys(http, settings.jwks_url, settings.known_jwks)
         await pool.open(wait=False)
         await legacy_pool.open(wait=False)
         try:

@@ -5,12 +5,14 @@ are stripped; invisible characters inside are refused at start, as they would fa
 """
 
 import ipaddress
+import json
 import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import psycopg
+from jose import jwk
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import BeforeValidator, Field, Json, SecretStr, ValidationError
 
@@ -146,6 +148,40 @@ def postgres_address(secret: SecretStr | None) -> SecretStr | None:
     except psycopg.ProgrammingError:
         raise ValueError("must be such as postgresql://user:password@host:5432/database") from None
     return secret
+
+
+def private_jwks(text: str) -> list[tuple[dict[str, Any], str]]:
+    """A JSON array of private JWKs, each with its algorithm. Raises ValueError without quoting any of them."""
+    try:
+        keys = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(_PRIVATE_JWKS) from None
+    if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
+        raise ValueError(_PRIVATE_JWKS)
+    found = [(key, _algorithm(key)) for key in keys]
+    if len({key["kid"] for key in keys}) < len(keys):
+        raise ValueError("must not have a kid twice")
+    return found
+
+
+_PRIVATE_JWKS = (
+    'must be such as [{"kty": "EC", "crv": "P-256", "kid": "…", "d": "…", "x": "…", "y": "…"}]'
+)
+
+
+def _algorithm(key: Mapping[str, Any]) -> str:
+    """The algorithm of a private JWK, which is tried: a key that cannot sign must stop the start."""
+    algorithm = {"EC": "ES256", "RSA": "RS256"}.get(str(key.get("kty")), "")
+    named = key.get("alg", algorithm)
+    if not algorithm or named != algorithm or (algorithm == "ES256" and key.get("crv") != "P-256"):
+        raise ValueError("must hold keys of the kinds EC (P-256, ES256) and RSA (RS256) only")
+    if not isinstance(key.get("kid"), str) or not key["kid"] or "d" not in key:
+        raise ValueError("must hold private keys (d), each with a key id (kid)")
+    try:
+        jwk.construct(dict(key), algorithm).sign(b"")
+    except Exception:  # noqa: BLE001 - whatever the parser meets; its text may quote the key
+        raise ValueError(_PRIVATE_JWKS) from None
+    return algorithm
 
 
 def _names(value: object) -> object:

@@ -29,6 +29,7 @@ from pydantic import (
 
 from functions._shared.auth_settings import AuthSettings
 from functions._shared.local_keys import is_well_known
+from functions._shared.mail_settings import MailSettings
 from functions._shared.rest_settings import RestSettings
 from functions._shared.setting_values import (
     LOOPBACK,
@@ -54,7 +55,7 @@ class SettingsError(Exception):
     """One line that names each invalid setting and what it must be."""
 
 
-class Settings(RestSettings, AuthSettings, BaseModel):
+class Settings(RestSettings, AuthSettings, MailSettings, BaseModel):
     """Immutable. Field ``max_parallel_jobs`` is the variable ``MAX_PARALLEL_JOBS``; an empty one counts as absent."""
 
     model_config = ConfigDict(
@@ -200,7 +201,13 @@ class Settings(RestSettings, AuthSettings, BaseModel):
     def _something_to_verify_with(self) -> Self:
         public = [key for key in self.supabase_jwks.get("keys", []) if isinstance(key, dict)]
         usable = any(key.get("kty") in ("EC", "RSA") for key in public)
-        if not (self.supabase_jwt_secret or self.jwks_url or usable):
+        own = self.supabase_jwt_secret or self.supabase_signing_keys
+        if "auth" in self.serve and not own:
+            raise ValueError(
+                "SERVE names auth, and there is nothing to sign its tokens with:"
+                " set SUPABASE_JWT_SECRET or SUPABASE_SIGNING_KEYS"
+            )
+        if not (own or self.jwks_url or usable):
             raise ValueError(
                 "SUPABASE_JWT_SECRET is not set, nor are signing keys (SUPABASE_JWKS_URL, SUPABASE_JWKS)"
             )
@@ -235,12 +242,18 @@ class Settings(RestSettings, AuthSettings, BaseModel):
 
     @property
     def jwks_url(self) -> str | None:
-        """None without any Auth: ``supabase_url`` is this gateway itself, and there is no upstream."""
+        """None where this gateway itself is Auth, or ``supabase_url`` is this gateway and there is no upstream."""
         if self.supabase_jwks_url:
             return str(self.supabase_jwks_url)
-        if self.serve and self.supabase_upstream_url is None:
+        if "auth" in self.serve or (self.serve and self.supabase_upstream_url is None):
             return None
         return f"{str(self.supabase_url).rstrip('/')}/auth/v1/.well-known/jwks.json"
+
+    @property
+    def known_jwks(self) -> dict[str, Any]:
+        """The public keys that need no fetching: ``supabase_jwks``, and those of ``supabase_signing_keys``."""
+        own = [key.public for key in self.supabase_signing_keys]
+        return {"keys": [*self.supabase_jwks.get("keys", []), *own]}
 
     @property
     def callback_base(self) -> str | None:

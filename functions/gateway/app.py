@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from functions._platform.auth.app import app as auth
 from functions._platform.auth.app import open_auth
+from functions._platform.auth.mailbox.routes import routes as mailbox
 from functions._platform.rest.app import app as rest
 from functions._platform.rest.app import open_rest
 from functions._platform.storage.app import app as storage
@@ -145,6 +146,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             Route("/health", health),
             Route("/ready", ready),
             Route(f"{PREFIX}/openapi.json", openapi),
+            *mailbox,
             Mount(PREFIX, app=FunctionRouter(FUNCTIONS)),
             *(Mount(f"/{service}/v1", app=ServiceRouter(PLATFORM)) for service in SERVICES),
         ],

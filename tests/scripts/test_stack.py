@@ -119,6 +119,32 @@ def test_env_prints_the_same_as_key_value_lines(environ):
         assert lines == {key: printed[name] for key, name in NAMES.items()}
 
 
+def test_a_token_for_curl(environ):
+    url = f"http://127.0.0.1:{environ['EDGE_PORT']}/auth/v1/user"
+    ada, ben = {"EMAIL": "ada@example.test"}, {"EMAIL": "ben@example.test", "PASSWORD": "secret"}
+
+    def user_of(whose: dict[str, str]) -> str:
+        printed = run("scripts.token", {**environ, **whose})
+        assert printed.returncode == 0, printed.stderr
+        headers = {"Authorization": f"Bearer {printed.stdout.strip()}"}
+        user = httpx.get(url, headers=headers).json()
+        assert user["email"] == whose["EMAIL"]
+        return str(user["id"])
+
+    with up(environ) as printed:
+        assert printed["sign in"].startswith(url.removesuffix("/user"))
+        for whose in (ada, ben):
+            assert user_of(whose) == user_of(whose), "made once"
+        wrong = run("scripts.token", {**environ, **ben, "PASSWORD": "another"})
+        assert (wrong.returncode, wrong.stdout) == (1, "")
+        assert wrong.stderr == "No token: Invalid login credentials\n"
+    gone = run("scripts.token", {**environ, **ada})
+    assert (gone.returncode, gone.stdout) == (1, "")
+    assert "make up starts the stack" in gone.stderr
+    nobody = run("scripts.token", environ)
+    assert "EMAIL is not set" in nobody.stderr
+
+
 def occupied() -> socket.socket:
     busy = socket.socket()
     busy.bind(("127.0.0.1", 0))

@@ -153,7 +153,7 @@ def test_public_has_what_people_call_and_nothing_else(landed):
     field_variant = FIELDS_OWN[0] in found
     assert found == sorted([*API, *(BY_POSITION + FIELDS_OWN if field_variant else ())])
     sequences = db.execute(
-        "select schemaname, sequencename from pg_sequences order by 2"
+        "select schemaname, sequencename from pg_sequences where schemaname <> 'auth' order by 2"
     ).fetchall()
     assert [tuple(row.values()) for row in sequences] == [
         ("picture_edge", "generation_hints"),

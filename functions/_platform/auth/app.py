@@ -1,23 +1,41 @@
-"""The routes of /auth/v1."""
+"""The routes of /auth/v1, and what they share while the service is served."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
+from functions._platform.auth.access_tokens import AccessTokens
+from functions._platform.auth.context import Auth
+from functions._platform.auth.delivery.mailers import open_mailer
+from functions._platform.auth.errors import HANDLERS
+from functions._platform.auth.housekeeping import housekeeping
+from functions._platform.auth.mail_routes import routes as mail_routes
+from functions._platform.auth.not_served import routes as not_served
+from functions._platform.auth.passwords import Passwords
+from functions._platform.auth.rate_limits import RateLimits
+from functions._platform.auth.routes import routes as core
+from functions._platform.auth.token_mails import TokenMails
 from functions._shared.resources import Resources
 from functions._shared.web.function_app import function_app
 
 
-@dataclass(frozen=True)
-class Auth:
-    """What /auth/v1 needs while it is served."""
-
-    resources: Resources
-
-
 @asynccontextmanager
 async def open_auth(resources: Resources) -> AsyncIterator[Auth]:
-    yield Auth(resources)
+    settings = resources.settings
+    passwords = Passwords(settings.password_min_length)
+    try:
+        async with open_mailer(settings) as mailer, housekeeping(resources.pool):
+            yield Auth(
+                settings=settings,
+                pool=resources.pool,
+                authenticator=resources.auth,
+                access_tokens=AccessTokens(settings),
+                passwords=passwords,
+                limits=RateLimits(settings),
+                mails=TokenMails(settings, resources.pool, mailer),
+                mailer=mailer,
+            )
+    finally:
+        passwords.close()
 
 
-app = function_app([])
+app = function_app([*core, *mail_routes, *not_served], handlers=HANDLERS)

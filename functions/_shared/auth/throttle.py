@@ -1,8 +1,4 @@
-"""Throttle on failed authentication, per client address: a fixed window of a minute, then 429.
-
-Valid credentials always pass, as clients share addresses (NAT, one server). So this limits load and log noise; what
-protects from brute force is the length of keys and secrets.
-"""
+"""Rate limits per client address: token buckets (a burst, and a rate at which it is refilled), with bounded memory."""
 
 import ipaddress
 import math
@@ -10,40 +6,54 @@ import time
 
 from functions._shared.errors import TooManyRequests
 
-WINDOW_S = 60.0
 MAX_ADDRESSES = 10_000
-"""Memory bound; the address that failed least recently is dropped."""
+"""Memory bound; the address that was seen least recently is dropped."""
 TRANSLATED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::ffff:0:0:0/96"))
 """NAT64 and SIIT prefixes, which hold all IPv4 addresses (RFC 6052, RFC 7915)."""
 
 
-class FailedAttempts:
-    """``per_minute`` for each address, 0 for no limit. An IPv6 /64 counts as one address: one customer has all of it.
+class AddressLimit:
+    """``burst`` requests of one address at once, then ``per_s`` a second. An IPv6 /64 counts as one address: one
+    customer has all of it.
 
-    Callers without an address (a UNIX socket without X-Forwarded-For) are not counted: they would share one count.
+    Callers without an address (a UNIX socket without X-Forwarded-For) are not limited: they would share one bucket.
+    """
+
+    def __init__(self, *, burst: float, per_s: float) -> None:
+        self._burst = burst
+        self._per_s = per_s
+        self._buckets: dict[str, tuple[float, float]] = {}
+        """Address → tokens left, and the time of that count."""
+
+    def take(self, address: str) -> int:
+        """0, and one token less; or, with none left, whole seconds until there is one."""
+        if not address:
+            return 0
+        network, now = _network(address), time.monotonic()
+        left, counted_at = self._buckets.pop(network, (self._burst, now))
+        left = min(self._burst, left + (now - counted_at) * self._per_s)
+        while len(self._buckets) >= MAX_ADDRESSES:
+            del self._buckets[next(iter(self._buckets))]
+        allowed = left >= 1
+        self._buckets[network] = (left - 1 if allowed else left), now
+        return 0 if allowed else max(1, math.ceil((1 - left) / self._per_s))
+
+
+class FailedAttempts:
+    """Throttle on failed authentication: ``per_minute`` for each address, 0 for no limit.
+
+    Valid credentials always pass, as clients share addresses (NAT, one server). So this limits load and log noise; what
+    protects from brute force is the length of keys and secrets.
     """
 
     def __init__(self, per_minute: int) -> None:
-        self._per_minute = per_minute
-        self._failed: dict[str, tuple[float, int]] = {}
-        """Address → start of its window, and the failures in it."""
+        self._limit = AddressLimit(burst=per_minute, per_s=per_minute / 60) if per_minute else None
 
     def note(self, address: str) -> None:
-        """Count a failure. Raises TooManyRequests above the limit, with Retry-After at the end of the window."""
-        if not address or not self._per_minute:
-            return
-        network, now = _network(address), time.monotonic()
-        began, count = self._failed.pop(network, (now, 0))
-        if now - began >= WINDOW_S:
-            began, count = now, 0
-        while len(self._failed) >= MAX_ADDRESSES:
-            del self._failed[next(iter(self._failed))]
-        self._failed[network] = began, count + 1
-        if count >= self._per_minute:
-            raise TooManyRequests(
-                "Too many failed attempts to authenticate",
-                retry_after_s=max(1, math.ceil(began + WINDOW_S - now)),
-            )
+        """Count a failure. Raises TooManyRequests above the limit, with Retry-After."""
+        wait = self._limit.take(address) if self._limit else 0
+        if wait:
+            raise TooManyRequests("Too many failed attempts to authenticate", retry_after_s=wait)
 
 
 def _network(address: str) -> str:

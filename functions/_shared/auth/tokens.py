@@ -127,6 +127,15 @@ class Tokens:
         _put(self._verified, digest, _Verified(caller, expires_at, key), MAX_VERIFIED)
         return caller
 
+    async def claims(self, token: str) -> Mapping[str, Any]:
+        """All claims of a token within its validity period, whatever its role. Raises Unauthorized, Unavailable."""
+        algorithm, key_id = _header(token)
+        _, verifier, code = await self._key(algorithm, key_id)
+        claims = _claims(token, verifier, algorithm, code)
+        _check_expiry(claims)
+        _check_not_before(claims)
+        return claims
+
     async def _key(self, algorithm: str, key_id: object) -> tuple[SigningKey | None, Key, str]:
         """The key to verify with (None for the secret), its verifier, and the error code of an invalid signature."""
         if algorithm == "HS256" and self._secret:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import get_origin
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from dotenv import dotenv_values
-from jose import jwt
+from jose import jwk, jwt
 
 from functions._local.defaults import local_environment
 from functions._shared.settings import Settings, SettingsError
@@ -179,6 +180,7 @@ def test_a_bad_value_is_told_in_a_sentence_and_not_shown(name, value, words):
 
 # What files, secret stores and shells leave around a value
 
+EC_KEY = jwk.construct(ec.generate_private_key(ec.SECP256R1()), "ES256").to_dict()
 GIVEN = {
     **LOCAL,
     "SUPABASE_DB_DIRECT_URL": LOCAL["SUPABASE_DB_URL"],
@@ -194,6 +196,13 @@ GIVEN = {
     "QUOTA_RUNNING": "1",
     "QUOTA_HOURLY": "1",
     "QUOTA_DAILY": "1",
+    "SUPABASE_SIGNING_KEYS": json.dumps([{**EC_KEY, "kid": "one"}]),
+    "SMTP_HOST": "smtp.example",
+    "SMTP_USER": "mailer",
+    "SMTP_PASS": "mail-password",
+    "SMTP_ADMIN_EMAIL": "admin@example.test",
+    "SMTP_SENDER_NAME": "Example",
+    "ADDITIONAL_REDIRECT_URLS": "https://app.example/**",
     "PGRST_DB_PRE_REQUEST": "private.check",
     "PGRST_DB_URI": "postgresql://authenticator@127.0.0.1/postgres",
     **{name: value for name, value in EXAMPLE.items() if value},

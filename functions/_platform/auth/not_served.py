@@ -1,0 +1,102 @@
+"""GoTrue endpoints that are not served (OAuth, SAML, MFA, passkeys): refused with its codes for switched-off ones."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from functions._platform.auth.bodies import Params, read_params
+from functions._platform.auth.callers import admin_only, signed_in
+from functions._platform.auth.errors import AuthError, validation_failed
+from functions._platform.auth.public_info import PROVIDERS
+
+Handler = Callable[[Request], Awaitable[Response]]
+FACTORS = {
+    "totp": ("totp", "TOTP"),
+    "phone": ("phone", "Phone"),
+    "webauthn": ("webauthn", "WebAuthn"),
+}
+"""factor_type → its part of the error code, and its name."""
+ANY = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+class FactorParams(Params):
+    factor_type: str = ""
+
+
+def refused(code: str, message: str) -> Handler:
+    """404 with a code that names the switched-off feature."""
+
+    async def handler(request: Request) -> Response:
+        raise AuthError(404, code, message)
+
+    return handler
+
+
+async def authorize(request: Request) -> Response:
+    name = request.query_params.get("provider", "")
+    why = (
+        "provider is not enabled"
+        if name.lower() in PROVIDERS
+        else f"Provider {name[:50]} could not be found"
+    )
+    raise validation_failed(f"Unsupported provider: {why}")
+
+
+async def callback(request: Request) -> Response:
+    raise AuthError(400, "bad_oauth_callback", "OAuth state parameter missing")
+
+
+async def enroll_factor(request: Request) -> Response:
+    await signed_in(request)
+    params = await read_params(request, FactorParams)
+    if params.factor_type not in FACTORS:
+        raise validation_failed("factor_type needs to be totp, phone, or webauthn")
+    code, name = FACTORS[params.factor_type]
+    raise AuthError(422, f"mfa_{code}_enroll_not_enabled", f"MFA enroll is disabled for {name}")
+
+
+async def factor(request: Request) -> Response:
+    await signed_in(request)
+    raise AuthError(404, "mfa_factor_not_found", "Factor not found")
+
+
+async def nothing_listed(request: Request) -> Response:
+    """No factors, passkeys, providers: an empty list for the service role."""
+    await admin_only(request)
+    return JSONResponse([])
+
+
+SAML = refused("saml_provider_disabled", "SAML 2.0 is disabled")
+LINKING = refused("manual_linking_disabled", "Manual linking is disabled")
+OAUTH_SERVER = refused("feature_disabled", "OAuth server is disabled")
+FACTOR = refused("mfa_factor_not_found", "Factor not found")
+PASSKEYS = refused("passkey_disabled", "Passkeys are disabled")
+
+routes: list[BaseRoute] = [
+    Route("/authorize", authorize, methods=["GET"]),
+    Route("/callback", callback, methods=["GET", "POST"]),
+    Route("/factors", enroll_factor, methods=["POST"]),
+    Route("/factors/{rest:path}", factor, methods=ANY),
+    Route("/user/identities/{rest:path}", LINKING, methods=["GET", "DELETE"]),
+    Route("/user/oauth/grants", OAUTH_SERVER, methods=["GET", "DELETE"]),
+    Route("/sso", SAML, methods=["POST"]),
+    Route("/sso/{rest:path}", SAML, methods=["GET", "POST"]),
+    Route("/passkeys", PASSKEYS, methods=["GET"]),
+    Route("/passkeys/{rest:path}", PASSKEYS, methods=ANY),
+    Route("/oauth/{rest:path}", OAUTH_SERVER, methods=["GET", "POST"]),
+    Route("/.well-known/oauth-authorization-server", OAUTH_SERVER, methods=["GET"]),
+    Route("/scim/{rest:path}", refused("feature_disabled", "SCIM server is disabled"), methods=ANY),
+    Route("/admin/audit", nothing_listed, methods=["GET"]),
+    Route("/admin/users/{user_id}/factors", nothing_listed, methods=["GET"]),
+    Route("/admin/users/{user_id}/factors/{rest:path}", FACTOR, methods=ANY),
+    Route("/admin/users/{user_id}/passkeys", PASSKEYS, methods=["GET"]),
+    Route("/admin/sso/{rest:path}", SAML, methods=ANY),
+    Route("/admin/oauth/{rest:path}", OAUTH_SERVER, methods=ANY),
+    Route(
+        "/admin/custom-providers",
+        refused("feature_disabled", "Custom OAuth providers are disabled"),
+        methods=["GET", "POST"],
+    ),
+]
