@@ -122,6 +122,7 @@ class Parameter:
 class Routine:
     """A function that can be called at /rpc/<name>."""
 
+    oid: int
     name: Name
     parameters: tuple[Parameter, ...]
     returns: Name
