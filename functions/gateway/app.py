@@ -20,6 +20,7 @@ from functions._platform.auth.app import open_auth
 from functions._platform.rest.app import app as rest
 from functions._platform.rest.app import open_rest
 from functions._platform.storage.app import app as storage
+from functions._shared.database.listener import Listener
 from functions._shared.logs import configure_logging
 from functions._shared.resources import Resources, open_resources
 from functions._shared.settings import Settings
@@ -27,7 +28,6 @@ from functions._shared.web.function_app import function_app
 from functions.gateway.drain import called_at_stop
 from functions.gateway.envelope import Envelope
 from functions.gateway.health import health, ready
-from functions.gateway.listener import Listener
 from functions.gateway.loopback_only import LoopbackOnly
 from functions.gateway.openapi import document
 from functions.gateway.paths import PlainPaths
@@ -105,12 +105,13 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             worker = Worker(resources, hinted=lambda: listener.up)
             streams = Streams(resources.pool, hinted=lambda: listener.up)
             listener = Listener(
-                chosen,
+                chosen.supabase_db_direct_url or chosen.supabase_db_url,
                 {
                     "picture_edge_jobs": lambda _: resources.worker_inbox.wake(),
                     "picture_edge_cancelled": worker.cancelled,
                     "picture_edge_generations": lambda _: streams.hint(),
                 },
+                without="new jobs are looked for several times a second",
             )
 
             def drain() -> None:

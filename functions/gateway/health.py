@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions.gateway.listener import Listener
+from functions._shared.database.listener import Listener
 from functions.process_jobs.worker import Worker
 
 
