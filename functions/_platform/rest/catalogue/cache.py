@@ -76,20 +76,26 @@ class SchemaCache:
             self._stale.clear()  # before the query: a notification during it asks for another one
             try:
                 self._current = await self._load()
-            except (psycopg.Error, OSError) as error:
-                # Its message may name the login role and the host, so the log gets the class and SQLSTATE.
-                state = getattr(error, "sqlstate", None) or "no SQLSTATE"
-                log.warning(
-                    "the schema cache cannot be loaded: %s, %s", type(error).__name__, state
-                )
-                self._stale.set()
-                self._tried.set()
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - jitter
-                pause_s = min(pause_s * 2, RETRY_MOST_S)
+            except psycopg.Error as error:
+                # Its message may name the login role and the host.
+                cause = f"{type(error).__name__} ({error.sqlstate})"
+                log.warning("the schema cache cannot be loaded: %s", cause)
+                pause_s = await self._failed(pause_s)
+            except Exception:
+                # Such as a parse tree that another version of PostgreSQL writes otherwise.
+                log.exception("the schema cache cannot be read")
+                pause_s = await self._failed(pause_s)
             else:
                 pause_s = RETRY_S
                 self._tried.set()
                 await asyncio.sleep(DEBOUNCE_S)
+
+    async def _failed(self, pause_s: float) -> float:
+        """Wait before the next attempt; the pause after that one."""
+        self._stale.set()
+        self._tried.set()
+        await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - jitter
+        return min(pause_s * 2, RETRY_MOST_S)
 
     async def _load(self) -> Catalogue:
         """Over a connection of its own: a backend keeps what it has read of the catalogues in memory for good."""
