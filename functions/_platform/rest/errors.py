@@ -316,10 +316,6 @@ def no_table(schema: str, table: str, suggestion: str | None) -> RestError:
 # Errors of authentication: PGRST3xx
 
 
-def no_verification_key() -> RestError:
-    return RestError(500, "PGRST300", "Server lacks JWT secret")
-
-
 def invalid_token(message: str, details: str | None = None) -> RestError:
     return _challenge("PGRST301", message, details)
 
@@ -331,6 +327,12 @@ def anonymous_disabled() -> RestError:
         "Anonymous access is disabled",
         headers={"WWW-Authenticate": "Bearer"},
     )
+
+
+def unknown_role(role: str) -> RestError:
+    """As PostgreSQL refuses it."""
+    message = f'role "{role}" does not exist'
+    return RestError(401, "22023", message, headers={"WWW-Authenticate": "Bearer"})
 
 
 def invalid_claims(message: str) -> RestError:
