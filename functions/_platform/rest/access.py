@@ -55,7 +55,7 @@ async def access_of(request: Request) -> Access:
     except Unauthorized as refusal:
         raise _refused(token, refusal) from None
     except FunctionError as error:
-        raise RestError(error.status, error.code, str(error), headers=error.headers) from None
+        raise errors.in_rest_form(error) from None
 
 
 def _token(request: Request) -> str | None:

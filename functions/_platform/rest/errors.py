@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from starlette.responses import Response
 
-from functions._shared.errors import RETRY_AFTER_S
+from functions._shared.errors import RETRY_AFTER_S, FunctionError
 
 JSON_TYPE = "application/json; charset=utf-8"
 BODILESS = frozenset({204, 205, 304})
@@ -51,6 +51,11 @@ class RestError(Exception):
         body = self.body()
         headers["Content-Length"] = str(len(body))
         return Response(body if with_body else b"", self.status, headers, JSON_TYPE)
+
+
+def in_rest_form(error: FunctionError) -> RestError:
+    """An error of what all services share: too large a body, too many failed attempts, keys that cannot be fetched."""
+    return RestError(error.status, error.code, str(error), headers=error.headers)
 
 
 # Connection errors: PGRST0xx

@@ -1,12 +1,15 @@
 """``order=``: columns of the level itself, or of a to-one embed (``relation(column)``)."""
 
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import NoReturn, TypeVar
 
 from functions._platform.rest.query.text import DELIMITER, END, Scanner, Unparsable
 from functions._platform.rest.query.tree import Direction, Field, Nulls, OrderTerm
 
-DIRECTIONS: dict[str, Direction] = {".asc": "asc", ".desc": "desc"}
-NULLS: dict[str, Nulls] = {".nullsfirst": "first", ".nullslast": "last"}
+W = TypeVar("W")
+
+DIRECTIONS: Mapping[str, Direction] = {".asc": "asc", ".desc": "desc"}
+NULLS: Mapping[str, Nulls] = {".nullsfirst": "first", ".nullslast": "last"}
 
 
 def order_terms(scanner: Scanner) -> tuple[OrderTerm, ...]:
@@ -41,11 +44,15 @@ def _of_relation(scanner: Scanner, relation: str) -> OrderTerm:
 
 def _ordered(scanner: Scanner, field: Field, relation: str | None) -> OrderTerm:
     """``.desc.nullslast``, both optional, up to the next comma."""
-    direction = next((DIRECTIONS[text] for text in DIRECTIONS if scanner.skip(text)), None)
-    nulls = next((NULLS[text] for text in NULLS if scanner.skip(text)), None)
+    direction = _first(scanner, DIRECTIONS)
+    nulls = _first(scanner, NULLS)
     if not scanner.at_end() and not scanner.at(","):
         _fail_behind(scanner, direction, nulls)
     return OrderTerm(field, direction, nulls, relation)
+
+
+def _first(scanner: Scanner, words: Mapping[str, W]) -> W | None:
+    return next((meaning for word, meaning in words.items() if scanner.skip(word)), None)
 
 
 def _fail_behind(scanner: Scanner, direction: Direction | None, nulls: Nulls | None) -> NoReturn:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from functions._platform.rest import errors
 
@@ -31,17 +31,17 @@ def is_logic(key: str) -> bool:
 
 
 def parameters_of(query_string: bytes) -> Parameters:
-    """Raises RestError 22021 for NUL and for bytes that are no UTF-8: PostgreSQL could store neither."""
+    """Raises RestError 22021 for NUL and for bytes that are no UTF-8."""
     found = Parameters()
     unnamed = {"order": found.orders, "limit": found.limits, "offset": found.offsets}
     seen = set()
-    for raw_key, raw_value in _pairs(query_string):
-        key = _text(raw_key)
+    for raw_key, raw_value in decoded_pairs(query_string):
+        key = text_of(raw_key)
         first = key not in seen
         seen.add(key)
         if raw_value is None:
             continue
-        value = _text(raw_value)
+        value = text_of(raw_value)
         if key not in NAMED:
             unnamed.get(key.rpartition(".")[2], found.conditions).append((key, value))
         elif first:
@@ -49,27 +49,17 @@ def parameters_of(query_string: bytes) -> Parameters:
     return found
 
 
-def canonical(query_string: bytes) -> str:
-    """Sorted by key and encoded anew, values of the same key joined by commas: for Content-Location."""
-    joined: dict[bytes, list[bytes]] = {}
-    for key, value in sorted(_pairs(query_string), key=lambda pair: pair[0]):
-        joined.setdefault(key, []).append(value or b"")
-    return "&".join(
-        f"{quote(key, safe='')}={','.join(quote(value, safe='') for value in values)}"
-        for key, values in joined.items()
-    )
-
-
-def _pairs(query_string: bytes) -> list[tuple[bytes, bytes | None]]:
-    """Percent-decoded; the value is None without ``=``."""
-    pairs = []
-    for part in SEPARATOR.split(query_string.removeprefix(b"?")):
+def decoded_pairs(query_string: bytes) -> list[tuple[bytes, bytes | None]]:
+    """The pairs of a query string or form, percent-decoded; the value is None without ``=``."""
+    pairs: list[tuple[bytes, bytes | None]] = []
+    for part in filter(None, SEPARATOR.split(query_string)):
         key, equals, value = part.replace(b"+", b" ").partition(b"=")
         pairs.append((unquote_to_bytes(key), unquote_to_bytes(value) if equals else None))
     return pairs
 
 
-def _text(raw: bytes) -> str:
+def text_of(raw: bytes) -> str:
+    """Text that PostgreSQL can store. Raises RestError 22021."""
     if b"\0" in raw:
         raise errors.unstorable_text("0x00")
     try:
