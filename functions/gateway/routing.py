@@ -37,7 +37,7 @@ class Service:
     ``opened``: what the service needs while it is served; its handlers find it as ``request.state.<name>``.
     """
 
-    app: Starlette
+    app: ASGIApp
     opened: Callable[[Resources], AbstractAsyncContextManager[Any]] | None = None
 
 
