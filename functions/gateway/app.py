@@ -66,7 +66,7 @@ FUNCTIONS: Mapping[str, Function] = {
 """The first path segment below /functions/v1 → the function."""
 PLATFORM: Mapping[str, Service] = {
     "auth": Service(auth, open_auth),
-    "rest": Service(rest, open_rest),
+    "rest": Service(rest, open_rest, own_options=True),
     "storage": Service(storage),
 }
 """The first path segment, before /v1 → our own app for a service of Supabase, which SERVE may name."""
@@ -154,7 +154,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     # The order matters. Envelope is outermost: refusals of the other middleware need its headers. TrustedProxies comes
     # before all that reads the client's address. PlainPaths sees the path as FunctionsHost has rewritten it: the one
     # that is routed and forwarded.
-    return Envelope(TrustedProxies(LoopbackOnly(FunctionsHost(PlainPaths(starlette)))))
+    inner = TrustedProxies(LoopbackOnly(FunctionsHost(PlainPaths(starlette))))
+    return Envelope(inner, [name for name, service in PLATFORM.items() if service.own_options])
 
 
 app = create_app()
