@@ -36,16 +36,22 @@ def accept(dsn, admin):
 
 @pytest.fixture
 def loads(monkeypatch) -> list[None]:
-    """One entry for each load that was begun."""
-    begun: list[None] = []
+    """One entry for each load that has ended."""
+    ended: list[None] = []
     load = module.load
 
     async def counted(*arguments):
-        begun.append(None)
-        return await load(*arguments)
+        loaded = await load(*arguments)
+        ended.append(None)
+        return loaded
 
     monkeypatch.setattr(module, "load", counted)
-    return begun
+    return ended
+
+
+@pytest.fixture(autouse=True)
+def short_debounce(monkeypatch):
+    monkeypatch.setattr(module, "DEBOUNCE_S", 0.01)
 
 
 @pytest.fixture
@@ -65,11 +71,8 @@ def has(cache: SchemaCache, table: str) -> bool:
 
 
 async def settled(cache: SchemaCache, loads: list[None]) -> None:
-    """Listening, and loaded for it too."""
-    await until(lambda: cache.listener.up and len(loads) >= 2)
-    await asyncio.sleep(
-        2 * module.DEBOUNCE_S
-    )  # and the one that the second load may have coalesced
+    """Loaded at the start, and again since it listens."""
+    await until(lambda: cache.listener.up and len(loads) >= 2 and not cache._stale.is_set())
 
 
 async def test_it_is_loaded_at_the_start(dsn):
@@ -96,24 +99,33 @@ async def test_a_notification_reloads_it(dsn, db, loads, payload):
         assert Name("public", "one") not in before.tables
 
 
-async def test_another_payload_does_not(dsn, db, loads):
-    async with cached(SUPABASE_DB_URL=dsn) as cache:
-        await settled(cache, loads)
-        db.execute("notify pgrst, 'reload nothing'")
-        db.execute("notify pgrst, 'reload schema'")
-        await until(lambda: len(loads) > 2)
-        await asyncio.sleep(3 * module.DEBOUNCE_S)
-        assert len(loads) == 3
+async def test_another_payload_does_not(dsn):
+    cache = SchemaCache(Settings.from_env(local_environment({"SUPABASE_DB_URL": dsn})))
+    cache._stale.clear()
+    cache._notified("reload nothing")
+    assert not cache._stale.is_set()
 
 
-async def test_many_notifications_are_two_loads_at_most(dsn, db, loads, monkeypatch):
+async def test_many_notifications_are_two_loads_at_most(dsn, monkeypatch):
+    """The first at once, and one for all that come in the time after it."""
+    loads = []
+
+    async def load(*_: object) -> object:
+        loads.append(None)
+        return object()
+
+    monkeypatch.setattr(module, "load", load)
     async with cached(SUPABASE_DB_URL=dsn) as cache:
         await settled(cache, loads)
-        monkeypatch.setattr(module, "DEBOUNCE_S", 2.0)
-        for number in range(20):
-            db.execute(f"create table t{number} (a int); notify pgrst, 'reload schema'")
-        await until(lambda: has(cache, "t19"))
-        assert len(loads) <= 2 + 2
+        begun = len(loads)
+        monkeypatch.setattr(module, "DEBOUNCE_S", 0.1)
+        for _ in range(20):
+            cache._notified("reload schema")
+            if len(loads) == begun:
+                await until(lambda: len(loads) > begun)
+            await asyncio.sleep(0.001)
+        await until(lambda: not cache._stale.is_set())
+    assert len(loads) == begun + 2
 
 
 async def test_a_database_that_is_down_does_not_stop_the_start(dsn, accept, quick):

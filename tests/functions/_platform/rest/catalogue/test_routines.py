@@ -207,9 +207,12 @@ def roles(admin):
     """Two roles of the cluster: a login, and what it may become."""
     login, becomes = f"login_{uuid4().hex}", f"becomes_{uuid4().hex}"
     admin.execute(f"create role {login} login password 'secret' noinherit; create role {becomes}")
+    admin.execute(
+        f"create role other_{login}; alter role other_{login} set statement_timeout = '9s'"
+    )
     admin.execute(f"grant {becomes} to {login}")
     yield login, becomes
-    admin.execute(f"drop role {login}, {becomes}")
+    admin.execute(f"drop role {login}, {becomes}, other_{login}")
 
 
 def test_settings_of_the_roles_that_the_login_may_become(dsn, admin, roles):
