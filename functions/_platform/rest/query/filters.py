@@ -33,6 +33,7 @@ LOGIC = re.compile(r"(not\.)?(and|or)[ \t]*\([ \t]*")
 
 OPERATOR = "operator (eq, gt, ...)"
 IS_LABEL = "isVal: (null, not_null, true, false, unknown)"
+QUOTE = (r'"\""',)
 NEGATION = "negation operator (not)"
 LOGIC_OPERATOR = "logic operator (and, or)"
 
@@ -73,7 +74,7 @@ def logic_tree(scanner: Scanner, depth: int = 0) -> Condition:
         raise TooDeep(scanner.pos)
     scanner.pos, scanner.tail = found.end(), ()
     children = [logic_tree(scanner, depth + 1)]
-    while scanner.comma():
+    while scanner.comma(children):
         children.append(logic_tree(scanner, depth + 1))
     if not scanner.skip(")"):
         scanner.fail((*scanner.tail, '")"'))
@@ -86,7 +87,7 @@ def _logic_filter(scanner: Scanner) -> Filter:
     try:
         field = scanner.field()
         if not scanner.skip("."):
-            scanner.fail((*scanner.tail, DELIMITER))
+            scanner.fail((*scanner.tail, DELIMITER), literal="->>" if scanner.tail else "")
         return _operation(scanner, field, in_logic=True)
     except Unparsable as error:
         scanner.pos = start
@@ -124,7 +125,7 @@ def _operation(scanner: Scanner, field: Field, *, in_logic: bool) -> Filter:
         return Filter(field, "in", _list(scanner), negated)
     if found[2] == "is":
         return Filter(field, "is", _is_value(scanner), negated)
-    value = _text(scanner, VALUE) if in_logic else scanner.text[scanner.pos :]
+    value = _value(scanner) if in_logic else scanner.text[scanner.pos :]
     if found[2]:
         return Filter(field, found[2], value, negated)
     if found[3]:
@@ -143,9 +144,18 @@ def _list(scanner: Scanner) -> tuple[str, ...]:
     while scanner.skip(","):
         items.append(_text(scanner, ITEM))
     if not scanner.skip(")"):
-        scanner.fail(('","', '")"'))
+        begun = () if len(items) > 1 or items[0] else QUOTE
+        scanner.fail((*begun, '","', '")"'))
     scanner.blanks()
     return tuple(items)
+
+
+def _value(scanner: Scanner) -> str:
+    start = scanner.pos
+    value = _text(scanner, VALUE)
+    if scanner.pos == start:
+        scanner.missed(*QUOTE, '"{"')
+    return value
 
 
 def _text(scanner: Scanner, pattern: re.Pattern[str]) -> str:
@@ -198,4 +208,4 @@ def _fail_in_quantifier(scanner: Scanner, at: int) -> NoReturn:
         if scanner.text.startswith(quantifier, at):
             closes = scanner.text.startswith(")", at + 3)
             scanner.fail((OPERATOR,), at=at + 3 + closes)
-    scanner.fail((OPERATOR,), at=at, literal="any")
+    scanner.fail((OPERATOR,), at=at, literal="all")

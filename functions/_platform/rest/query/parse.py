@@ -78,7 +78,7 @@ def _names(what: str, text: str | None) -> tuple[str, ...] | None:
 
 def _name_list(scanner: Scanner) -> tuple[str, ...]:
     names = [scanner.name()]
-    while scanner.comma():
+    while scanner.comma(names):
         names.append(scanner.name())
     return tuple(names)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from functions._platform.rest.query.text import (
     END,
+    IN_IDENTIFIER,
     MAX_DEPTH,
     NAME_LABEL,
     Scanner,
@@ -29,14 +30,14 @@ ITEM_ENDS = ('")"', '","', END)
 
 def select_list(scanner: Scanner, depth: int = 0) -> tuple[Select, ...]:
     """Items between commas; stops before what is neither. No item at all is an empty list."""
-    first = _item(scanner, depth)
+    first = _item(scanner, depth, begins="...")
     if isinstance(first, Unparsable):
         if depth and not scanner.at(")"):
             here = first.at == scanner.pos
             raise first.expecting('")"') if here else first
         return ()
     items = [first]
-    while scanner.comma():
+    while scanner.comma(items):
         item = _item(scanner, depth)
         if isinstance(item, Unparsable):
             raise item
@@ -44,8 +45,11 @@ def select_list(scanner: Scanner, depth: int = 0) -> tuple[Select, ...]:
     return tuple(items)
 
 
-def _item(scanner: Scanner, depth: int) -> Select | Unparsable:
-    """One item. Where none begins the error is returned, not raised: a list may be empty."""
+def _item(scanner: Scanner, depth: int, begins: str = "") -> Select | Unparsable:
+    """One item. Where none begins the error is returned, not raised: a list may be empty.
+
+    ``begins``: the text that upstream compares first.
+    """
     blanks = scanner.blanks()
     if scanner.at("..."):
         return _spread(scanner, depth, blanks)
@@ -55,7 +59,7 @@ def _item(scanner: Scanner, depth: int) -> Select | Unparsable:
         return _named(scanner, depth)
     if blanks:
         scanner.fail(('"*"', NAME_LABEL, '"count()"'))
-    return scanner.failure(('"..."', NAME_LABEL, '"*"', '"count()"'), literal="...")
+    return scanner.failure(('"..."', NAME_LABEL, '"*"', '"count()"'), literal=begins)
 
 
 def _star(scanner: Scanner, blanks: bool) -> SelectField | Unparsable:
@@ -100,16 +104,14 @@ def _named(scanner: Scanner, depth: int) -> Select:
         alias = name
         if count := _count(scanner, alias):
             return count
-        scanner.blanks()
+        if not scanner.blanks() and not BEGINS_NAME.match(scanner.text, scanner.pos):
+            scanner.fail(('":"', NAME_LABEL))
         name = scanner.name()
     if name != "count" and (scanner.at("(") or scanner.at("!")):
         start, tail = scanner.pos, scanner.tail
-        try:
-            hint, join = _embed_parameters(scanner)
-        except Unparsable:
-            hint, join = None, None
-        if scanner.at("("):
-            return SelectRelation(name, alias, hint, join, False, _embedded(scanner, depth))
+        parameters = _tried_parameters(scanner)
+        if parameters and scanner.at("("):
+            return SelectRelation(name, alias, *parameters, False, _embedded(scanner, depth))
         scanner.pos, scanner.tail = start, tail
     return _field(scanner, alias, name)
 
@@ -118,9 +120,10 @@ def _count(scanner: Scanner, alias: str | None) -> SelectField | None:
     found = COUNT.match(scanner.text, scanner.pos)
     if found is None:
         return None
-    scanner.pos = found.end()
-    scanner.tail = ITEM_ENDS
-    cast = found[1].strip() if found[1] else None
+    scanner.pos, cast = found.end(), None
+    scanner.tail = ('"::"', *ITEM_ENDS)
+    if found[1]:
+        cast, scanner.tail = found[1].strip(), (*IN_IDENTIFIER, *ITEM_ENDS)
     return SelectField(Field("*"), alias, aggregate="count", aggregate_cast=cast)
 
 
@@ -161,6 +164,14 @@ def _aggregate(scanner: Scanner) -> Aggregate | None:
     begun = [name for name in AGGREGATES[:3] if scanner.at(name[0])]
     tried = begun or AGGREGATES
     raise scanner.failure([f'"{name}"' for name in tried], literal=tried[0])
+
+
+def _tried_parameters(scanner: Scanner) -> tuple[str | None, Join | None] | None:
+    """None for a syntax error: upstream tries a field next, and reports that."""
+    try:
+        return _embed_parameters(scanner)
+    except Unparsable:
+        return None
 
 
 def _embed_parameters(scanner: Scanner) -> tuple[str | None, Join | None]:

@@ -25,8 +25,9 @@ NAME_LABEL = "field name (* or [a..z0..9_$])"
 KEY_LABEL = "any non reserved character different from: .,>()"
 DELIMITER = "delimiter (.)"
 END = "end of input"
-IN_NAME = ("letter", "digit", '"-"')
 IN_IDENTIFIER = ("letter", "digit")
+IN_NAME = (*IN_IDENTIFIER, '"-"')
+AFTER_DASH = ('">"', *IN_IDENTIFIER)
 ARROWS = ('"->>"', '"->"')
 AFTER_INDEX = ("digit", '"->"', '"::"', '"."', '","', END)
 
@@ -99,8 +100,13 @@ class Scanner:
         self.pos, self.tail = end, ()
         return True
 
-    def comma(self) -> bool:
-        """Move past a comma and the blanks around it. Blanks must be followed by one."""
+    def comma(self, items: Sequence[object]) -> bool:
+        """Move past a comma and the blanks around it; blanks must be followed by one. ``items``: those before it.
+
+        Upstream forgets behind the second item what could have continued the item, and so do its errors.
+        """
+        if len(items) > 1:
+            self.tail = ()
         blanks = self.blanks()
         if self.skip(","):
             self.blanks()
@@ -117,9 +123,9 @@ class Scanner:
             if self.at('"'):
                 return self.quoted()
             self.fail((NAME_LABEL,))
-        self.pos, self.tail = found.end(), IN_NAME
+        self.pos, self.tail = found.end(), IN_NAME[2:] if "-" in found[0] else IN_NAME
         if self.at("-") and not self.at("->"):
-            self.fail(IN_IDENTIFIER, at=self.pos + 1)
+            self.fail(AFTER_DASH, at=self.pos + 1)
         return _stripped(found[0])
 
     def identifier(self) -> str:
@@ -151,21 +157,22 @@ class Scanner:
         while self.skip("->"):
             as_text = self.skip(">")
             steps.append(JsonStep(self._key(), as_text))
+            self.tail = ()
         self.missed(*ARROWS)
         return tuple(steps)
 
     def _key(self) -> str | int:
         if index := INDEX.match(self.text, self.pos):
-            self.pos, self.tail = index.end(), ("digit",)
+            self.pos = index.end()
             return int(index[0])
         if self.at('"'):
             return self.quoted()
         key = KEY.match(self.text, self.pos)
         if key is None:
             self._fail_at_key()
-        self.pos, self.tail = key.end(), ('"-"',)
+        self.pos = key.end()
         if self.at("-") and not self.at("->"):
-            self.fail((), at=self.pos + 1)
+            self.fail(AFTER_DASH[:1], at=self.pos + 1)
         return _stripped(key[0])
 
     def _fail_at_key(self) -> NoReturn:
@@ -248,7 +255,7 @@ def _shown(character: str, quote: str) -> str:
 
 def _stripped(name: str) -> str:
     """Blanks around each part between dashes do not count."""
-    return "-".join(part.strip() for part in name.split("-")) if " " in name else name.strip()
+    return "-".join(part.strip() for part in name.split("-")) if "-" in name else name.strip()
 
 
 def common_prefix(literal: str, text: str, at: int) -> int:
