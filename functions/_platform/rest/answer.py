@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
+from urllib.parse import quote
 
 from psycopg.pq.abc import PGresult
 
@@ -17,6 +17,9 @@ from functions._platform.rest.request import Asked
 
 Headers = list[tuple[str, str]]
 JSONB_OID = 3802
+READ_COLUMNS = ("body", "headers", "status")
+WRITE_COLUMNS = ("location", "body", "headers", "status", "inserted")
+"""Behind total and rows."""
 VARY = "Accept, Prefer, Range"
 WARN_AGENT = "PostgRESTv14"
 """The version whose API this is."""
@@ -44,23 +47,26 @@ class Row:
     body: bytes
     headers: bytes | None
     status: bytes | None
-    location: bytes | None
-    inserted: int | None
+    location: bytes | None = None
+    inserted: int | None = None
 
 
 def row_of(result: PGresult) -> Row:
     """From a result in the binary format; that of text and json is the text itself."""
-    body = result.get_value(0, 2) or b""
-    if result.ftype(2) == JSONB_OID:
+    total, rows, *told = (result.get_value(0, number) for number in range(result.nfields))
+    writes = len(told) == len(WRITE_COLUMNS)
+    named = dict(zip(WRITE_COLUMNS if writes else READ_COLUMNS, told, strict=True))
+    body = named["body"] or b""
+    if result.ftype(3 if writes else 2) == JSONB_OID:
         body = body[1:]  # the version of the format
     return Row(
-        total=_integer(result.get_value(0, 0)),
-        rows=_integer(result.get_value(0, 1)) or 0,
+        total=_integer(total),
+        rows=_integer(rows) or 0,
         body=body,
-        headers=result.get_value(0, 3),
-        status=result.get_value(0, 4),
-        location=result.get_value(0, 5),
-        inserted=_integer(result.get_value(0, 6)),
+        headers=named["headers"],
+        status=named["status"],
+        location=named.get("location"),
+        inserted=_integer(named.get("inserted")),
     )
 
 
@@ -78,9 +84,9 @@ def with_estimate(row: Row, explained: PGresult, asked: Asked, most: int | None)
     return replace(row, total=max(row.total or 0, estimate)) if exceeds else row
 
 
-def answer(asked: Asked, planned: Planned, row: Row, canonical: str) -> Answer:
-    """``canonical``: the query string for Content-Location. Raises RestError: PGRST111, PGRST112."""
-    made = _MAKERS[planned.action](_Made(asked, planned, row, canonical))
+def answer(asked: Asked, planned: Planned, row: Row) -> Answer:
+    """Raises RestError: PGRST111, PGRST112."""
+    made = _MAKERS[planned.action](_Made(asked, planned, row))
     return _overridden(made, row)
 
 
@@ -97,7 +103,6 @@ class _Made:
     asked: Asked
     planned: Planned
     row: Row
-    canonical: str
 
     @property
     def wants(self) -> str | None:
@@ -120,7 +125,7 @@ class _Made:
 
 def _read(made: _Made) -> Answer:
     answer = _windowed(made)
-    query = f"?{made.canonical}" if made.canonical else ""
+    query = f"?{made.asked.canonical}" if made.asked.canonical else ""
     location = f"/{made.asked.resource.name}{query}"
     located = ("Content-Location", location.encode(errors="replace").decode("latin-1"))
     return replace(answer, headers=[answer.headers[0], located, *answer.headers[1:]])
@@ -288,16 +293,3 @@ def _is_header(told: Any) -> bool:
         return False
     [(name, value)] = told.items()
     return bool(TOKEN.fullmatch(name)) and isinstance(value, str) and not CONTROL.search(value)
-
-
-def canonical_query(query_string: bytes) -> str:
-    """Sorted by name, values of one name joined by commas, encoded anew."""
-    named: dict[bytes, list[bytes]] = {}
-    for part in query_string.split(b"&"):
-        if part:
-            name, _, value = part.replace(b"+", b" ").partition(b"=")
-            named.setdefault(unquote_to_bytes(name), []).append(unquote_to_bytes(value))
-    return "&".join(
-        f"{quote_from_bytes(name, safe='')}={','.join(quote_from_bytes(value, safe='') for value in named[name])}"
-        for name in sorted(named)
-    )

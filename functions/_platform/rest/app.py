@@ -21,7 +21,6 @@ from functions._platform.rest.access import Access, access_of
 from functions._platform.rest.answer import (
     Answer,
     answer,
-    canonical_query,
     legacy_warning,
     plan_answer,
     row_of,
@@ -42,6 +41,7 @@ from functions._platform.rest.options import (
     routine_options,
 )
 from functions._platform.rest.payload import Payload, read_payload
+from functions._platform.rest.plan_cache import Made, PlanCache, key_of
 from functions._platform.rest.planned import Planned, Planner
 from functions._platform.rest.request import Asked, asked_of
 from functions._platform.rest.transactions import check_rows, max_affected, transaction_of
@@ -61,6 +61,7 @@ class Rest:
     settings: Settings
     sessions: Sessions
     cache: SchemaCache
+    plans: PlanCache = field(default_factory=PlanCache)
 
     async def catalogue(self) -> Catalogue:
         """Raises RestError: PGRST002."""
@@ -154,7 +155,9 @@ async def _answered(request: Request) -> Answer:
     access = await access_of(request)
     timing.end("jwt")
     catalogue = await rest.catalogue()
-    asked = asked_of(request, rest.settings)
+    key = key_of(request.scope)
+    made = rest.plans.get(key, catalogue)
+    asked = made.asked if made else asked_of(request, rest.settings)
     planner = Planner(rest.settings, catalogue)
     if asked.method == "OPTIONS":
         return _options(asked, planner, catalogue)
@@ -162,12 +165,13 @@ async def _answered(request: Request) -> Answer:
     timing.end("parse")
     if asked.kind == "root":
         raise errors.not_implemented("OpenAPI")
-    planned = _plan(asked, planner, payload)
+    planned = made.planned if made else _plan(asked, planner, payload)
+    rest.plans.put(key, catalogue, Made(asked, planned))
     timing.end("plan")
     is_anonymous = access.role == rest.settings.pgrst_db_anon_role
     results = await _run(rest, request, asked, planned, access, catalogue, is_anonymous)
     timing.end("transaction")
-    told = _told(request, rest, asked, planned, results)
+    told = _told(rest, asked, planned, results)
     timing.end("response")
     if rest.settings.pgrst_server_timing_enabled:
         return replace(told, headers=[*told.headers, timing.header])
@@ -216,17 +220,14 @@ async def _run(
         raise from_database(error, is_anonymous) from None
 
 
-def _told(
-    request: Request, rest: Rest, asked: Asked, planned: Planned, results: list[PGresult]
-) -> Answer:
+def _told(rest: Rest, asked: Asked, planned: Planned, results: list[PGresult]) -> Answer:
     if planned.media_type.is_plan:
         return plan_answer(asked, planned, results[0])
     row = row_of(results[0])
     check_rows(planned, max_affected(asked, planned), row.rows)
     if planned.estimate:
         row = with_estimate(row, results[1], asked, rest.settings.pgrst_db_max_rows)
-    canonical = canonical_query(request.scope["query_string"]) if planned.action == "read" else ""
-    told = answer(asked, planned, row, canonical)
+    told = answer(asked, planned, row)
     return replace(told, headers=[*told.headers, *legacy_warning(planned.renamed)])
 
 

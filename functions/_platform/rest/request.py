@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -32,7 +32,8 @@ METHODS: dict[Kind, frozenset[str]] = {
 class Asked:
     """``resource``: of kind root its name is "". ``profile``: whether the answer names the schema (Content-Profile).
 
-    ``window``: of the root level; the rows that limit, offset and the Range header choose.
+    ``window``: of the root level; the rows that limit, offset and the Range header choose. ``canonical``: the query
+    string as Content-Location has it.
     """
 
     kind: Kind
@@ -44,6 +45,7 @@ class Asked:
     preferences: Preferences
     accepted: tuple[MediaType, ...]
     content_type: MediaType
+    canonical: str
 
     @property
     def is_reading(self) -> bool:
@@ -78,6 +80,7 @@ def asked_of(request: Request, settings: RestSettings) -> Asked:
         ),
         accepted=tuple(media_types.accepted(headers.get("accept"))),
         content_type=media_types.decode(content_type) if content_type else media_types.JSON,
+        canonical=_canonical(request.scope["query_string"]) if method in READING else "",
     )
 
 
@@ -132,3 +135,16 @@ def cookies_json(header: str | None) -> str:
         return "{}"
     pairs = (part.strip().partition("=") for part in header.split(";"))
     return json.dumps({name: value for name, _, value in pairs if name}, ensure_ascii=False)
+
+
+def _canonical(query_string: bytes) -> str:
+    """Sorted by name, values of one name joined by commas, encoded anew."""
+    named: dict[bytes, list[bytes]] = {}
+    for part in query_string.split(b"&"):
+        if part:
+            name, _, value = part.replace(b"+", b" ").partition(b"=")
+            named.setdefault(unquote_to_bytes(name), []).append(unquote_to_bytes(value))
+    return "&".join(
+        f"{quote_from_bytes(name, safe='')}={','.join(quote_from_bytes(value, safe='') for value in named[name])}"
+        for name in sorted(named)
+    )

@@ -4,10 +4,10 @@
 |---|---|
 | total | rows in all, NULL where they are not counted |
 | rows | rows of the answer |
+| location | of a write: JSON array of ``column=value`` of one inserted row, else NULL |
 | body | made by PostgreSQL, passed on as it is |
 | headers, status | the settings response.headers and response.status |
-| location | JSON array of ``column=value`` of one inserted row, else NULL |
-| inserted | rows that an upsert inserted, else NULL |
+| inserted | of a write: rows that an upsert inserted, else NULL |
 """
 
 from functions._platform.rest.catalogue.model import Routine
@@ -54,8 +54,7 @@ def read_statement(plan: Read, body: Body, *, total: Fragment | None, windowed: 
         *counting,
         f" select {counted} as total, count({ROWS}) as rows, ",
         *_body(body, None),
-        f" as body, {SETTINGS}, null as location, null::int as inserted",
-        f" from (select * from {SOURCE.name}) {ROWS}",
+        f" as body, {SETTINGS} from (select * from {SOURCE.name}) {ROWS}",
     ]
 
 
@@ -71,7 +70,7 @@ def call_statement(
         *counting,
         f" select {counted} as total, {rows} as rows, ",
         *_body(body, plan.routine),
-        f" as body, {SETTINGS}, null as location, null::int as inserted from (",
+        f" as body, {SETTINGS} from (",
         *select(read),
         f") {ROWS}",
     ]
@@ -87,10 +86,10 @@ def write_statement(
         f"with {SOURCE.name} as (",
         *write(plan),
         f") select null::bigint as total, count({ROWS}) as rows, ",
-        *_body(body, None),
-        f" as body, {SETTINGS}, ",
         *(_location(plan.primary_key) if location and isinstance(plan, Insert) else ["null"]),
-        f" as location, {INSERTED if upserts else 'null::int'} as inserted from (",
+        " as location, ",
+        *_body(body, None),
+        f" as body, {SETTINGS}, {INSERTED if upserts else 'null::int'} as inserted from (",
         *rows,
         f") {ROWS}",
     ]
