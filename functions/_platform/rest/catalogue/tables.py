@@ -5,6 +5,7 @@ from typing import Any
 
 from functions._platform.rest.catalogue.model import Column, Name, Table
 
+# Not pg_get_serial_sequence(): it finds its table by name, for which the login role would need USAGE of the schema.
 QUERY = """
 with relations as (
     select oid, relnamespace, relname, relkind
@@ -28,7 +29,14 @@ fields as (
         case own.typtype when 'd' then own.typtypmod else attribute.atttypmod end as modifier,
         case
             when attribute.attidentity = 'd'
-            then format('nextval(%%L)', pg_get_serial_sequence(relations.oid::regclass::text, attribute.attname))
+            then (
+                select format('nextval(%%L)', owned.objid::regclass)
+                from pg_depend as owned
+                where
+                    owned.classid = 'pg_class'::regclass and owned.refclassid = 'pg_class'::regclass
+                    and owned.refobjid = relations.oid and owned.refobjsubid = attribute.attnum
+                    and owned.deptype = 'i'
+            )
             when attribute.attgenerated <> '' then null
             when fallback.adbin is not null then pg_get_expr(fallback.adbin, fallback.adrelid)
             when own.typtype = 'd' then pg_get_expr(own.typdefaultbin, 0)
