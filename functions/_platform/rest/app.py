@@ -32,6 +32,7 @@ from functions._platform.rest.connections.sessions import NoDatabase, Sessions
 from functions._platform.rest.database_errors import from_database
 from functions._platform.rest.disconnect import cancelled_when_gone
 from functions._platform.rest.errors import RestError
+from functions._platform.rest.openapi.root import plan_root, root_answer
 from functions._platform.rest.options import (
     exposing,
     is_preflight,
@@ -163,15 +164,16 @@ async def _answered(request: Request) -> Answer:
         return _options(asked, planner, catalogue)
     payload = await _payload(request, asked)
     timing.end("parse")
-    if asked.kind == "root":
-        raise errors.not_implemented("OpenAPI")
     planned = made.planned if made else _plan(asked, planner, payload)
     rest.plans.put(key, catalogue, Made(asked, planned))
     timing.end("plan")
     is_anonymous = access.role == rest.settings.pgrst_db_anon_role
     results = await _run(rest, request, asked, planned, access, catalogue, is_anonymous)
     timing.end("transaction")
-    told = _told(rest, asked, planned, results)
+    if asked.kind == "root":
+        told = await root_answer(asked, results[0], catalogue, rest.settings, str(request.base_url))
+    else:
+        told = _told(rest, asked, planned, results)
     timing.end("response")
     if rest.settings.pgrst_server_timing_enabled:
         return replace(told, headers=[*told.headers, timing.header])
@@ -196,6 +198,8 @@ async def _payload(request: Request, asked: Asked) -> Payload | None:
 
 
 def _plan(asked: Asked, planner: Planner, payload: Payload | None) -> Planned:
+    if asked.kind == "root":
+        return plan_root(asked)
     if asked.kind == "routine":
         return planner.call(asked, payload)
     return planner.read(asked) if asked.is_reading else planner.write(asked, payload)

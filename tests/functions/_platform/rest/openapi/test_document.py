@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft4Validator
 from schemathesis.specs.openapi.definitions import SWAGGER_20
 
+from functions._platform.rest.catalogue.model import Catalogue
 from functions._platform.rest.openapi.document import document
 from functions._platform.rest.openapi.visible import Visible, read_visible, visible_query
 from functions._platform.rest.sql.fragment import render
@@ -34,6 +35,12 @@ def shown(dsn: str, sql: str, role: str = "postgres", **settings: Any) -> dict[s
     catalogue = catalogue_of(dsn, sql)
     chosen = RestSettings(pgrst_db_schemas=("api",), **settings)
     return document(catalogue, "api", visible_to(dsn, role), chosen, SERVER)
+
+
+def of_nothing(server: str = SERVER, **settings: Any) -> dict[str, Any]:
+    nothing = Catalogue(180000, {}, {}, {}, {}, (), {}, {})
+    seen = Visible(frozenset(), frozenset(), None)
+    return document(nothing, "api", seen, RestSettings(**settings), server)
 
 
 def properties(dsn, sql: str, table: str = "t") -> dict[str, Any]:
@@ -93,14 +100,25 @@ def test_without_a_comment_they_are_upstreams(dsn):
         (SERVER, "edge.example:443", "/rest/v1", "https"),
         ("http://127.0.0.1:54321/rest/v1", "127.0.0.1:54321", "/rest/v1", "http"),
         ("http://[::1]:54321", "[::1]:54321", "/", "http"),
+        ("https://edge.example:8443/rest/v1/", "edge.example:8443", "/rest/v1", "https"),
     ],
 )
 def test_the_address_is_that_of_the_server(server, host, path, scheme):
-    from tests.functions._platform.rest.catalogue.test_nearest import a_catalogue
-
-    nothing = Visible(frozenset(), frozenset(), None)
-    whole = document(a_catalogue(), "api", nothing, RestSettings(), server)
+    whole = of_nothing(server=server)
     assert (whole["host"], whole["basePath"], whole["schemes"]) == (host, path, [scheme])
+
+
+@pytest.mark.parametrize("server", ["http://a:b/rest/v1", "http://[/rest/v1"])
+def test_a_server_that_is_no_url_is_left_out(server):
+    whole = of_nothing(server=server)
+    assert not {"host", "basePath", "schemes"} & set(whole)
+
+
+def test_a_token_is_asked_for_where_that_is_set():
+    assert not {"security", "securityDefinitions"} & set(of_nothing())
+    whole = of_nothing(pgrst_openapi_security_active=True)
+    assert whole["security"] == [{"JWT": []}]
+    assert whole["securityDefinitions"]["JWT"]["name"] == "Authorization"
 
 
 @pytest.mark.parametrize(
