@@ -38,9 +38,13 @@ async def access_of(request: Request) -> Access:
     resources = resources_of(request)
     anonymous = resources.settings.pgrst_db_anon_role
 
+    is_bearer = _is_bearer(request)
+
     def of_claims(claims: Mapping[str, Any]) -> Access:
         _check(claims)
-        return _access(claims, anonymous)
+        # The anon key as apikey alone is no token: behind Supabase's gateway PostgREST does not see it.
+        is_key = not is_bearer and claims.get("role") == "anon"
+        return _access({} if is_key else claims, anonymous)
 
     def of_key(role: str) -> Access:
         return _access({} if role == "anon" else {"role": role}, anonymous)
@@ -60,12 +64,16 @@ async def access_of(request: Request) -> Access:
 
 def _token(request: Request) -> str | None:
     """Supabase's precedence: a bearer token, but the apikey in place of a bearer key (sb_…). None: neither is sent."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
     apikey = request.headers.get("apikey") or None
-    if scheme.lower() != "bearer":
+    if not _is_bearer(request):
         return apikey
-    token = token.strip()
+    token = request.headers["authorization"].partition(" ")[2].strip()
     return apikey if apikey and token.startswith("sb_") else token
+
+
+def _is_bearer(request: Request) -> bool:
+    scheme = request.headers.get("authorization", "").partition(" ")[0]
+    return scheme.lower() == "bearer"
 
 
 def _access(claims: Mapping[str, Any], anonymous: str | None) -> Access:
