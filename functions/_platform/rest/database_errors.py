@@ -9,7 +9,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from functions._platform.rest import errors
-from functions._platform.rest.errors import RestError
+from functions._platform.rest.errors import CONTROL, RestError
 from functions._shared.errors import RETRY_AFTER_S
 
 STATUSES: Mapping[str, int] = {
@@ -57,7 +57,6 @@ DETAIL_HINT = (
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 FRAMING = frozenset({"connection", "content-length", "transfer-encoding"})
 """Headers that delimit the response (RFC 9112): the server's own."""
-CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def from_database(error: psycopg.Error, anonymous: bool) -> RestError:

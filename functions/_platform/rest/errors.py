@@ -1,6 +1,7 @@
 """Error responses of /rest/v1: PostgREST's codes, statuses and texts (PGRSTxxx), and those of PostgreSQL (SQLSTATE)."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 
 from starlette.responses import Response
@@ -10,6 +11,7 @@ from functions._shared.errors import RETRY_AFTER_S, FunctionError
 JSON_TYPE = "application/json; charset=utf-8"
 BODILESS = frozenset({204, 205, 304})
 """Statuses whose responses carry no content (RFC 9110); a function may raise them as PT204."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -45,12 +47,17 @@ class RestError(Exception):
 
     def response(self, *, with_body: bool = True) -> Response:
         """``with_body`` False: the response to HEAD."""
-        headers = {"Proxy-Status": f"PostgREST; error={self.code}", **self.headers}
+        headers = {"Proxy-Status": f"PostgREST; error={_in_header(self.code)}", **self.headers}
         if self.status in BODILESS:
             return Response(status_code=self.status, headers=headers)
         body = self.body()
         headers["Content-Length"] = str(len(body))
         return Response(body if with_body else b"", self.status, headers, JSON_TYPE)
+
+
+def _in_header(code: str) -> str:
+    """A code that a function raised may be any text: no control characters (response splitting), in UTF-8's bytes."""
+    return CONTROL.sub("", code).encode(errors="replace").decode("latin-1")
 
 
 def in_rest_form(error: FunctionError) -> RestError:

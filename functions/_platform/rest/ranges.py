@@ -7,6 +7,8 @@ from functions._platform.rest.query.tree import Query, Window
 
 RANGE = re.compile(r"([0-9]+)-([0-9]*)")
 ALL = Window()
+MOST_ROWS = 10**18
+"""Larger numbers count as this one: a bigint holds them, and their sums."""
 
 
 def window_of(method: str, range_header: str | None, query: Query) -> Window:
@@ -27,8 +29,8 @@ def _within(asked: Window, header: str) -> Window:
     sent = RANGE.fullmatch(header)
     if sent is None:
         return asked
-    first = int(sent[1])
-    last = int(sent[2]) if sent[2] else None
+    first = _number(sent[1])
+    last = _number(sent[2]) if sent[2] else None
     if last is not None and last < first:
         raise errors.inverted_range()
     offset = max(first, asked.offset)
@@ -39,3 +41,7 @@ def _within(asked: Window, header: str) -> Window:
     if min(ends) <= offset:
         raise errors.negative_limit()
     return Window(min(ends) - offset, offset)
+
+
+def _number(digits: str) -> int:
+    return int(digits) if len(digits) <= 18 else MOST_ROWS
