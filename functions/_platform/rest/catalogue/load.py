@@ -89,8 +89,8 @@ def query(server_version: int) -> str:
 def _catalogue(version: int, text: str, schemas: Sequence[str]) -> Catalogue:
     rows: Mapping[str, list[Any]] = from_json(text)
     views = view_columns.Views(rows["views"], rows["tables"])
-    view_keys = views.primary_keys(foreign_keys.read_primary_keys(rows["primary_keys"]))
-    all_tables = tables.read_tables(rows["tables"], view_keys)
+    primary_keys = foreign_keys.read_primary_keys(rows["primary_keys"])
+    all_tables = tables.read_tables(rows["tables"], views.primary_keys(primary_keys))
     role_settings, role_isolation = roles.read_roles(rows["roles"])
     return Catalogue(
         version=version,
@@ -99,6 +99,7 @@ def _catalogue(version: int, text: str, schemas: Sequence[str]) -> Catalogue:
             foreign_keys.read_foreign_keys(rows["foreign_keys"]),
             views,
             all_tables,
+            primary_keys,
             rows["computed"],
             schemas,
         ),

@@ -32,8 +32,9 @@ def table_hint(catalogue: Catalogue, schema: str, table: str) -> str | None:
 
 def relationship_hint(catalogue: Catalogue, schema: str, parent: str, child: str) -> str | None:
     """Of PGRST200. None where both exist: then the request's own hint is wrong."""
-    children = _children(catalogue, Name(schema, parent), schema)
-    if children:
+    table = Name(schema, parent)
+    children = _children(catalogue, table, schema)
+    if children or catalogue.relationships.get(table) == ():
         found = nearest(child, children, LEAST)
         if found is None or found.lower() == child.lower():
             return None

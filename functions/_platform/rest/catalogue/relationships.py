@@ -1,11 +1,11 @@
 """Relationships: foreign keys in both directions, extended to views, many to many, and computed ones."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from functions._platform.rest.catalogue.foreign_keys import Constraint
+from functions._platform.rest.catalogue.foreign_keys import Constraint, PrimaryKey
 from functions._platform.rest.catalogue.model import (
     Computed,
     ForeignKey,
@@ -43,13 +43,17 @@ CARDINALITIES = ("O2M", "M2O", "O2O", "M2M")
 
 
 def relationships_of(
-    constraints: Iterable[Constraint],
+    constraints: Sequence[Constraint],
     views: Views,
     tables: Mapping[Name, Table],
+    primary_keys: Iterable[PrimaryKey],
     computed: list[list[Any]],
     schemas: Iterable[str],
 ) -> dict[Name, tuple[Relationship, ...]]:
-    """By source table. Both sides, and a junction, are in ``schemas``."""
+    """By source table. Both sides, and a junction, are in ``schemas``.
+
+    A table that is related through a junction of another schema only has an empty entry: upstream gives no hint for it.
+    """
     exposed = frozenset(schemas)
     to_one = [
         relationship
@@ -58,6 +62,8 @@ def relationships_of(
         if {relationship.table.schema, relationship.foreign_table.schema} <= exposed
     ]
     found: dict[Name, list[Relationship]] = defaultdict(list)
+    for table in _ends_of_hidden_junctions(constraints, primary_keys, exposed):
+        found[table] = []
     overriding = {
         (each.table, each.function): each for each in (_read_computed(row) for row in computed)
     }
@@ -120,6 +126,20 @@ def _many_to_many(
             for target in candidates:
                 if source.constraint != target.constraint:
                     yield _through(junction, source, target)
+
+
+def _ends_of_hidden_junctions(
+    constraints: Iterable[Constraint], primary_keys: Iterable[PrimaryKey], exposed: frozenset[str]
+) -> Iterator[Name]:
+    keys = {key.oid: set(key.attnums) for key in primary_keys}
+    by_junction: dict[int, list[Constraint]] = defaultdict(list)
+    for each in constraints:
+        is_part = set(each.own.attnums) <= keys.get(each.own.oid, set())
+        if is_part and not each.one_to_one and each.own.name.schema not in exposed:
+            by_junction[each.own.oid].append(each)
+    for candidates in by_junction.values():
+        if len(candidates) > 1:
+            yield from (each.other.name for each in candidates if each.other.name.schema in exposed)
 
 
 def _through(junction: Name, source: ForeignKey, target: ForeignKey) -> ForeignKey:

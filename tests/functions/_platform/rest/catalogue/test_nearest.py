@@ -63,6 +63,7 @@ FILMS = a_catalogue(
                 Name("api", "f"), Name("api", "films"), Name("other", "reviews"), to_one=False
             ),
         ),
+        Name("api", "filmz"): (),  # related through a hidden junction
         Name("private", "filmed"): (
             ForeignKey(Name("private", "filmed"), Name("private", "x"), "O2M", "fk"),
         ),
@@ -81,6 +82,7 @@ FILMS = a_catalogue(
         ("films", "reviewz", None),  # reviews is in another schema
         ("noclosealternative", "roles", None),
         ("films", "noclosealternative", None),
+        ("filmz", "directors", None),
     ],
 )
 def test_a_relationship_that_is_not_there(parent, child, hint):

@@ -174,7 +174,14 @@ def test_a_junction_of_a_hidden_schema_relates_nothing(dsn):
             film int references films, actor int references actors, primary key (actor, film)
         )
     """
-    assert all_shown(catalogue_of(dsn, sql), "films") == []
+    catalogue = catalogue_of(dsn, sql)
+    assert all_shown(catalogue, "films") == []
+    assert set(catalogue.relationships) == {Name("api", "films"), Name("api", "actors")}
+
+
+def test_a_table_of_a_hidden_schema_with_one_foreign_key_is_no_junction(dsn):
+    sql = f"{FILMS} create schema private; create table private.t (film int primary key references films, n int)"
+    assert catalogue_of(dsn, sql).relationships == {}
 
 
 def test_relationships_between_exposed_schemas(dsn):
