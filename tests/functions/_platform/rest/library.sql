@@ -29,12 +29,15 @@ create table books (
     constraint positive check (copies >= 0)
 );
 create table covers (book_id int primary key references books on delete cascade, colour text not null);
-create table shelves (id int primary key, name text unique deferrable initially deferred, parent int references shelves);
+create table shelves (id int primary key, name text unique deferrable initially deferred, parent int references shelves, unique (name, id));
 create table placements (
     book_id int references books, shelf_id int references shelves, primary key (book_id, shelf_id)
 );
 create table "odd ""table"" (ünïcode)" ("the, column" int primary key, "a.b" text);
 create table notes (id int generated always as identity primary key, owner text, text text);
+create table reading_room_of_the_library_in_the_house_behind_the_harbour (
+    id int primary key, first_reader int references authors, other_reader int references authors
+);
 create table counters (name text, value int);
 
 insert into countries values ('gb', 'Britain'), ('fr', 'France');
@@ -48,6 +51,7 @@ insert into covers values (1, 'blue'), (2, 'red');
 insert into shelves values (1, 'hall', null), (2, 'attic', 1), (3, 'cellar', 1);
 insert into placements values (1, 1), (1, 2), (2, 1);
 insert into "odd ""table"" (ünïcode)" values (1, 'x');
+insert into reading_room_of_the_library_in_the_house_behind_the_harbour values (1, 1, 2);
 insert into notes (owner, text) values ('ann', 'mine'), ('bea', 'hers');
 
 create view titles with (security_invoker = true) as select id, title, author_id from books;
@@ -87,7 +91,7 @@ create function as_listing(text) returns "application/vnd.library+json" immutabl
 create aggregate library_listing(books) (sfunc = listed, stype = text, initcond = '', finalfunc = as_listing);
 
 create domain colour as int check (value between 0 and 16777215);
-create function colour(json) returns colour immutable language sql as $$ select colour($1 #>> '{}') $$;
+create function colour(json) returns colour immutable language sql as $$ select ($1 #>> '{}')::int::colour $$;
 create function colour(text) returns colour immutable language sql as $$ select (('x' || lpad(substr($1, 2), 8, '0'))::bit(32)::int)::colour $$;
 create function as_json(colour) returns json immutable language sql as $$ select to_json('#' || lpad(to_hex($1), 6, '0')) $$;
 create cast (json as colour) with function colour(json) as implicit;
