@@ -7,6 +7,7 @@ algorithm that upstream uses: another measure would give other hints.
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 
 from functions._platform.rest.catalogue.model import Catalogue, Name, Routine
 
@@ -69,8 +70,14 @@ def nearest(text: str, names: Collection[str], least: float) -> str | None:
     wanted = text.lower()
     if wanted in by_key:
         return by_key[wanted]
+    if len(wanted) * least > max(map(len, by_key), default=0):
+        return None  # too far from every name: the distance is at least the difference of lengths
     for size in GRAM_SIZES:
-        scores = [(_similarity(wanted, key), key) for key in _candidates(wanted, by_key, size)]
+        scores = [
+            (_similarity(wanted, key), key)
+            for key in _candidates(wanted, by_key, size)
+            if min(len(wanted), len(key)) >= least * max(len(wanted), len(key))
+        ]
         score, key = max(scores, key=lambda scored: scored[0], default=(0.0, ""))
         if scores and score >= least:
             return by_key[key]
@@ -95,7 +102,7 @@ def _candidates(wanted: str, keys: Iterable[str], size: int) -> list[str]:
     own = _grams(wanted, size)
     scored: list[tuple[float, str]] = []
     for key in keys:
-        grams = _grams(key, size)
+        grams = _grams_of_name(key, size)
         if dot := sum(count * grams[gram] for gram, count in own.items()):
             scored.append((dot / (_norm(own) * _norm(grams)), key))
     scored.sort(key=lambda each: -each[0])
@@ -109,6 +116,11 @@ def _grams(text: str, size: int) -> Counter[str]:
     )
     enclosed = f"-{letters}-"
     return Counter(enclosed[at : at + size] for at in range(len(enclosed) - size + 1))
+
+
+@lru_cache(maxsize=8192)
+def _grams_of_name(name: str, size: int) -> Counter[str]:
+    return _grams(name, size)
 
 
 def _norm(grams: Counter[str]) -> float:

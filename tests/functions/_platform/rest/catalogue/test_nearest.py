@@ -153,5 +153,11 @@ def test_short_names_are_compared_by_pairs_of_letters():
     assert nearest("ab", ["cd"], 0.33) is None
 
 
+def test_a_text_of_any_length_is_answered_at_once(monkeypatch):
+    """A quadratic distance to a text of a megabyte would take minutes: nothing is compared."""
+    monkeypatch.setattr("functions._platform.rest.catalogue.nearest._grams", None)
+    assert nearest("a" * 1_000_000, ["a" * 63], 0.33) is None
+
+
 def test_signs_do_not_count_as_letters_of_an_n_gram():
     assert nearest("xa_by", ["zabq"], 0.33) == "zabq"
