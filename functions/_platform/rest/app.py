@@ -171,7 +171,7 @@ async def _answered(request: Request) -> Answer:
     results = await _run(rest, request, asked, planned, access, catalogue, is_anonymous)
     timing.end("transaction")
     if asked.kind == "root":
-        told = await root_answer(asked, results[0], catalogue, rest.settings, str(request.base_url))
+        told = await root_answer(request, asked, results[0], catalogue, rest.settings)
     else:
         told = _told(rest, asked, planned, results)
     timing.end("response")

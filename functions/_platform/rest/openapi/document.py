@@ -137,8 +137,10 @@ def _address(server: str) -> Json:
         host, port = parts.hostname, parts.port or PORTS.get(parts.scheme, 80)
     except ValueError:
         return {}
+    if not host:
+        return {}
     return {
-        "host": f"[{host}]:{port}" if host and ":" in host else f"{host}:{port}",
+        "host": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         "basePath": parts.path.rstrip("/") or "/",
         "schemes": ["http" if parts.scheme == "http" else "https"],
     }

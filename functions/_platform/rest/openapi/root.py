@@ -4,6 +4,7 @@ import asyncio
 
 from psycopg.pq.abc import PGresult
 from pydantic_core import to_json
+from starlette.requests import Request
 
 from functions._platform.rest import errors
 from functions._platform.rest.answer import Answer, profile
@@ -25,16 +26,18 @@ def plan_root(asked: Asked) -> Planned:
 
 
 async def root_answer(
-    asked: Asked, result: PGresult, catalogue: Catalogue, settings: RestSettings, base_url: str
+    request: Request, asked: Asked, result: PGresult, catalogue: Catalogue, settings: RestSettings
 ) -> Answer:
-    """``result``: of ``plan_root``'s statement. ``base_url``: of /rest/v1, as the request had it."""
+    """``result``: of ``plan_root``'s statement."""
+    scope = request.scope  # Starlette's URLs raise ValueError for a malformed Host header
+    own = f"{scope['scheme']}://{request.headers.get('host', '')}{scope['root_path']}"
     headers = [("Content-Type", OPENAPI.content_type), *profile(asked)]
     if asked.is_head:
         return Answer(200, headers, None)
 
     def encoded() -> bytes:
         visible = read_visible(result.get_value(0, 0) or b"")
-        server = settings.pgrst_openapi_server_proxy_uri or base_url
+        server = settings.pgrst_openapi_server_proxy_uri or own
         return to_json(document(catalogue, asked.resource.schema, visible, settings, server))
 
     # In a thread: of a large schema it takes a second, in which other requests go on.

@@ -108,7 +108,7 @@ def test_the_address_is_that_of_the_server(server, host, path, scheme):
     assert (whole["host"], whole["basePath"], whole["schemes"]) == (host, path, [scheme])
 
 
-@pytest.mark.parametrize("server", ["http://a:b/rest/v1", "http://[/rest/v1"])
+@pytest.mark.parametrize("server", ["http://a:b/rest/v1", "http://[/rest/v1", "http:///rest/v1"])
 def test_a_server_that_is_no_url_is_left_out(server):
     whole = of_nothing(server=server)
     assert not {"host", "basePath", "schemes"} & set(whole)
