@@ -10,7 +10,8 @@ from urllib.parse import quote
 from psycopg.pq.abc import PGresult
 
 from functions._platform.rest import errors
-from functions._platform.rest.database_errors import CONTROL, FRAMING, TOKEN
+from functions._platform.rest.database_errors import FRAMING, TOKEN
+from functions._platform.rest.errors import CONTROL
 from functions._platform.rest.planned import Planned
 from functions._platform.rest.preferences import Preferences
 from functions._platform.rest.request import Asked

@@ -432,12 +432,15 @@ def test_nesting_is_bounded_and_says_so(key: str, opens: str, closes: str):
     inner = "a.eq.1" if key == "or" else "*"
     deepest = MAX_DEPTH if key == "select" else MAX_DEPTH - 1
     last = "(" if key == "or" else ""
-    text = f"{key}={opens * deepest}{last}{inner}{')' if last else ''}{closes * deepest}"
-    parse(text.encode())
-    with pytest.raises(RestError) as refused:
-        parse(f"{key}={opens * 50_000}".encode())
-    assert (refused.value.status, refused.value.code) == (400, "PGRST100")
-    assert refused.value.details == f"nested more than {MAX_DEPTH} levels deep"
+    for depth in (deepest, deepest + 1, 50_000):
+        text = f"{key}={opens * depth}{last}{inner}{')' if last else ''}{closes * depth}"
+        if depth == deepest:
+            parse(text.encode())
+            continue
+        with pytest.raises(RestError) as refused:
+            parse(text.encode())
+        assert (refused.value.status, refused.value.code) == (400, "PGRST100")
+        assert refused.value.details == f"nested more than {MAX_DEPTH} levels deep"
 
 
 GROWING = [
