@@ -37,7 +37,6 @@ async def access_of(request: Request) -> Access:
     """Raises RestError: PGRST301 to PGRST303, 429 once the address is throttled, 503 while keys cannot be fetched."""
     resources = resources_of(request)
     anonymous = resources.settings.pgrst_db_anon_role
-
     is_bearer = _is_bearer(request)
 
     def of_claims(claims: Mapping[str, Any]) -> Access:

@@ -200,15 +200,6 @@ def related_order_not_to_one(origin: str, target: str) -> RestError:
     )
 
 
-def unacceptable_embed_filter(target: str) -> RestError:
-    return RestError(
-        400,
-        "PGRST120",
-        f"Bad operator on the '{target}' embedded resource",
-        "Only is null or not is null filters are allowed on embedded resources",
-    )
-
-
 def invalid_preferences(invalid: Sequence[str]) -> RestError:
     return RestError(
         400,

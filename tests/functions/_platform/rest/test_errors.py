@@ -38,7 +38,6 @@ CODES: list[tuple[RestError, int, str]] = [
     (errors.not_single(2), 406, "PGRST116"),
     (errors.unsupported_method("TRACE"), 405, "PGRST117"),
     (errors.related_order_not_to_one("a", "b"), 400, "PGRST118"),
-    (errors.unacceptable_embed_filter("a"), 400, "PGRST120"),
     (errors.invalid_preferences(["x", "y"]), 400, "PGRST122"),
     (errors.aggregates_disabled(), 400, "PGRST123"),
     (errors.max_affected_exceeded(3), 400, "PGRST124"),
