@@ -21,7 +21,7 @@ from functions.gateway.app import create_app
 from functions.gateway.loopback import is_loopback
 from functions.gateway.server import UVICORN
 from scripts.postgres import StartError, cluster
-from scripts.schema import apply_schema
+from scripts.schema import SQL_FOLDER, apply_schema
 
 START_S = 30
 GRACE_S = 3
@@ -61,10 +61,17 @@ def local_stack(environ: Mapping[str, str]) -> Iterator[Settings]:
         postgres.start()
         url = settings.supabase_db_url.get_secret_value()
         apply_schema(url)
+        watch_schema(postgres.admin_url)
         stack.enter_context(ticking(url))
         stack.enter_context(serving(create_app(settings), api))
         schedule(url, settings)
         yield settings
+
+
+def watch_schema(admin_url: str) -> None:
+    """The event triggers of /rest/v1: only a superuser may make them, and ``postgres`` is none here."""
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute((SQL_FOLDER / "45_rest_reload.sql").read_bytes())
 
 
 def schedule(url: str, settings: Settings) -> None:

@@ -40,3 +40,7 @@ class RestSettings(BaseModel):
     pgrst_openapi_mode: Literal["follow-privileges", "ignore-privileges", "disabled"] = Field(
         "follow-privileges"
     )
+    pgrst_openapi_security_active: bool = False
+    """Whether the root document says that requests may carry a token."""
+    pgrst_openapi_server_proxy_uri: Annotated[str | None, BeforeValidator(_none_if_empty)] = None
+    """Base URL of /rest/v1 in the root document; absent: as the request had it."""

@@ -21,6 +21,7 @@ from functions._platform.auth.mailbox.routes import routes as mailbox
 from functions._platform.rest.app import app as rest
 from functions._platform.rest.app import open_rest
 from functions._platform.storage.app import app as storage
+from functions._shared.database.listener import Listener
 from functions._shared.logs import configure_logging
 from functions._shared.resources import Resources, open_resources
 from functions._shared.settings import Settings
@@ -28,7 +29,6 @@ from functions._shared.web.function_app import function_app
 from functions.gateway.drain import called_at_stop
 from functions.gateway.envelope import Envelope
 from functions.gateway.health import health, ready
-from functions.gateway.listener import Listener
 from functions.gateway.loopback_only import LoopbackOnly
 from functions.gateway.openapi import document
 from functions.gateway.paths import PlainPaths
@@ -67,7 +67,7 @@ FUNCTIONS: Mapping[str, Function] = {
 """The first path segment below /functions/v1 → the function."""
 PLATFORM: Mapping[str, Service] = {
     "auth": Service(auth, open_auth),
-    "rest": Service(rest, open_rest),
+    "rest": Service(rest, open_rest, own_options=True),
     "storage": Service(storage),
 }
 """The first path segment, before /v1 → our own app for a service of Supabase, which SERVE may name."""
@@ -106,12 +106,13 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             worker = Worker(resources, hinted=lambda: listener.up)
             streams = Streams(resources.pool, hinted=lambda: listener.up)
             listener = Listener(
-                chosen,
+                chosen.supabase_db_direct_url or chosen.supabase_db_url,
                 {
                     "picture_edge_jobs": lambda _: resources.worker_inbox.wake(),
                     "picture_edge_cancelled": worker.cancelled,
                     "picture_edge_generations": lambda _: streams.hint(),
                 },
+                without="new jobs are looked for several times a second",
             )
 
             def drain() -> None:
@@ -155,7 +156,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     # The order matters. Envelope is outermost: refusals of the other middleware need its headers. TrustedProxies comes
     # before all that reads the client's address. PlainPaths sees the path as FunctionsHost has rewritten it: the one
     # that is routed and forwarded.
-    return Envelope(TrustedProxies(LoopbackOnly(FunctionsHost(PlainPaths(starlette)))))
+    inner = TrustedProxies(LoopbackOnly(FunctionsHost(PlainPaths(starlette))))
+    return Envelope(inner, [name for name, service in PLATFORM.items() if service.own_options])
 
 
 app = create_app()

@@ -1,10 +1,11 @@
 """The headers of every response, errors included: CORS, a request id, nosniff. CORS preflights are answered here.
 
 Not Starlette's CORSMiddleware: it adds headers only to requests with an Origin, while Supabase sends them with every
-response, and answers any OPTIONS as a preflight.
+response, and answers any OPTIONS as a preflight. A service whose OPTIONS means more (PostgREST's Allow) has its own.
 """
 
 import re
+from collections.abc import Collection
 from uuid import uuid4
 
 from starlette.datastructures import Headers
@@ -28,8 +29,10 @@ _PLAIN_ID = re.compile(rb"[\w.:-]{1,100}")
 class Envelope:
     """ASGI middleware, the outermost: the other middleware's errors need its headers too. An app's own headers stay."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, own_options: Collection[str] = ()) -> None:
+        """``own_options``: services that answer OPTIONS themselves, wherever SERVE names them."""
         self.app = app
+        self._own_options = {f"/{service}/v1": service for service in own_options}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,10 +50,15 @@ class Envelope:
             await send(message)
 
         try:
-            app = self._preflight(scope) if scope["method"] == "OPTIONS" else self.app
+            is_ours = scope["method"] == "OPTIONS" and not self._has_own(scope["path"], settings)
+            app = self._preflight(scope) if is_ours else self.app
             await app(scope, receive, send_with_headers)
         finally:
             request_id.reset(token)
+
+    def _has_own(self, path: str, settings: Settings) -> bool:
+        service = self._own_options.get("/".join(path.split("/", 3)[:3]))
+        return service is not None and service in settings.serve
 
     def _preflight(self, scope: Scope) -> ASGIApp:
         # The requested list is echoed: in Access-Control-Allow-Headers "*" does not cover authorization.

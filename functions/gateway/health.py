@@ -3,8 +3,8 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from functions._shared.database.listener import Listener
 from functions._shared.resources import resources_of
-from functions.gateway.listener import Listener
 from functions.gateway.routing import served_by
 from functions.process_jobs.worker import Worker
 

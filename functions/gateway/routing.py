@@ -36,10 +36,12 @@ class Service:
     """A service of Supabase's that we serve ourselves.
 
     ``opened``: what the service needs while it is served; its handlers find it as ``request.state.<name>``.
+    ``own_options``: whether it answers OPTIONS itself, preflights included.
     """
 
-    app: Starlette
+    app: ASGIApp
     opened: Callable[[Resources], AbstractAsyncContextManager[Any]] | None = None
+    own_options: bool = False
 
 
 class FunctionRouter:

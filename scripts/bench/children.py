@@ -17,9 +17,9 @@ import uvloop
 
 from functions._local.defaults import SANDBOX_TOKEN, local_environment
 from functions._local.sandbox.app import create_sandbox
+from functions._shared.database.listener import Listener
 from functions._shared.resources import Resources, open_resources
 from functions._shared.settings import Settings
-from functions.gateway.listener import Listener
 from functions.process_jobs import jobs
 from functions.process_jobs.worker import Worker
 from scripts.bucket import Bucket
@@ -56,7 +56,9 @@ def run_worker(
         async with open_resources(parsed) as resources:
             worker = Worker(resources, hinted=lambda: listener.up)
             listener = Listener(
-                parsed, {"picture_edge_jobs": lambda _: resources.worker_inbox.wake()}
+                parsed.supabase_db_url,
+                {"picture_edge_jobs": lambda _: resources.worker_inbox.wake()},
+                without="",
             )
             listening = asyncio.create_task(listener.run())
             while not listener.up:  # noqa: ASYNC110 - once, before the measurement

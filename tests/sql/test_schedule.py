@@ -234,7 +234,7 @@ def deaf_edge(environ, monkeypatch):
     monkeypatch.setattr("functions.process_jobs.worker.LOOK_AGAIN_S", 3600)
     monkeypatch.setattr("functions.process_jobs.worker.POLL_S", 3600)
     monkeypatch.setattr("functions.process_jobs.worker.POLL_UNHINTED_S", 3600)
-    monkeypatch.setattr("functions.gateway.listener.Listener.run", _never)
+    monkeypatch.setattr("functions._shared.database.listener.Listener.run", _never)
 
     @contextmanager
     def run(db: Database, **overrides: str) -> Iterator[Edge]:

@@ -218,6 +218,8 @@ alter default privileges for role boss in schema public
 grant all on sequences to anon, authenticated, service_role;
 alter default privileges for role boss in schema public
 grant all on functions to anon, authenticated, service_role;
+create function auth.pgrst_ddl_watch() returns event_trigger language plpgsql as 'begin end';
+create event trigger pgrst_ddl_watch on ddl_command_end execute function auth.pgrst_ddl_watch();
 """
 
 

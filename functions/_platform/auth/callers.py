@@ -12,6 +12,7 @@ from functions._platform.auth.context import auth_of
 from functions._platform.auth.errors import AuthError
 from functions._platform.auth.store.sessions import Session, find_user_and_session
 from functions._platform.auth.users import User
+from functions._shared.auth.tokens import within_validity
 from functions._shared.errors import Unauthorized
 
 BEARER = re.compile(r"bearer\s+(\S+)", re.IGNORECASE)
@@ -76,7 +77,9 @@ async def _claims(request: Request) -> Mapping[str, Any]:
     if not found:
         raise _no_token()
     try:
-        return await auth_of(request).authenticator.claims(request, found[1])
+        return await auth_of(request).authenticator.accept(
+            request, found[1], within_validity, lambda role: {"role": role}
+        )
     except Unauthorized as error:
         raise _bad_jwt(error) from None
 

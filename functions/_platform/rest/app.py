@@ -1,23 +1,238 @@
-"""The routes of /rest/v1."""
+"""The ASGI app of /rest/v1: authenticate, plan, run one transaction, answer.
 
+/                 OpenAPI
+/<relation>       GET, HEAD, POST, PUT, PATCH, DELETE
+/rpc/<function>   GET, HEAD, POST
+"""
+
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from time import perf_counter
 
+import psycopg
+from psycopg.pq.abc import PGresult
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope, Send
+
+from functions._platform.rest import errors
+from functions._platform.rest.access import Access, access_of
+from functions._platform.rest.answer import (
+    Answer,
+    answer,
+    legacy_warning,
+    plan_answer,
+    row_of,
+    with_estimate,
+)
+from functions._platform.rest.catalogue.cache import NotLoaded, SchemaCache
+from functions._platform.rest.catalogue.model import Catalogue
+from functions._platform.rest.connections.sessions import NoDatabase, Sessions
+from functions._platform.rest.database_errors import from_database
+from functions._platform.rest.disconnect import cancelled_when_gone
+from functions._platform.rest.errors import RestError
+from functions._platform.rest.openapi.root import plan_root, root_answer
+from functions._platform.rest.options import (
+    exposing,
+    is_preflight,
+    preflight,
+    relation_options,
+    root_options,
+    routine_options,
+)
+from functions._platform.rest.payload import Payload, read_payload
+from functions._platform.rest.plan_cache import Made, PlanCache, key_of
+from functions._platform.rest.planned import Planned, Planner
+from functions._platform.rest.request import Asked, asked_of
+from functions._platform.rest.transactions import check_rows, max_affected, transaction_of
+from functions._shared.errors import FunctionError, error_response
 from functions._shared.resources import Resources
-from functions._shared.web.function_app import function_app
+from functions._shared.settings import Settings
+from functions._shared.web.function_app import AnsweredBugs
+
+FIRST_LOAD_S = 10.0
+"""How long a request of the start waits for the schema cache."""
 
 
 @dataclass(frozen=True)
 class Rest:
     """What /rest/v1 needs while it is served."""
 
-    resources: Resources
+    settings: Settings
+    sessions: Sessions
+    cache: SchemaCache
+    plans: PlanCache = field(default_factory=PlanCache)
+
+    async def catalogue(self) -> Catalogue:
+        """Raises RestError: PGRST002."""
+        try:
+            return self.cache.current
+        except NotLoaded:
+            pass
+        try:
+            async with asyncio.timeout(FIRST_LOAD_S):
+                return await self.cache.first()
+        except (NotLoaded, TimeoutError):
+            raise errors.no_catalogue() from None
 
 
 @asynccontextmanager
 async def open_rest(resources: Resources) -> AsyncIterator[Rest]:
-    yield Rest(resources)
+    settings = resources.settings
+    sessions = Sessions(
+        settings.pgrst_db_uri or settings.supabase_db_url,
+        settings.pgrst_db_pool,
+        prepare=settings.pgrst_db_prepared_statements,
+    )
+    cache = SchemaCache(settings)
+    loading = asyncio.create_task(cache.run())
+    try:
+        yield Rest(settings, sessions, cache)
+    finally:
+        loading.cancel()
+        await asyncio.gather(loading, return_exceptions=True)
+        sessions.close()
 
 
-app = function_app([])
+@dataclass
+class Timing:
+    """Server-Timing: the milliseconds of each phase."""
+
+    _last: float = field(default_factory=perf_counter)
+    _phases: list[str] = field(default_factory=list)
+
+    def end(self, phase: str) -> None:
+        now = perf_counter()
+        self._phases.append(f"{phase};dur={(now - self._last) * 1000:.1f}")
+        self._last = now
+
+    @property
+    def header(self) -> tuple[str, str]:
+        return "Server-Timing", ", ".join(self._phases)
+
+
+class RestApp:
+    """Not a Starlette app: its router has no method but those a route names, and PostgREST's errors for all others."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+            return
+        request = Request(scope, receive)
+        try:
+            told = await _answered(request)
+        except RestError as error:
+            response = error.response(with_body=request.method != "HEAD")
+            response.headers.update(dict(exposing(request.headers)))
+            await response(scope, receive, send)
+        except FunctionError as error:
+            await error_response(error)(scope, receive, send)
+        except ClientDisconnect:
+            return
+        else:
+            headers = [*told.headers, *exposing(request.headers)]
+            await _send(replace(told, headers=headers), send)
+
+
+async def _send(told: Answer, send: Send) -> None:
+    has_content = told.status not in errors.BODILESS
+    headers = [
+        (name.encode(), value.encode("latin-1"))
+        for name, value in told.headers
+        if has_content or name.lower() != "content-length"
+    ]
+    await send({"type": "http.response.start", "status": told.status, "headers": headers})
+    body = (told.body or b"") if has_content else b""
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _answered(request: Request) -> Answer:
+    """Raises RestError, FunctionError, ClientDisconnect."""
+    rest: Rest = request.state.rest
+    if is_preflight(request.method, request.headers):
+        return preflight(request.headers)
+    timing = Timing()
+    access = await access_of(request)
+    timing.end("jwt")
+    catalogue = await rest.catalogue()
+    key = key_of(request.scope)
+    made = rest.plans.get(key, catalogue)
+    asked = made.asked if made else asked_of(request, rest.settings)
+    planner = Planner(rest.settings, catalogue)
+    if asked.method == "OPTIONS":
+        return _options(asked, planner, catalogue)
+    payload = await _payload(request, asked)
+    timing.end("parse")
+    planned = made.planned if made else _plan(asked, planner, payload)
+    rest.plans.put(key, catalogue, Made(asked, planned))
+    timing.end("plan")
+    is_anonymous = access.role == rest.settings.pgrst_db_anon_role
+    results = await _run(rest, request, asked, planned, access, catalogue, is_anonymous)
+    timing.end("transaction")
+    if asked.kind == "root":
+        told = await root_answer(request, asked, results[0], catalogue, rest.settings)
+    else:
+        told = _told(rest, asked, planned, results)
+    timing.end("response")
+    if rest.settings.pgrst_server_timing_enabled:
+        return replace(told, headers=[*told.headers, timing.header])
+    return told
+
+
+def _options(asked: Asked, planner: Planner, catalogue: Catalogue) -> Answer:
+    if asked.kind == "root":
+        return root_options()
+    if asked.kind == "routine":
+        return routine_options(planner.routine(asked, None))
+    return relation_options(catalogue, asked.resource)
+
+
+async def _payload(request: Request, asked: Asked) -> Payload | None:
+    if asked.is_reading or asked.method == "DELETE":
+        return None
+    columns = None if asked.method == "PUT" else asked.query.columns
+    return await read_payload(
+        request, asked.content_type, is_call=asked.kind == "routine", columns=columns
+    )
+
+
+def _plan(asked: Asked, planner: Planner, payload: Payload | None) -> Planned:
+    if asked.kind == "root":
+        return plan_root(asked)
+    if asked.kind == "routine":
+        return planner.call(asked, payload)
+    return planner.read(asked) if asked.is_reading else planner.write(asked, payload)
+
+
+async def _run(
+    rest: Rest,
+    request: Request,
+    asked: Asked,
+    planned: Planned,
+    access: Access,
+    catalogue: Catalogue,
+    is_anonymous: bool,
+) -> list[PGresult]:
+    transaction = transaction_of(request, asked, planned, access, catalogue, rest.settings)
+    try:
+        async with cancelled_when_gone(request.receive), rest.sessions.session() as session:
+            return await transaction.run(session)
+    except NoDatabase:
+        raise errors.unreachable() from None
+    except psycopg.Error as error:
+        raise from_database(error, is_anonymous) from None
+
+
+def _told(rest: Rest, asked: Asked, planned: Planned, results: list[PGresult]) -> Answer:
+    if planned.media_type.is_plan:
+        return plan_answer(asked, planned, results[0])
+    row = row_of(results[0])
+    check_rows(planned, max_affected(asked, planned), row.rows)
+    if planned.estimate:
+        row = with_estimate(row, results[1], asked, rest.settings.pgrst_db_max_rows)
+    told = answer(asked, planned, row)
+    return replace(told, headers=[*told.headers, *legacy_warning(planned.renamed)])
+
+
+app = AnsweredBugs(RestApp())

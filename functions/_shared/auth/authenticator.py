@@ -3,10 +3,9 @@
 import hmac
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 from uuid import UUID
 
 from jose import jwt
@@ -15,11 +14,13 @@ from starlette.requests import Request
 
 from functions._shared.auth.signing_keys import SigningKeys
 from functions._shared.auth.throttle import FailedAttempts
-from functions._shared.auth.tokens import Caller, OutsideValidity, Rules, Tokens
+from functions._shared.auth.tokens import Caller, Claims, OutsideValidity, Rules, Tokens
 from functions._shared.errors import Forbidden, Unauthorized
 from functions._shared.settings import Settings
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 DEMO_USER = UUID("00000000-0000-4000-8000-000000000000")
 """The user id of the anon key where ALLOW_ANON is set."""
@@ -45,8 +46,8 @@ class Authenticator:
             log.info(
                 "SUPABASE_JWT_SECRET is not set: tokens signed with a secret (HS256) are refused"
             )
-        rules = Rules(settings.jwt_audiences, settings.jwt_roles, settings.jwt_text_subjects)
-        self._tokens = Tokens(settings.supabase_jwt_secret, signing_keys, rules)
+        self._rules = Rules(settings.jwt_audiences, settings.jwt_roles, settings.jwt_text_subjects)
+        self._tokens = Tokens(settings.supabase_jwt_secret, signing_keys)
         self._failed = FailedAttempts(settings.auth_failures_per_minute)
         self._allow_anon = settings.allow_anon
         self._no_verify = settings.no_verify_jwt
@@ -76,42 +77,42 @@ class Authenticator:
         raise Forbidden(f"{function} is for the service role only")
 
     async def caller(self, request: Request) -> Caller:
-        """The holder of the request's credentials, from any header that clients put them into.
+        """The holder of the request's credentials, from any header that clients put them into. Raises as ``accept``."""
+        return await self.accept(request, _credentials(request), self._rules.caller, Caller)
+
+    async def accept(
+        self,
+        request: Request,
+        token: str,
+        of_claims: Callable[[Claims], T],
+        of_role: Callable[[str], T],
+    ) -> T:
+        """What ``of_claims`` makes of a token with a valid signature, or ``of_role`` of a configured key's role.
 
         Raises Unauthorized, or TooManyRequests for it once the address is throttled; Unavailable while the signing keys
         cannot be fetched. Valid credentials are never throttled: cron, servers and this process's own uploads may share
         an address with an attacker.
         """
-        token = _credentials(request)
-        known = await self._tokens.cached(token) or self._holder_of_key(token)
-        if known:
-            return known
-        with self._noting_failure(request):
-            if token.startswith("sb_"):
-                raise Unauthorized("Invalid API key", code="UNAUTHORIZED_INVALID_API_KEY")
-            return await self._tokens.verify(token)
-
-    async def claims(self, request: Request, token: str) -> Mapping[str, Any]:
-        """All claims of a JWT, whatever its role; API keys have none. Raises as ``caller`` does."""
-        with self._noting_failure(request):
-            return await self._tokens.claims(token)
-
-    @contextmanager
-    def _noting_failure(self, request: Request) -> Iterator[None]:
-        """Count a refused token against the caller's address; an expired one is no guess."""
+        claims = await self._tokens.cached(token)
+        if claims is None and (role := self._role_of_key(token)):
+            return of_role(role)
         try:
-            yield
+            if claims is None:
+                if token.startswith("sb_"):
+                    raise Unauthorized("Invalid API key", code="UNAUTHORIZED_INVALID_API_KEY")
+                claims = await self._tokens.verify(token)
+            return of_claims(claims)
         except OutsideValidity:
             raise
         except Unauthorized:
             self._failed.note(request.client.host if request.client else "")
             raise
 
-    def _holder_of_key(self, token: str) -> Caller | None:
+    def _role_of_key(self, token: str) -> str | None:
         # Constant time: every key is compared, so that timing tells nothing about any of them (timing attack).
         sent, now = token.encode(), time.time()
         equal = [key for key in self._keys if hmac.compare_digest(key.text, sent)]
-        return next((Caller(key.role) for key in equal if now < key.expires_at), None)
+        return next((key.role for key in equal if now < key.expires_at), None)
 
 
 def _credentials(request: Request) -> str:

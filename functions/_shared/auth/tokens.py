@@ -1,4 +1,4 @@
-"""JWT verification: a token → its caller. Each key has one algorithm, fixed here (algorithm confusion).
+"""JWT verification: a token → its claims → its caller. Each key has one algorithm, fixed here (algorithm confusion).
 
 HS256         the project's secret, also where the header names a key id; refused where there is no secret
 ES256, RS256  a public key of the project (``signing_keys.py``), of the type that the algorithm needs: EC or RSA
@@ -31,7 +31,7 @@ MAX_VERIFIED = MAX_REFUSED = 10_000
 """Entries of the cache of verified tokens, and of the negative cache of refused ones."""
 REFUSED_TTL_S = 600.0
 """Time to live in the negative cache: a key that was replaced under the same id is tried again after that."""
-UNEXPIRING_TTL_S = 3600
+UNEXPIRING_TTL_S = 3600.0
 """Time to live in the cache of a token without exp; it is verified again after that."""
 MAX_NUMERIC_DATE = 2.0**53
 """The largest NumericDate: above 2^53 a float no longer holds whole seconds."""
@@ -42,6 +42,7 @@ FORBIDDEN_HEADERS = frozenset({"jwk", "jku", "x5c", "x5u", "crit"})
 """Headers that bring a key of the sender's own (RFC 7515, section 4.1), or change what is signed (crit)."""
 LEGACY, ASYMMETRIC = "UNAUTHORIZED_LEGACY_JWT", "UNAUTHORIZED_ASYMMETRIC_JWT"
 
+Claims = Mapping[str, Any]
 V = TypeVar("V")
 
 
@@ -59,81 +60,72 @@ class Caller:
 
 @dataclass(frozen=True)
 class Rules:
-    """Which users' tokens are accepted. ``text_subjects``: also those whose sub is no UUID (third-party auth)."""
+    """Which users' tokens the functions accept. ``text_subjects``: also where sub is no UUID (third-party auth)."""
 
     audiences: frozenset[str]
     roles: frozenset[str]
     text_subjects: bool
 
+    def caller(self, claims: Claims) -> Caller:
+        """The caller by a verified token's claims. Raises Unauthorized."""
+        return _caller(within_validity(claims), self)
+
 
 @dataclass(frozen=True)
 class _Verified:
-    """A verified token. ``key`` None: the secret, which cannot be revoked while the process runs."""
+    """A token with a valid signature. ``key`` None: the secret, which cannot be revoked while the process runs."""
 
-    caller: Caller
-    expires_at: float
+    claims: Claims
     key: SigningKey | None
+    until: float
 
 
 @dataclass(frozen=True)
 class _Refused:
-    kind: type[Unauthorized]
     message: str
     code: str
     until: float
 
 
 class Tokens:
-    """Verifies tokens, with a cache of verified ones until they expire, and a negative cache of refused ones."""
+    """Verifies signatures, with a cache of verified tokens and a negative cache of refused ones.
 
-    def __init__(self, secret: SecretStr | None, keys: SigningKeys, rules: Rules) -> None:
+    The claims are the caller's to judge, each time: time passes, and each service has rules of its own.
+    """
+
+    def __init__(self, secret: SecretStr | None, keys: SigningKeys) -> None:
         self._secret = jwk.construct(secret.get_secret_value(), "HS256") if secret else None
         self._keys = keys
-        self._rules = rules
         # Keyed by SHA-256 digest, so that no token stays in memory. Clients repeat their token, valid or not.
         self._verified: dict[bytes, _Verified] = {}
         self._refused: dict[bytes, _Refused] = {}
 
-    async def cached(self, token: str) -> Caller | None:
-        """The caller from the cache: verified before, not expired, and its key not revoked (key rotation)."""
+    async def cached(self, token: str) -> Claims | None:
+        """The claims from the cache: verified before, and the key not revoked (key rotation)."""
         digest = _digest(token)
         known = self._verified.get(digest)
-        if known is None or time.time() > known.expires_at + LEEWAY_S:
+        if known is None or time.time() > known.until:
             return None
         if known.key and not await self._keys.is_current(known.key):
             self._verified.pop(digest, None)
             return None
-        return known.caller
+        return known.claims
 
-    async def verify(self, token: str) -> Caller:
-        """The token's caller. Raises Unauthorized, Unavailable. A refused token is verified once."""
+    async def verify(self, token: str) -> Claims:
+        """The token's claims. Raises Unauthorized, Unavailable. A refused token is verified once."""
         digest = _digest(token)
         refused_before = self._refused.get(digest)
         if refused_before and time.monotonic() < refused_before.until:
-            raise refused_before.kind(refused_before.message, code=refused_before.code)
+            raise Unauthorized(refused_before.message, code=refused_before.code)
         algorithm, key_id = _header(token)
         key, verifier, code = await self._key(algorithm, key_id)
         try:
             claims = _claims(token, verifier, algorithm, code)
-            _check_expiry(claims)
-            caller = _caller(claims, self._rules)
         except Unauthorized as refusal:
             until = time.monotonic() + REFUSED_TTL_S
-            refused = _Refused(type(refusal), str(refusal), refusal.code, until)
-            _put(self._refused, digest, refused, MAX_REFUSED)
+            _put(self._refused, digest, _Refused(str(refusal), refusal.code, until), MAX_REFUSED)
             raise
-        _check_not_before(claims)
-        expires_at = claims.get("exp", time.time() + UNEXPIRING_TTL_S)
-        _put(self._verified, digest, _Verified(caller, expires_at, key), MAX_VERIFIED)
-        return caller
-
-    async def claims(self, token: str) -> Mapping[str, Any]:
-        """All claims of a token within its validity period, whatever its role. Raises Unauthorized, Unavailable."""
-        algorithm, key_id = _header(token)
-        _, verifier, code = await self._key(algorithm, key_id)
-        claims = _claims(token, verifier, algorithm, code)
-        _check_expiry(claims)
-        _check_not_before(claims)
+        _put(self._verified, digest, _Verified(claims, key, _until(claims)), MAX_VERIFIED)
         return claims
 
     async def _key(self, algorithm: str, key_id: object) -> tuple[SigningKey | None, Key, str]:
@@ -167,8 +159,8 @@ def _header(token: str) -> tuple[str, object]:
     return str(algorithm), header.get("kid")
 
 
-def _claims(token: str, verifier: Key, algorithm: str, code: str) -> Mapping[str, Any]:
-    """The claims, once the signature is verified: an object whose times are NumericDates. Raises Unauthorized."""
+def _claims(token: str, verifier: Key, algorithm: str, code: str) -> Claims:
+    """The claims, once the signature is verified. Raises Unauthorized, also where they are no JSON object."""
     try:
         payload = jws.verify(token, verifier, [algorithm])
     except JOSEError:
@@ -179,9 +171,27 @@ def _claims(token: str, verifier: Key, algorithm: str, code: str) -> Mapping[str
         claims = None
     if not isinstance(claims, Mapping):
         raise _refusal("its claims are no JSON object", "CLAIMS")
+    return claims
+
+
+def _until(claims: Claims) -> float:
+    """Until when a verified token stays cached: beyond exp, as clients repeat expired tokens as well."""
+    now = time.time()
+    expires_at = claims.get("exp")
+    if not _is_time(expires_at):
+        return now + UNEXPIRING_TTL_S
+    return max(float(expires_at or 0), now) + REFUSED_TTL_S
+
+
+def within_validity(claims: Claims) -> Claims:
+    """``claims``, where now is within their validity period (exp, nbf). Raises Unauthorized, OutsideValidity."""
     for name in ("exp", "nbf", "iat"):
         if name in claims and not _is_time(claims[name]):
             raise _refusal(f"{name} is no time", "CLAIMS")
+    if claims.get("exp", MAX_NUMERIC_DATE) < time.time() - LEEWAY_S:
+        raise OutsideValidity("JWT expired", code="UNAUTHORIZED_JWT_EXPIRED")
+    if claims.get("nbf", 0) > time.time() + LEEWAY_S:
+        raise OutsideValidity("JWT not yet valid", code="UNAUTHORIZED_JWT_NOT_YET_VALID")
     return claims
 
 
@@ -190,17 +200,7 @@ def _is_time(value: object) -> bool:
     return type(value) in {int, float} and 0 <= value < MAX_NUMERIC_DATE  # type: ignore[operator]
 
 
-def _check_expiry(claims: Mapping[str, Any]) -> None:
-    if claims.get("exp", MAX_NUMERIC_DATE) < time.time() - LEEWAY_S:
-        raise OutsideValidity("JWT expired", code="UNAUTHORIZED_JWT_EXPIRED")
-
-
-def _check_not_before(claims: Mapping[str, Any]) -> None:
-    if claims.get("nbf", 0) > time.time() + LEEWAY_S:
-        raise OutsideValidity("JWT not yet valid", code="UNAUTHORIZED_JWT_NOT_YET_VALID")
-
-
-def _caller(claims: Mapping[str, Any], rules: Rules) -> Caller:
+def _caller(claims: Claims, rules: Rules) -> Caller:
     role = claims.get("role")
     if role in ("anon", "service_role"):
         return Caller(role)
@@ -215,7 +215,7 @@ def _caller(claims: Mapping[str, Any], rules: Rules) -> Caller:
     return Caller(role, _user_id(claims, rules))
 
 
-def _user_id(claims: Mapping[str, Any], rules: Rules) -> UUID:
+def _user_id(claims: Claims, rules: Rules) -> UUID:
     """The UUID in ``sub``; for any other text a UUIDv5 of issuer and subject, stable for the same user."""
     subject, issuer = claims.get("sub"), claims.get("iss", "")
     if isinstance(subject, str) and isinstance(issuer, str) and 0 < len(subject) <= MAX_SUBJECT:

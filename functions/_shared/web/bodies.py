@@ -80,16 +80,16 @@ def _in_words(problem: Any) -> str:
     return REQUIRED[field] if absent and field in REQUIRED else f"{field}: {problem['msg']}"
 
 
-async def read_raw(request: Request) -> bytes:
-    """The body's bytes, decompressed.
+async def read_raw(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
+    """The body's bytes, decompressed; ``limit``: the most of them.
 
     Raises PayloadTooLarge before reading on, InvalidRequest, UnsupportedMediaType, RequestTimeout.
     """
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
-        raise _too_large()
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
     try:
-        unpacker = Unpacker(request.headers.get("content-encoding"), MAX_BODY_BYTES)
+        unpacker = Unpacker(request.headers.get("content-encoding"), limit)
         async with asyncio.timeout(BODY_S):
             return await _read(request, unpacker)
     except UnknownEncoding as unknown:
@@ -101,7 +101,7 @@ async def read_raw(request: Request) -> bytes:
     except CutShort:
         raise InvalidRequest("The body is not whole gzip") from None
     except TooLong:
-        raise _too_large() from None
+        raise _too_large(limit) from None
     except TimeoutError:
         raise RequestTimeout("The body took too long to arrive") from None
 
@@ -116,8 +116,8 @@ async def _read(request: Request, unpacker: Unpacker) -> bytes:
     return bytes(raw)
 
 
-def _too_large() -> PayloadTooLarge:
-    return PayloadTooLarge(f"The body is larger than {MAX_BODY_BYTES // 1024} KiB")
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The body is larger than {limit // 1024} KiB")
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -28,7 +28,7 @@ def impatient(monkeypatch):
     """After a second without a connection the database is down; what ran meanwhile is retried after 2 s."""
     monkeypatch.setattr("functions._shared.jobs.LEASE_S", 2)
     monkeypatch.setattr("functions._shared.database.pool.POOL_WAIT_S", 1)
-    monkeypatch.setattr("functions.gateway.listener.RETRY_MOST_S", 0.5)
+    monkeypatch.setattr("functions._shared.database.listener.RETRY_MOST_S", 0.5)
 
 
 def test_the_gateway_recovers_by_itself(own_server, environ):

@@ -113,13 +113,16 @@ class Parameter:
     type: str
     required: bool
     variadic: bool = False
-    max_length: int | None = None
+    cast_type: str = ""
+    """``type``, but the variants of unlimited length of bit and character: a parameter's type has no length, and a cast
+    to ``character`` would cut the value at one."""
 
 
 @dataclass(frozen=True)
 class Routine:
     """A function that can be called at /rpc/<name>."""
 
+    oid: int
     name: Name
     parameters: tuple[Parameter, ...]
     returns: Name
@@ -133,7 +136,7 @@ class Routine:
     volatility: Literal["volatile", "stable", "immutable"] = "volatile"
     description: str | None = None
     isolation: str | None = None
-    """default_transaction_isolation among its settings (ALTER FUNCTION … SET)."""
+    """As in ``role_isolation``: default_transaction_isolation among its settings (ALTER FUNCTION … SET)."""
     settings: tuple[tuple[str, str], ...] = ()
     """Its settings that must hold for the whole transaction, such as statement_timeout."""
 
@@ -148,9 +151,16 @@ class Handler:
 
     function: Name
     media_type: str
+    """Lower case; ``*/*`` for any."""
     relation: Name | None
-    """None: for any relation (anyelement)."""
+    """Of an aggregate: the relation whose rows it takes, None for any (anyelement). Of a function: its own name, which
+    stands at /rpc in a relation's place."""
     is_aggregate: bool = True
+    """False: the result of ``function`` has this media type already."""
+
+    @property
+    def content_type(self) -> str:
+        return "application/octet-stream" if self.media_type == "*/*" else self.media_type
 
 
 @dataclass(frozen=True)
@@ -161,14 +171,13 @@ class Catalogue:
     """server_version_num."""
     tables: Mapping[Name, Table]
     relationships: Mapping[Name, tuple[Relationship, ...]]
-    """By source table."""
+    """By source table, in upstream's order: its errors list them so. Both sides are in exposed schemas."""
     routines: Mapping[Name, tuple[Routine, ...]]
-    """All overloads of a name."""
+    """All overloads of a name, the fewest parameters first."""
     casts: Mapping[tuple[str, str], Name]
     """Data representations: (source type, target type) → the implicit cast's function, for domains."""
     handlers: tuple[Handler, ...]
-    time_zones: frozenset[str]
-    """Lower case, for Prefer: timezone=."""
     role_settings: Mapping[str, Mapping[str, str]]
     """Role → its ALTER ROLE … SET settings that a request's transaction takes over."""
     role_isolation: Mapping[str, str]
+    """Role → "read committed", "repeatable read" or "serializable", where its settings name one."""

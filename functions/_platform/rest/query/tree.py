@@ -94,7 +94,7 @@ class OrderTerm:
 
 @dataclass(frozen=True)
 class Window:
-    """limit and offset; None: no limit. Negative or absurd values are refused by the parser."""
+    """limit and offset; None: no limit. Negative values and those beyond bigint are refused by the parser."""
 
     limit: int | None = None
     offset: int = 0
@@ -104,8 +104,8 @@ class Window:
 class Query:
     """A parsed query string. The parts of embeds stand under their ``Path``; conditions at one path are ANDed.
 
-    ``conditions`` holds filters and logic trees alike, in the order of the URL. ``arguments``: every pair that is no
-    reserved parameter, raw, for GET /rpc (which of them are filters, only the function's parameters tell).
+    ``conditions`` holds filters and logic trees alike, in the order of the URL. ``arguments``: for GET and HEAD /rpc
+    alone (``is_call``), the pairs whose value is no operator expression, in the order of the URL; keys may repeat.
     """
 
     select: tuple[Select, ...] = (SelectField(Field("*")),)

@@ -79,8 +79,8 @@ def test_what_makes_a_job_runnable_again_gives_a_hint_too(rare, edge: Edge, db, 
 def test_a_silent_connection_is_given_up_and_what_was_missed_is_claimed(
     rare, start_edge, dsn, db, proxy: Proxy, monkeypatch
 ):
-    monkeypatch.setattr("functions.gateway.listener.BEAT_S", 0.2)
-    monkeypatch.setattr("functions.gateway.listener.ANSWER_S", 0.3)
+    monkeypatch.setattr("functions._shared.database.listener.BEAT_S", 0.2)
+    monkeypatch.setattr("functions._shared.database.listener.ANSWER_S", 0.3)
     edge = start_edge(SUPABASE_DB_DIRECT_URL=through(dsn, proxy.port))
     until_hearing(edge)
     proxy.silent(True)

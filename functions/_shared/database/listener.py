@@ -1,4 +1,4 @@
-"""LISTEN/NOTIFY: one listening connection per process, with a heartbeat. Notifications are hints: each may be lost.
+"""LISTEN/NOTIFY: a listening connection with a heartbeat. Notifications are hints: each may be lost.
 
 Heartbeat: a half-open TCP connection looks alive for hours, so a query is sent every few seconds, and the connection is
 cut when no answer comes. Subscribers are called after each (re)connect too: notifications sent meanwhile are lost.
@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 
 import psycopg
 from psycopg import AsyncConnection, sql
+from pydantic import SecretStr
 
 from functions._shared.database.pool import cut_after
-from functions._shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +33,15 @@ class Pooled(Exception):
 
 
 class Listener:
-    """``run`` listens until cancelled, or until it finds a pooler. ``up``: whether notifications arrive at present."""
+    """``run`` listens until cancelled, or until it finds a pooler. ``up``: whether notifications arrive at present.
 
-    def __init__(self, settings: Settings, channels: Mapping[str, Hint]) -> None:
-        self._address = settings.supabase_db_direct_url or settings.supabase_db_url
+    ``without``: what is so without notifications, in words for the log.
+    """
+
+    def __init__(self, address: SecretStr, channels: Mapping[str, Hint], without: str) -> None:
+        self._address = address
         self._channels = channels
+        self._without = without
         self.up = False
 
     async def run(self) -> None:
@@ -47,8 +51,9 @@ class Listener:
                 await self._listen()
             except Pooled:
                 log.warning(
-                    "the database is reached through a pooler, which passes no notifications on: new jobs are looked "
-                    "for several times a second. SUPABASE_DB_DIRECT_URL would have them start at once"
+                    "the database is reached through a pooler, which passes no notifications on: %s. "
+                    "SUPABASE_DB_DIRECT_URL would bring them",
+                    self._without,
                 )
                 return
             except (psycopg.Error, OSError) as error:

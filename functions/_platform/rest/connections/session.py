@@ -1,0 +1,166 @@
+"""One connection in libpq's pipeline mode: several statements, one round trip, one transaction.
+
+All statements up to a Sync are one implicit transaction: an error rolls back all of them, and settings made with
+``set_config(…, true)`` end with it. BEGIN is needed only for an isolation level, or where the result decides the end.
+psycopg's own ``execute`` must not be used on a session: it does not know of the pipeline.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.errors import error_from_result
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
+
+from functions._platform.rest.sql.fragment import Statement
+
+MAX_PREPARED = 128
+"""Prepared statements of a connection (LRU)."""
+CANCEL_S = 5.0
+
+Key = tuple[bytes, tuple[int, ...]]
+"""A statement's text and its parameters' types."""
+
+
+class Session:
+    """Not for concurrent use. ``worth_preparing``: asked before a statement is prepared that this session has not."""
+
+    def __init__(
+        self, connection: AsyncConnection, worth_preparing: Callable[[Key], bool] | None
+    ) -> None:
+        self._connection = connection
+        self._libpq = connection.pgconn
+        self._libpq.enter_pipeline_mode()
+        self._worth_preparing = worth_preparing
+        self._prepared: OrderedDict[Key, bytes] = OrderedDict()
+        self._names = 0
+        self._closed = False
+        self._results: list[PGresult] = []
+        self._waiter: asyncio.Future[list[PGresult]] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._socket = self._libpq.socket
+        # One reader for the connection's life: adding one per request costs more than the request's own bookkeeping.
+        self._loop.add_reader(self._socket, self._readable)
+
+    @property
+    def is_usable(self) -> bool:
+        """False once the connection is lost, also while idle, or its transaction's end is unknown."""
+        return (
+            not self._closed
+            and self._libpq.status == ConnStatus.OK
+            and self._waiter is None
+            and self._libpq.transaction_status == TransactionStatus.IDLE
+        )
+
+    @property
+    def is_in_transaction(self) -> bool:
+        states = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+        return not self._closed and self._libpq.transaction_status in states
+
+    async def run(self, statements: Sequence[Statement]) -> list[PGresult]:
+        """The results that have rows, in order. Raises psycopg.Error: the first one, or OperationalError."""
+        steps: list[Key | None] = []
+        for statement in statements:
+            self._send(statement, steps)
+        self._libpq.pipeline_sync()
+        if self._libpq.flush():  # the socket's buffer is full: a long body
+            self._loop.add_writer(self._socket, self._writable)
+        self._results, self._waiter = [], self._loop.create_future()
+        results = await self._waiter
+        self._waiter = None
+        return self._checked(steps, results)
+
+    def _checked(self, steps: list[Key | None], results: list[PGresult]) -> list[PGresult]:
+        # One result per step, also after an error; an error of the implicit commit (deferred constraints) is one more.
+        for key, result in zip(steps, results, strict=False):
+            if key is not None and result.status != ExecStatus.COMMAND_OK:
+                del self._prepared[key]
+        for result in results:
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise error_from_result(result, encoding="utf-8")
+        return [result for result in results if result.status == ExecStatus.TUPLES_OK]
+
+    def _send(self, statement: Statement, steps: list[Key | None]) -> None:
+        """Queue ``statement``. Adds to ``steps`` one entry per expected result: what it prepares, or None."""
+        text, values = statement
+        data = [value.data for value in values]
+        formats = [int(value.binary) for value in values]
+        key = text, tuple(value.type for value in values)
+        name = self._prepared.get(key)
+        if name is not None:
+            self._prepared.move_to_end(key)
+        elif self._worth_preparing is None or not self._worth_preparing(key):
+            steps.append(None)
+            self._libpq.send_query_params(text, data, key[1], formats, 1)
+            return
+        else:
+            name = self._prepare(key, steps)
+        steps.append(None)
+        self._libpq.send_query_prepared(name, data, formats, 1)
+
+    def _prepare(self, key: Key, steps: list[Key | None]) -> bytes:
+        if len(self._prepared) >= MAX_PREPARED:
+            self._libpq.send_close_prepared(self._prepared.popitem(last=False)[1])
+            steps.append(None)
+        self._names += 1  # no name twice: whether a failed one was prepared does not matter
+        name = self._prepared[key] = b"r%d" % self._names
+        self._libpq.send_prepare(name, key[0], key[1])
+        steps.append(key)
+        return name
+
+    def _readable(self) -> None:
+        try:
+            self._libpq.consume_input()
+            self._read()
+        except psycopg.OperationalError as error:  # EOF, also of an idle connection
+            self._lost(error)
+
+    def _read(self) -> None:
+        """Take what has arrived. NULL ends each statement's results; a second one says that there is no more yet."""
+        ended = False
+        while not self._libpq.is_busy():
+            result = self._libpq.get_result()
+            if result is None:
+                if ended:
+                    return
+                ended = True
+                continue
+            ended = False
+            if result.status == ExecStatus.PIPELINE_SYNC:
+                if self._waiter and not self._waiter.done():
+                    self._waiter.set_result(self._results)
+                return
+            self._results.append(result)
+
+    def _writable(self) -> None:
+        try:
+            if self._libpq.flush() == 0:
+                self._loop.remove_writer(self._socket)
+        except psycopg.OperationalError as error:
+            self._lost(error)
+
+    def _lost(self, error: psycopg.OperationalError) -> None:
+        self.close()
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_exception(error)
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        # Before the socket is closed: its number may be another connection's a moment later.
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._libpq.finish()
+
+    async def abandon(self) -> None:
+        """Close a session whose statement may still run, and cancel that."""
+        try:
+            await self._connection.cancel_safe(timeout=CANCEL_S)
+        except (psycopg.Error, OSError):
+            pass  # the server ends the statement when it notices the closed socket
+        self.close()
