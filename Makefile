@@ -26,7 +26,7 @@ env: .venv/run ## the local stack's address and keys as KEY=value
 	@.venv/bin/python -m scripts.up env
 
 token: .venv/run ## a user's access token for curl, from the running stack (EMAIL=… PASSWORD=…)
-	@.venv/bin/python -m scripts.token
+	@.venv/bin/python -m scripts.user_token
 
 test: .venv/test ## the whole test suite (ARGS="-k name")
 	@$(PYTEST) $(ARGS)

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
 from jose import jwt
@@ -29,6 +30,9 @@ from functions.gateway.app import create_app
 from scripts.postgres import Postgres, cluster, free_port
 from scripts.schema import apply_schema
 from scripts.stack import bound, serving, ticking
+
+hypothesis.settings.register_profile("no deadline")  # wall time is no assertion
+hypothesis.settings.load_profile("no deadline")
 
 PORT = free_port()
 NUMBERS = itertools.count(1)

@@ -124,7 +124,7 @@ def test_a_token_for_curl(environ):
     ada, ben = {"EMAIL": "ada@example.test"}, {"EMAIL": "ben@example.test", "PASSWORD": "secret"}
 
     def user_of(whose: dict[str, str]) -> str:
-        printed = run("scripts.token", {**environ, **whose})
+        printed = run("scripts.user_token", {**environ, **whose})
         assert printed.returncode == 0, printed.stderr
         headers = {"Authorization": f"Bearer {printed.stdout.strip()}"}
         user = httpx.get(url, headers=headers).json()
@@ -135,13 +135,13 @@ def test_a_token_for_curl(environ):
         assert printed["sign in"].startswith(url.removesuffix("/user"))
         for whose in (ada, ben):
             assert user_of(whose) == user_of(whose), "made once"
-        wrong = run("scripts.token", {**environ, **ben, "PASSWORD": "another"})
+        wrong = run("scripts.user_token", {**environ, **ben, "PASSWORD": "another"})
         assert (wrong.returncode, wrong.stdout) == (1, "")
         assert wrong.stderr == "No token: Invalid login credentials\n"
-    gone = run("scripts.token", {**environ, **ada})
+    gone = run("scripts.user_token", {**environ, **ada})
     assert (gone.returncode, gone.stdout) == (1, "")
     assert "make up starts the stack" in gone.stderr
-    nobody = run("scripts.token", environ)
+    nobody = run("scripts.user_token", environ)
     assert "EMAIL is not set" in nobody.stderr
 
 

@@ -317,7 +317,7 @@ def walk(db, phases):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=200, stateful_step_count=40, deadline=None, derandomize=True, print_blob=True, phases=phases,
+            max_examples=200, stateful_step_count=40, derandomize=True, print_blob=True, phases=phases,
             suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip

@@ -100,7 +100,7 @@ def test_no_route_method_or_token_is_answered_with_a_5xx(edge: Edge, name):
 def test_no_body_or_header_is_answered_with_a_5xx(edge: Edge, name):
     url = f"{edge.url}/functions/v1/{name}"
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, suppress_health_check=list(HealthCheck))
     @given(token=st.sampled_from(tokens(edge, name)), body=BODIES, headers=HEADERS)
     def ask(token: str, body: bytes, headers: dict[str, str]) -> None:
         given = {"authorization": f"Bearer {token}", **headers}

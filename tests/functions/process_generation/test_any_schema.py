@@ -123,9 +123,7 @@ def judge(document):
     return Draft202012Validator(closed)
 
 
-@settings(
-    max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=400, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(documents(), requests)
 def test_the_input_validates_or_the_error_names_the_field(document, fields):
     request = GenerationRequest.model_validate(fields)

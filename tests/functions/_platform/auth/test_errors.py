@@ -167,9 +167,7 @@ MEMBERS = st.sampled_from(
 
 
 @REPEATED
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(endpoint=st.sampled_from(ENDPOINTS), body=st.dictionaries(MEMBERS, VALUES, max_size=5))
 def test_no_body_is_a_fault_of_ours(auth, endpoint, body):
     method, path = endpoint
@@ -180,9 +178,7 @@ def test_no_body_is_a_fault_of_ours(auth, endpoint, body):
 
 
 @REPEATED
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.dictionaries(MEMBERS, VALUES, max_size=5))
 def test_no_change_of_a_user_is_a_fault_of_ours(auth, body):
     session = auth.sign_up()

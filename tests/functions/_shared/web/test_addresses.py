@@ -69,7 +69,7 @@ def test_no_entry_is_written_down_that_does_nothing():
 
 
 @given(st.ip_addresses())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_what_python_calls_private_is_never_public(address):
     if is_public(address):
         inner = getattr(address, "ipv4_mapped", None) or address
@@ -186,7 +186,7 @@ def test_what_can_be_asked_is_taken(url):
 
 
 @given(st.text(max_size=40), st.sampled_from(["https://", "https://xn--", "https://[", "//", ""]))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_whatever_the_text_it_is_an_address_or_refused(text, start):
     base = httpx.URL("https://example.com/x")
     for given_base in (None, base):

@@ -353,7 +353,7 @@ def pair(key: str, value: str) -> str:
     return f"{quote(key, safe='')}={quote(value, safe='')}"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(selects, min_size=1, max_size=4).map(tuple),
     st.lists(conditions, min_size=1, max_size=3).map(tuple),
@@ -382,7 +382,7 @@ def test_a_printed_tree_is_parsed_to_itself(
 SYNTAX = st.text(st.sampled_from('ab*(),.:!->"\\{}&;=%+ \t1é\0') | st.characters(), max_size=60)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.tuples(
