@@ -81,6 +81,7 @@ def test_execution_plans(rest_with, form: str):
     assert answer.headers["content-type"] == (
         f'{PLAN}+{form}; for="application/json"; options=analyze|verbose; charset=utf-8'
     )
-    assert ("Aggregate" in answer.text) and ("actual" in answer.text.lower())
+    assert "Aggregate" in answer.text
+    assert "actual" in answer.text.lower()
     answer = rest("DELETE", "/placements", accept=f'{PLAN}+{form}; for="{OBJECT}"')
     assert "Delete" in answer.text, "a plan is of no row, so of no wrong number of rows"
