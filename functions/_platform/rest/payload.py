@@ -24,6 +24,8 @@ UNREADABLE = "Empty or invalid json"
 
 # The module's limit is global, and 128 KiB by default; a body is bounded already.
 csv.field_size_limit(MAX_BODY_BYTES)
+MAX_UNPARSED = 1000
+"""Brackets of a body that is passed on unparsed: more could be nested so deep that PostgreSQL's stack ends (54001)."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,19 @@ def payload_of(
 def _json(body: bytes, is_call: bool, columns: AbstractSet[str] | None) -> Payload:
     if columns is not None:
         text_of(body)
+        if body.count(b"[") + body.count(b"{") > MAX_UNPARSED:
+            _parsed(body)
         return Payload("unchecked", body, frozenset(columns))
     if is_call and not body:
         return Payload("json", b"{}")
+    return _rows(body, _parsed(body), "All object keys must match")
+
+
+def _parsed(body: bytes) -> Any:
     try:
-        parsed = from_json(body, allow_inf_nan=False)
-    except ValueError:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError:  # also of nesting deeper than the parser's bound
         raise errors.invalid_body(UNREADABLE) from None
-    return _rows(body, parsed, "All object keys must match")
 
 
 def _rows(body: bytes, parsed: Any, differing: str) -> Payload:

@@ -51,6 +51,6 @@ def default_of(type_: str, sql: str) -> tuple[Any, ...]:
         literal = sql.removesuffix(f"::{type_}")
         text = f'"{literal.strip(chr(39)) if literal != sql else sql}"'
     try:
-        return (from_json(text, allow_inf_nan=False),)
+        return (from_json(text),)
     except ValueError:
         return ()

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from psycopg import sql
 
+from functions._platform.rest import errors
 from functions._platform.rest.catalogue.model import Name
+from functions._platform.rest.errors import RestError
 
 UNKNOWN, BYTEA, TEXT, JSON, TEXT_ARRAY, JSONB = 0, 17, 25, 114, 1009, 3802
 """Type OIDs of parameters. PostgreSQL infers the type of an unknown one from its context, as of a literal."""
@@ -34,7 +36,9 @@ class Statement(NamedTuple):
 
 
 def bound(text: str, type_oid: int = UNKNOWN) -> Value:
-    """A lone surrogate, which UTF-8 cannot encode, becomes a question mark. Raises NulCharacter."""
+    """A lone surrogate, which UTF-8 cannot encode, becomes a question mark. Raises RestError for a NUL."""
+    if "\0" in text:
+        raise errors.unstorable_text("0x00")
     return Value(text.encode(errors="replace"), type_oid)
 
 
@@ -46,8 +50,10 @@ def bound_array(texts: Iterable[str], type_oid: int = UNKNOWN) -> Value:
 
 @lru_cache(maxsize=4096)
 def quoted(name: str) -> str:
-    """An identifier. No identifier has a NUL: it is cut there, as C would."""
+    """An identifier. No identifier has a NUL: it is cut there, as C would. Raises RestError for an empty one."""
     plain = name.partition("\0")[0].encode(errors="replace").decode()
+    if not plain:
+        raise RestError(400, "42601", 'zero-length delimited identifier at or near """"')
     return sql.Identifier(plain).as_string()
 
 

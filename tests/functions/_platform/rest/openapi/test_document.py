@@ -341,8 +341,39 @@ def test_privileges_can_be_ignored(dsn, with_rights):
 
 
 def test_only_the_requests_schema_is_shown(dsn):
-    sql = "create schema other; create table other.t (a int); create table one (a int)"
+    sql = """
+        create schema other; create table other.t (a int); create table t (b int); create table one (a int);
+        create function other.f() returns int language sql as 'select 1';
+        create function g() returns int language sql as 'select 1'
+    """
+    catalogue = catalogue_of(dsn, sql, schemas=("api", "other"))
+    for mode in ("follow-privileges", "ignore-privileges"):
+        settings = RestSettings(pgrst_db_schemas=("api", "other"), pgrst_openapi_mode=mode)
+        seen = visible_to(dsn, "postgres", "other")
+        whole = document(catalogue, "other", seen, settings, SERVER)
+        assert set(whole["paths"]) == {"/", "/t", "/rpc/f"}
+        assert set(whole["definitions"]["t"]["properties"]) == {"a"}
+
+
+def test_a_foreign_key_to_another_schema_is_not_noted(dsn):
+    sql = "create schema other; create table other.a (id int primary key); create table t (a int references other.a)"
     catalogue = catalogue_of(dsn, sql, schemas=("api", "other"))
     settings = RestSettings(pgrst_db_schemas=("api", "other"))
-    whole = document(catalogue, "other", visible_to(dsn, "postgres", "other"), settings, SERVER)
-    assert set(whole["paths"]) == {"/", "/t"}
+    whole = document(catalogue, "api", visible_to(dsn, "postgres"), settings, SERVER)
+    assert "description" not in whole["definitions"]["t"]["properties"]["a"]
+
+
+def test_the_parameters_that_all_tables_share():
+    shared = of_nothing()["parameters"]
+    assert shared["rangeUnit"] == {
+        "name": "Range-Unit",
+        "in": "header",
+        "description": "Limiting and Pagination",
+        "required": False,
+        "type": "string",
+        "default": "items",
+    }
+    assert "enum" not in shared["preferParams"]
+    assert shared["preferCount"]["enum"] == ["count=none"]
+    assert len(shared["preferReturn"]["enum"]) == 3
+    assert len(shared["preferPost"]["enum"]) == 5

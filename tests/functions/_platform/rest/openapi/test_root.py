@@ -20,6 +20,7 @@ def test_head_has_no_body(rest: Rest):
     answer = rest("HEAD", "/")
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-type"] == OPENAPI
+    assert "content-length" not in answer.headers
 
 
 def test_another_media_type_is_not_available(rest: Rest):
