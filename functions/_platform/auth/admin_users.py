@@ -17,9 +17,14 @@ from functions._platform.auth.bodies import Params, read_params
 from functions._platform.auth.callers import admin_only
 from functions._platform.auth.context import Auth, auth_of
 from functions._platform.auth.durations import parse_duration
+from functions._platform.auth.email_users import (
+    EMAIL_PROVIDER,
+    email_claims,
+    email_exists,
+    saving_user,
+)
 from functions._platform.auth.errors import AuthError, validation_failed
 from functions._platform.auth.passwords import MAX_BYTES, is_hash
-from functions._platform.auth.signup import EMAIL_PROVIDER, saving_user
 from functions._platform.auth.store.sessions import end_sessions
 from functions._platform.auth.store.user_list import delete_user, list_users, soft_delete_user
 from functions._platform.auth.store.users import (
@@ -30,7 +35,6 @@ from functions._platform.auth.store.users import (
     set_password,
     update_user,
 )
-from functions._platform.auth.user import EMAIL_EXISTS
 from functions._platform.auth.users import AUDIENCE, User, user_body
 
 PER_PAGE = 50
@@ -68,15 +72,9 @@ async def create(request: Request) -> Response:
     address = valid_address(params.email)
     async with auth.pool.connection() as connection:
         if await is_address_taken(connection, address):
-            raise _email_exists()
+            raise email_exists()
     hashed = await _first_hash(auth, params)
     user_id = _chosen_id(params.id)
-    claims = {
-        "sub": str(user_id),
-        "email": address,
-        "email_verified": False,
-        "phone_verified": False,
-    }
     verified = {"email_verified": True} if params.email_confirm else {}
     async with auth.pool.connection() as connection:
         with saving_user("creating new user"):
@@ -90,10 +88,10 @@ async def create(request: Request) -> Response:
                 role=_role(params.role) or AUDIENCE,
                 app_meta_data=_without_nulls({**EMAIL_PROVIDER, **(params.app_metadata or {})}),
                 user_meta_data={**(params.user_metadata or {}), **verified},
-                identity_data=claims,
+                identity_data=email_claims(user_id, address),
             )
     if user is None:
-        raise _email_exists()
+        raise email_exists()
     return JSONResponse(user_body(user))
 
 
@@ -174,7 +172,7 @@ async def change(request: Request) -> Response:
                     app_data=params.app_metadata,
                 )
     except psycopg.errors.UniqueViolation:
-        raise _email_exists() from None
+        raise email_exists() from None
     return JSONResponse(user_body(_existing(changed)))
 
 
@@ -212,10 +210,6 @@ def _existing(user: User | None) -> User:
 def _check_no_phone(params: AdminParams) -> None:
     if params.phone:
         raise AuthError(422, "phone_provider_disabled", "Phone logins are disabled")
-
-
-def _email_exists() -> AuthError:
-    return AuthError(422, "email_exists", EMAIL_EXISTS)
 
 
 async def _first_hash(auth: Auth, params: AdminParams) -> str:

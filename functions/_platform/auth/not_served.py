@@ -12,6 +12,7 @@ from functions._platform.auth.errors import AuthError, validation_failed
 from functions._platform.auth.public_info import PROVIDERS
 
 Handler = Callable[[Request], Awaitable[Response]]
+Check = Callable[[Request], Awaitable[object]]
 FACTORS = {
     "totp": ("totp", "TOTP"),
     "phone": ("phone", "Phone"),
@@ -25,10 +26,12 @@ class FactorParams(Params):
     factor_type: str = ""
 
 
-def refused(code: str, message: str) -> Handler:
-    """404 with a code that names the switched-off feature."""
+def refused(code: str, message: str, only: Check | None = None) -> Handler:
+    """404 with a code that names the switched-off feature; ``only``: who may be told, others are refused before."""
 
     async def handler(request: Request) -> Response:
+        if only:
+            await only(request)
         raise AuthError(404, code, message)
 
     return handler
@@ -57,46 +60,44 @@ async def enroll_factor(request: Request) -> Response:
     raise AuthError(422, f"mfa_{code}_enroll_not_enabled", f"MFA enroll is disabled for {name}")
 
 
-async def factor(request: Request) -> Response:
-    await signed_in(request)
-    raise AuthError(404, "mfa_factor_not_found", "Factor not found")
-
-
 async def nothing_listed(request: Request) -> Response:
     """No factors, passkeys, providers: an empty list for the service role."""
     await admin_only(request)
     return JSONResponse([])
 
 
-SAML = refused("saml_provider_disabled", "SAML 2.0 is disabled")
-LINKING = refused("manual_linking_disabled", "Manual linking is disabled")
-OAUTH_SERVER = refused("feature_disabled", "OAuth server is disabled")
-FACTOR = refused("mfa_factor_not_found", "Factor not found")
-PASSKEYS = refused("passkey_disabled", "Passkeys are disabled")
+SAML = ("saml_provider_disabled", "SAML 2.0 is disabled")
+LINKING = ("manual_linking_disabled", "Manual linking is disabled")
+OAUTH_SERVER = ("feature_disabled", "OAuth server is disabled")
+PROVIDERS_OF_ONES_OWN = ("feature_disabled", "Custom OAuth providers are disabled")
+SCIM = ("feature_disabled", "SCIM server is disabled")
+PASSKEYS = ("passkey_disabled", "Passkeys are disabled")
+FACTOR = ("mfa_factor_not_found", "Factor not found")
+OF_A_USER = "/admin/users/{user_id}"
 
 routes: list[BaseRoute] = [
     Route("/authorize", authorize, methods=["GET"]),
     Route("/callback", callback, methods=["GET", "POST"]),
     Route("/factors", enroll_factor, methods=["POST"]),
-    Route("/factors/{rest:path}", factor, methods=ANY),
-    Route("/user/identities/{rest:path}", LINKING, methods=["GET", "DELETE"]),
-    Route("/user/oauth/grants", OAUTH_SERVER, methods=["GET", "DELETE"]),
-    Route("/sso", SAML, methods=["POST"]),
-    Route("/sso/{rest:path}", SAML, methods=["GET", "POST"]),
-    Route("/passkeys", PASSKEYS, methods=["GET"]),
-    Route("/passkeys/{rest:path}", PASSKEYS, methods=ANY),
-    Route("/oauth/{rest:path}", OAUTH_SERVER, methods=["GET", "POST"]),
-    Route("/.well-known/oauth-authorization-server", OAUTH_SERVER, methods=["GET"]),
-    Route("/scim/{rest:path}", refused("feature_disabled", "SCIM server is disabled"), methods=ANY),
+    Route("/factors/{rest:path}", refused(*FACTOR, signed_in), methods=ANY),
+    Route("/user/identities/{rest:path}", refused(*LINKING, signed_in), methods=["GET", "DELETE"]),
+    Route("/user/oauth/grants", refused(*OAUTH_SERVER, signed_in), methods=["GET", "DELETE"]),
+    Route("/sso", refused(*SAML), methods=["POST"]),
+    Route("/sso/{rest:path}", refused(*SAML), methods=["GET", "POST"]),
+    Route("/passkeys", refused(*PASSKEYS), methods=["GET"]),
+    Route("/passkeys/{rest:path}", refused(*PASSKEYS), methods=ANY),
+    Route("/oauth/{rest:path}", refused(*OAUTH_SERVER), methods=["GET", "POST"]),
+    Route("/.well-known/oauth-authorization-server", refused(*OAUTH_SERVER), methods=["GET"]),
+    Route("/scim/{rest:path}", refused(*SCIM), methods=ANY),
     Route("/admin/audit", nothing_listed, methods=["GET"]),
-    Route("/admin/users/{user_id}/factors", nothing_listed, methods=["GET"]),
-    Route("/admin/users/{user_id}/factors/{rest:path}", FACTOR, methods=ANY),
-    Route("/admin/users/{user_id}/passkeys", PASSKEYS, methods=["GET"]),
-    Route("/admin/sso/{rest:path}", SAML, methods=ANY),
-    Route("/admin/oauth/{rest:path}", OAUTH_SERVER, methods=ANY),
+    Route(f"{OF_A_USER}/factors", nothing_listed, methods=["GET"]),
+    Route(f"{OF_A_USER}/factors/{{rest:path}}", refused(*FACTOR, admin_only), methods=ANY),
+    Route(f"{OF_A_USER}/passkeys", refused(*PASSKEYS, admin_only), methods=["GET"]),
+    Route("/admin/sso/{rest:path}", refused(*SAML, admin_only), methods=ANY),
+    Route("/admin/oauth/{rest:path}", refused(*OAUTH_SERVER, admin_only), methods=ANY),
     Route(
         "/admin/custom-providers",
-        refused("feature_disabled", "Custom OAuth providers are disabled"),
+        refused(*PROVIDERS_OF_ONES_OWN, admin_only),
         methods=["GET", "POST"],
     ),
 ]

@@ -4,13 +4,11 @@ import asyncio
 import hashlib
 import hmac
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,21 +16,24 @@ from starlette.responses import JSONResponse, Response
 from functions._platform.auth.addresses import valid_address
 from functions._platform.auth.bodies import Params, read_params
 from functions._platform.auth.context import Auth, auth_of
-from functions._platform.auth.errors import AuthError, log, validation_failed
+from functions._platform.auth.email_users import (
+    EMAIL_PROVIDER,
+    add_email_user,
+    email_claims,
+    saving_user,
+)
+from functions._platform.auth.errors import AuthError, validation_failed
 from functions._platform.auth.pkce import Challenge, challenge_of
 from functions._platform.auth.sessions import grant_session
 from functions._platform.auth.store.users import (
     Connection,
     find_user_by_email,
     insert_user,
-    is_address_taken,
     update_user,
 )
 from functions._platform.auth.token_mails import connected
 from functions._platform.auth.users import User, timestamp
-from functions._shared.database.sqlstates import is_down
 
-EMAIL_PROVIDER = {"provider": "email", "providers": ["email"]}
 LOOKUP_S = 0.05
 """Least time from the look-up of an address on, where it is to be confirmed: an insert takes a few milliseconds more
 than finding that there is nothing to insert (timing attack)."""
@@ -112,7 +113,7 @@ async def _confirmed(request: Request, address: str, hashed: str, params: Signup
     ):
         raise _exists()
     async with auth.pool.connection() as connection, connection.transaction():
-        user = known or await _insert(connection, address, hashed, params.data)
+        user = known or await _add(connection, address, hashed, params)
         if user is None:
             raise _exists()
         changes = {"email_confirmed_at": datetime.now(UTC), "confirmation_token": ""}
@@ -141,7 +142,7 @@ async def _to_confirm(
         began = time.monotonic()
         async with auth.pool.connection() as connection:
             user = await find_user_by_email(connection, address)
-            user = user or await _insert(connection, address, hashed, params.data)
+            user = user or await _add(connection, address, hashed, params)
         if user is None or user.is_confirmed:
             auth.mails.pretend(address, "confirmation_token")
         else:
@@ -150,35 +151,13 @@ async def _to_confirm(
     return JSONResponse(_pending(auth, user, address, params.data))
 
 
-async def _insert(
-    connection: Connection, address: str, hashed: str, data: Mapping[str, Any]
+async def _add(
+    connection: Connection, address: str, hashed: str, params: SignupParams
 ) -> User | None:
     """A new, unconfirmed user; None: the address is taken."""
-    if await is_address_taken(connection, address):
-        return None
-    user_id = uuid4()
-    claims = _claims(user_id, address, data)
-    with saving_user():
-        return await insert_user(
-            connection,
-            user_id=user_id,
-            email=address,
-            encrypted_password=hashed,
-            app_meta_data=EMAIL_PROVIDER,
-            user_meta_data=claims,
-            identity_data=claims,
-        )
-
-
-def _claims(user_id: UUID, address: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the provider email: they are the identity's data and the user's first metadata. The app's own come beside."""
-    return {
-        **data,
-        "sub": str(user_id),
-        "email": address,
-        "email_verified": False,
-        "phone_verified": False,
-    }
+    return await add_email_user(
+        connection, address, params.data, encrypted_password=hashed, signs_up=True
+    )
 
 
 def _pending(
@@ -197,7 +176,7 @@ def _pending(
         else str(_made_up(auth, "identity", address))
     )
     now = timestamp(datetime.now(UTC))
-    claims = _claims(user_id, address, data)
+    claims = {**data, **email_claims(user_id, address)}
     return {
         "id": str(user_id),
         "aud": "authenticated",
@@ -231,17 +210,3 @@ def _made_up(auth: Auth, what: str, address: str) -> UUID:
     secret = auth.settings.supabase_service_role_key.get_secret_value().encode()
     digest = hmac.digest(secret, f"{what}:{address}".encode(), hashlib.sha256)
     return UUID(bytes=digest[:16], version=4)
-
-
-@contextmanager
-def saving_user(what: str = "saving new user") -> Iterator[None]:
-    """An error of an app's own trigger or constraint becomes AuthError 500, as in GoTrue; the log has its SQLSTATE."""
-    try:
-        yield
-    except psycopg.errors.UniqueViolation:
-        raise
-    except psycopg.Error as error:
-        if is_down(error):
-            raise
-        log.error("database error %s: SQLSTATE %s", what, error.sqlstate)
-        raise AuthError(500, "unexpected_failure", f"Database error {what}") from None

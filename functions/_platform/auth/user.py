@@ -1,10 +1,8 @@
 """GET and PUT /user: the signed-in user."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -12,21 +10,21 @@ from functions._platform.auth.addresses import valid_address
 from functions._platform.auth.bodies import Params, read_params
 from functions._platform.auth.callers import SignedIn, signed_in
 from functions._platform.auth.context import Auth, auth_of
+from functions._platform.auth.email_users import email_exists
 from functions._platform.auth.errors import AuthError
 from functions._platform.auth.pkce import challenge_of
 from functions._platform.auth.store.sessions import end_sessions
 from functions._platform.auth.store.users import (
     Connection,
     is_address_taken,
-    set_email_identity,
     set_password,
     update_user,
 )
 from functions._platform.auth.users import User, user_body
+from functions._platform.auth.verification import change_email, with_providers
 
 FRESH = timedelta(hours=24)
 """Age of a session in which a new password needs no reauthentication."""
-EMAIL_EXISTS = "A user with this email address has already been registered"
 
 
 class UserParams(Params):
@@ -66,8 +64,8 @@ async def put_user(request: Request) -> Response:
             )
         user = await update_user(connection, user.id, {}, user_data=params.data) or user
         adopts = address and user.is_anonymous and auth.settings.enable_email_autoconfirm
-        if adopts:
-            user = await _adopt(connection, user, address)
+        if adopts:  # an anonymous user becomes a permanent one
+            user = await with_providers(connection, await change_email(connection, user, address))
     if address and not adopts and address != user.email:
         user = await auth.mails.send_email_change(request, user, address, challenge)
     return JSONResponse(user_body(user))
@@ -90,7 +88,7 @@ async def _check(auth: Auth, user: User, params: UserParams, address: str) -> No
     if address and address != user.email:
         async with auth.pool.connection() as connection:
             if await is_address_taken(connection, address, but=user.id):
-                raise AuthError(422, "email_exists", EMAIL_EXISTS)
+                raise email_exists()
 
 
 async def _hashed(auth: Auth, user: User, password: str | None) -> str | None:
@@ -114,26 +112,3 @@ async def _check_fresh(auth: Auth, connection: Connection, caller: SignedIn, non
     if not nonce:
         raise AuthError(400, "reauthentication_needed", "Password update requires reauthentication")
     await auth.mails.check_nonce(connection, caller.user, nonce)
-
-
-async def _adopt(connection: Connection, user: User, address: str) -> User:
-    """An anonymous user becomes a permanent one, where addresses need no confirmation."""
-    changes = {
-        "email": address,
-        "email_confirmed_at": datetime.now(UTC),
-        "is_anonymous": False,
-    }
-    claims: Mapping[str, Any] = {"sub": str(user.id), "email": address}
-    verified = {"email_verified": True, "phone_verified": False}
-    try:
-        await set_email_identity(connection, user.id, {**claims, **verified})
-        adopted = await update_user(
-            connection,
-            user.id,
-            changes,
-            user_data={**claims, **verified},
-            app_data={"provider": "email", "providers": ["email"]},
-        )
-    except psycopg.errors.UniqueViolation:
-        raise AuthError(422, "email_exists", EMAIL_EXISTS) from None
-    return adopted or user

@@ -106,7 +106,7 @@ async def _verify(
     else:
         user = await _confirm_email_change(connection, settings, used.user, stored.column)
     if user is not None:
-        user = await _with_providers(connection, user)
+        user = await with_providers(connection, user)
     return Verified(user, type, stored.is_pkce)
 
 
@@ -159,7 +159,7 @@ async def _confirm_email_change(
     return await change_email(connection, user, user.email_change or "")
 
 
-async def _with_providers(connection: Connection, user: User) -> User:
+async def with_providers(connection: Connection, user: User) -> User:
     """``app_metadata`` names the providers of the identities."""
     found = await find_user(connection, user.id)
     providers = list(dict.fromkeys(one["provider"] for one in found.identities)) if found else []

@@ -20,6 +20,7 @@ from functions._platform.auth.sessions import grant_session
 from functions._platform.auth.store.flow_states import issue_code
 from functions._platform.auth.store.users import Connection
 from functions._platform.auth.verification import Verified, verify_code, verify_hash
+from functions._shared import foreign
 
 HALF_WAY = "Confirmation link accepted. Please proceed to confirm link sent to the other email"
 FLOW_METHODS = {"signup": "email/signup"}
@@ -44,7 +45,7 @@ async def follow_link(request: Request) -> Response:
         raise HTTPException(405)
     auth = auth_of(request)
     auth.limits.check(request, "verify")
-    type, token = request.query_params.get("type", ""), request.query_params.get("token", "")
+    type, token = (foreign.text(request.query_params.get(name, "")) for name in ("type", "token"))
     if not type:
         raise validation_failed("Verify requires a verification type")
     if not token:

@@ -24,7 +24,8 @@ from pydantic import SecretStr
 from functions._shared.auth.signing_keys import SigningKey, SigningKeys
 from functions._shared.errors import Unauthorized
 
-MAX_CHARACTERS = 8192
+MAX_CHARACTERS = 32 * 1024
+"""Of a token: Auth puts the whole of a user's metadata into it. Half of what the headers may have together."""
 LEEWAY_S = 30
 """Clock skew allowed in exp and nbf."""
 MAX_VERIFIED = MAX_REFUSED = 10_000

@@ -180,3 +180,12 @@ def test_after_some_wrong_codes_the_right_one_is_dead_and_the_link_is_not(waitin
         assert told(verify(auth, "signup", mail["to"], wrong)) == GONE
     assert told(verify(auth, "signup", mail["to"], mail["code"])) == GONE
     assert "access_token" in fragment(follow(auth, mail["link"]))
+
+
+@pytest.mark.parametrize("token", ["%00", "a%00b", "%ed%a0%80", "x" * 5000, "pkce_%00"])
+def test_a_link_that_was_never_mailed_leads_back_with_the_error(confirming, token):
+    answer = confirming.edge.client.get(
+        f"{confirming.edge.url}/auth/v1/verify?type=signup&token={token}", follow_redirects=False
+    )
+    assert answer.status_code == 303
+    assert fragment(answer.headers["location"])["error_code"] == "otp_expired"

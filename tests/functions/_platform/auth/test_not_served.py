@@ -39,7 +39,6 @@ def test_settings(auth, start_auth):
         ("GET", "/callback", (400, "bad_oauth_callback"), "OAuth state parameter missing"),
         ("POST", "/sso", (404, "saml_provider_disabled"), "SAML 2.0 is disabled"),
         ("POST", "/sso/saml/acs", (404, "saml_provider_disabled"), "SAML 2.0 is disabled"),
-        ("GET", "/user/identities/authorize", (404, "manual_linking_disabled"), "Manual linking is disabled"),
         ("GET", "/oauth/authorize", (404, "feature_disabled"), "OAuth server is disabled"),
         ("POST", "/passkeys/authentication/options", (404, "passkey_disabled"), "Passkeys are disabled"),
     ],
@@ -47,6 +46,20 @@ def test_settings(auth, start_auth):
 def test_refusals(auth, method, path, expected, message):
     answer = auth.call(method, path)
     assert (told(answer), answer.json()["message"]) == (expected, message)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/user/identities/authorize", (404, "manual_linking_disabled")),
+        ("DELETE", "/user/identities/x", (404, "manual_linking_disabled")),
+        ("GET", "/user/oauth/grants", (404, "feature_disabled")),
+    ],
+)
+def test_what_a_user_is_refused(auth, method, path, expected):
+    token = auth.sign_up()["access_token"]
+    assert told(auth.call(method, path, token=token)) == expected
+    assert told(auth.call(method, path)) == (401, "no_authorization")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Sign-up: validation with GoTrue's texts, autoconfirm, confirmation without account enumeration, anonymous users."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from jose import jwt
 
@@ -262,3 +264,27 @@ for each row execute function public.handle_new_user();""")
         "id": user["id"],
         "name": "Ada",
     }
+
+
+def test_one_of_many_sign_ups_at_the_same_time_wins(auth, confirming, db):
+    email, other = new_address(), new_address()
+    with ThreadPoolExecutor(8) as clients:
+        body = {"email": email, "password": PASSWORD}
+        answers = list(clients.map(lambda _: auth.post("/signup", body), range(8)))
+        assert sorted(answer.status_code for answer in answers) == [200] + [422] * 7
+        assert {told(answer) for answer in answers if answer.is_error} == {
+            (422, "user_already_exists")
+        }
+        body = {"email": other, "password": PASSWORD}
+        answers = list(clients.map(lambda _: confirming.post("/signup", body), range(8)))
+        assert {answer.status_code for answer in answers} <= {200, 429}
+    rows = db.execute("select email from auth.users order by created_at").fetchall()
+    assert [row["email"] for row in rows] == [email, other]
+
+
+@pytest.mark.slow
+def test_a_database_that_is_away_is_503(start_auth):
+    """auth-js tries again, and keeps its session."""
+    auth = start_auth(SUPABASE_DB_URL="postgresql://postgres@127.0.0.1:1/postgres")
+    answer = auth.post("/signup", {"email": new_address(), "password": PASSWORD})
+    assert told(answer) == (503, "unexpected_failure")
