@@ -24,6 +24,7 @@ from functions._platform.auth.email_users import (
     saving_user,
 )
 from functions._platform.auth.errors import AuthError, validation_failed
+from functions._platform.auth.metadata import Metadata, check_metadata
 from functions._platform.auth.passwords import MAX_BYTES, is_hash
 from functions._platform.auth.store.sessions import end_sessions
 from functions._platform.auth.store.user_list import delete_user, list_users, soft_delete_user
@@ -52,8 +53,8 @@ class AdminParams(Params):
     password: str | None = None
     password_hash: str = ""
     email_confirm: bool = False
-    user_metadata: dict[str, Any] | None = None
-    app_metadata: dict[str, Any] | None = None
+    user_metadata: Metadata | None = None
+    app_metadata: Metadata | None = None
     ban_duration: str = ""
 
 
@@ -76,7 +77,7 @@ async def create(request: Request) -> Response:
     hashed = await _first_hash(auth, params)
     user_id = _chosen_id(params.id)
     verified = {"email_verified": True} if params.email_confirm else {}
-    async with auth.pool.connection() as connection:
+    async with auth.pool.connection() as connection, connection.transaction():
         with saving_user("creating new user"):
             user = await insert_user(
                 connection,
@@ -90,8 +91,9 @@ async def create(request: Request) -> Response:
                 user_meta_data={**(params.user_metadata or {}), **verified},
                 identity_data=email_claims(user_id, address),
             )
-    if user is None:
-        raise email_exists()
+        if user is None:
+            raise email_exists()
+        check_metadata(user)
     return JSONResponse(user_body(user))
 
 
@@ -171,6 +173,8 @@ async def change(request: Request) -> Response:
                     user_data=user_data,
                     app_data=params.app_metadata,
                 )
+            if changed and (params.user_metadata or params.app_metadata):
+                check_metadata(changed)
     except psycopg.errors.UniqueViolation:
         raise email_exists() from None
     return JSONResponse(user_body(_existing(changed)))

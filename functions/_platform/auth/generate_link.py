@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from pydantic import Field
 from starlette.requests import Request
@@ -16,6 +15,7 @@ from functions._platform.auth.callers import admin_only
 from functions._platform.auth.context import auth_of
 from functions._platform.auth.email_users import add_email_user, email_exists
 from functions._platform.auth.errors import AuthError, validation_failed
+from functions._platform.auth.metadata import Metadata, check_metadata
 from functions._platform.auth.one_time_tokens import Token, new_token
 from functions._platform.auth.redirects import redirect_of, verify_link
 from functions._platform.auth.store.one_time_tokens import store_tokens
@@ -32,7 +32,7 @@ class LinkParams(Params):
     email: str = ""
     new_email: str = ""
     password: str = ""
-    data: dict[str, Any] = Field(default_factory=dict)
+    data: Metadata = Field(default_factory=dict)
     redirect_to: str = ""
 
 
@@ -105,6 +105,8 @@ async def _issue(
         user = await add_email_user(connection, address, params.data, encrypted_password=password)
     elif kind == "signup" and not user.is_confirmed:
         user = await update_user(connection, user.id, {}, user_data=params.data)
+        if user:
+            check_metadata(user)
     if user is None or (kind in NEW_USERS and user.is_confirmed):
         raise email_exists()
     if kind in NEW_USERS:

@@ -1,7 +1,5 @@
 """POST /invite: an account for somebody else, who accepts it by a mailed link. The service role only."""
 
-from typing import Any
-
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -11,6 +9,7 @@ from functions._platform.auth.bodies import Params, read_params
 from functions._platform.auth.callers import admin_only
 from functions._platform.auth.context import auth_of
 from functions._platform.auth.email_users import add_email_user, email_exists
+from functions._platform.auth.metadata import Metadata
 from functions._platform.auth.store.users import find_user_by_email
 from functions._platform.auth.token_mails import connected
 from functions._platform.auth.users import user_body
@@ -18,7 +17,7 @@ from functions._platform.auth.users import user_body
 
 class InviteParams(Params):
     email: str = ""
-    data: dict[str, Any] = Field(default_factory=dict)
+    data: Metadata = Field(default_factory=dict)
 
 
 async def invite(request: Request) -> Response:

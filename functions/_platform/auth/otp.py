@@ -1,7 +1,5 @@
 """POST /otp and /magiclink: sign-in by a mailed link or code, without a password; a new address signs up by it."""
 
-from typing import Any
-
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -11,6 +9,7 @@ from functions._platform.auth.bodies import Params, read_params
 from functions._platform.auth.context import Auth, auth_of
 from functions._platform.auth.email_users import add_email_user
 from functions._platform.auth.errors import AuthError, validation_failed
+from functions._platform.auth.metadata import Metadata
 from functions._platform.auth.pkce import Challenge, challenge_of
 from functions._platform.auth.store.users import find_user_by_email
 from functions._platform.auth.token_mails import LOOKUP_S, connected
@@ -20,7 +19,7 @@ from functions._platform.auth.verification import confirm
 
 class MagicLinkParams(Params):
     email: str = ""
-    data: dict[str, Any] = Field(default_factory=dict)
+    data: Metadata = Field(default_factory=dict)
     code_challenge: str = ""
     code_challenge_method: str = ""
 

@@ -23,6 +23,7 @@ from functions._platform.auth.email_users import (
     saving_user,
 )
 from functions._platform.auth.errors import AuthError, validation_failed
+from functions._platform.auth.metadata import Metadata
 from functions._platform.auth.pkce import Challenge, challenge_of
 from functions._platform.auth.sessions import grant_session
 from functions._platform.auth.store.users import (
@@ -43,7 +44,7 @@ class SignupParams(Params):
     email: str = ""
     phone: str = ""
     password: str = ""
-    data: dict[str, Any] = Field(default_factory=dict)
+    data: Metadata = Field(default_factory=dict)
     code_challenge: str = ""
     code_challenge_method: str = ""
 

@@ -12,6 +12,7 @@ from functions._platform.auth.callers import SignedIn, signed_in
 from functions._platform.auth.context import Auth, auth_of
 from functions._platform.auth.email_users import email_exists
 from functions._platform.auth.errors import AuthError
+from functions._platform.auth.metadata import Metadata, check_metadata
 from functions._platform.auth.pkce import challenge_of
 from functions._platform.auth.store.sessions import end_sessions
 from functions._platform.auth.store.users import (
@@ -32,7 +33,7 @@ class UserParams(Params):
     phone: str = ""
     password: str | None = None
     nonce: str = ""
-    data: dict[str, Any] | None = None
+    data: Metadata | None = None
     app_metadata: dict[str, Any] | None = None
     code_challenge: str = ""
     code_challenge_method: str = ""
@@ -63,6 +64,8 @@ async def put_user(request: Request) -> Response:
                 connection, user.id, but=caller.session.id if caller.session else None
             )
         user = await update_user(connection, user.id, {}, user_data=params.data) or user
+        if params.data:
+            check_metadata(user)
         adopts = address and user.is_anonymous and auth.settings.enable_email_autoconfirm
         if adopts:  # an anonymous user becomes a permanent one
             user = await with_providers(connection, await change_email(connection, user, address))

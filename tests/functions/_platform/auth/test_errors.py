@@ -142,9 +142,37 @@ def test_a_token_with_much_metadata_is_accepted(auth):
     assert started.status_code == 200
 
 
-def test_too_much_metadata_for_a_token_is_told(auth):
-    session = auth.sign_up(data={"text": "x" * 40_000})
-    assert auth.user(session["access_token"]).status_code in {403, 431}
+def test_metadata_never_outgrows_a_token(auth):
+    session = auth.sign_up()
+    user, email = session["user"]["id"], session["user"]["email"]
+    token = session["access_token"]
+    written = [
+        auth.call("PUT", "/user", {"data": {f"{step}": "x" * 6_000}}, token).status_code
+        for step in range(4)
+    ]
+    assert written == [200, 200, 200, 400]
+    by_admin = [
+        auth.admin("PUT", f"/{user}", {kind: {f"{kind}": "ü" * 900}}).status_code
+        for kind in ("app_metadata", "user_metadata")
+    ]
+    assert by_admin == [400, 400]
+    signed_in = auth.sign_in(email).json()
+    assert auth.user(signed_in["access_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/signup", "/otp", "/magiclink"])
+def test_too_much_metadata_is_refused_for_any_address(path, confirming):
+    taken, body = new_address(), {"password": PASSWORD, "data": {"text": "x" * 21_000}}
+    confirming.admin("POST", body={"email": taken, "email_confirm": True})
+    refused = [confirming.post(path, {"email": to, **body}) for to in (taken, new_address())]
+    assert [told(one) for one in refused] == [(400, "validation_failed")] * 2
+
+
+def test_a_user_with_too_much_metadata_is_not_made(auth):
+    half = {"text": "x" * 11_000}
+    both = {"email": new_address(), "user_metadata": half, "app_metadata": half}
+    assert told(auth.admin("POST", body=both)) == (400, "validation_failed")
+    assert auth.admin("POST", body={"email": both["email"]}).status_code == 200
 
 
 def test_a_header_that_is_no_text(auth):
@@ -161,6 +189,7 @@ def test_a_header_that_is_no_text(auth):
 
 REPEATED = pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies")
 """The gateway runs in a thread of the same process, and its libraries use the module."""
+SLOW_AND_SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda part: (
@@ -175,7 +204,7 @@ MEMBERS = st.sampled_from(
 
 
 @REPEATED
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=SLOW_AND_SHARED)
 @given(endpoint=st.sampled_from(ENDPOINTS), body=st.dictionaries(MEMBERS, VALUES, max_size=5))
 def test_no_body_is_a_fault_of_ours(auth, endpoint, body):
     method, path = endpoint
@@ -186,7 +215,7 @@ def test_no_body_is_a_fault_of_ours(auth, endpoint, body):
 
 
 @REPEATED
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=SLOW_AND_SHARED)
 @given(body=st.dictionaries(MEMBERS, VALUES, max_size=5))
 def test_no_change_of_a_user_is_a_fault_of_ours(auth, body):
     session = auth.sign_up()
