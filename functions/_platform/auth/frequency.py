@@ -1,4 +1,4 @@
-"""The least time between two mails: by the database for users, by this process's memory for addresses without one."""
+"""The least time between two mails that strangers ask for. The store has another, of the mails that users were sent."""
 
 import math
 import time
@@ -8,6 +8,8 @@ from functions._platform.auth.errors import AuthError
 from functions._platform.auth.one_time_tokens import Column
 
 MAX_ADDRESSES = 10_000
+MARGIN_S = 0.25
+"""The store counts from a few milliseconds later: it must not be the one to refuse, as it does so for accounts only."""
 
 
 def too_frequent(left_s: int) -> AuthError:
@@ -19,20 +21,27 @@ def too_frequent(left_s: int) -> AuthError:
     )
 
 
-class PretendedMails:
-    """Account enumeration: an address that gets no mail is refused a second one as soon as any other address is."""
+class MailRequests:
+    """Account enumeration: requests of strangers are counted by address and kind, before the address is looked up.
+
+    ``frequency_s`` 0: no limit.
+    """
 
     def __init__(self, frequency_s: int) -> None:
         self._frequency_s = frequency_s
-        self._sent: OrderedDict[tuple[str, Column], float] = OrderedDict()
+        self._asked: OrderedDict[tuple[str, Column], float] = OrderedDict()
 
-    def send(self, address: str, column: Column) -> None:
-        """Raises AuthError over_email_send_rate_limit."""
+    def check(self, address: str, *columns: Column) -> None:
+        """Count a request for a mail of one of these kinds. Raises AuthError over_email_send_rate_limit."""
+        if not self._frequency_s:
+            return
         now = time.monotonic()
-        left = self._sent.get((address, column), -math.inf) + self._frequency_s - now
+        last = max(self._asked.get((address, column), -math.inf) for column in columns)
+        left = last + self._frequency_s + MARGIN_S - now
         if left > 0:
-            raise too_frequent(int(left))
-        self._sent[address, column] = now
-        self._sent.move_to_end((address, column))
-        if len(self._sent) > MAX_ADDRESSES:
-            self._sent.popitem(last=False)
+            raise too_frequent(int(max(left - MARGIN_S, 0)))
+        for column in columns:
+            self._asked[address, column] = now
+            self._asked.move_to_end((address, column))
+        while len(self._asked) > MAX_ADDRESSES:
+            self._asked.popitem(last=False)

@@ -60,7 +60,8 @@ async def generate_link(request: Request) -> Response:
         kind, params = "signup", params.model_copy(update={"password": secrets.token_urlsafe(48)})
     if user is None and kind not in NEW_USERS:
         raise AuthError(404, "user_not_found", "User with this email not found")
-    password = await _new_password(request, params) if kind == "signup" and user is None else None
+    is_first = user is None or bool(params.password)
+    password = await _new_password(request, params) if kind == "signup" and is_first else None
     async with auth.pool.connection() as connection, connection.transaction():
         issued = await _issue(request, connection, kind, params, address, user, password)
         stored = await store_tokens(connection, issued.user.id, [issued.token], **issued.more)
@@ -110,7 +111,10 @@ async def _issue(
     if user is None or (kind in NEW_USERS and user.is_confirmed):
         raise email_exists()
     if kind in NEW_USERS:
-        more = {"invited_at": datetime.now(UTC)} if kind == "invite" else {}
+        # Pre-hijacking: a password that somebody chose at a sign-up with this address ends.
+        more: dict[str, object] = {"encrypted_password": password}
+        if kind == "invite":
+            more["invited_at"] = datetime.now(UTC)
         return Issued(user, new_token("confirmation_token", address), more)
     if kind in RECOVERIES:
         return Issued(user, new_token("recovery_token", address), {})

@@ -65,18 +65,21 @@ async def _mail_link(
         raise AuthError(422, "email_provider_disabled", "Email logins are disabled")
     address = valid_address(params.email)
     async with connected(auth.mailer, "magic link", least_s=LOOKUP_S) as outbox:
+        # Both, as the one mail or the other would tell whether the address is confirmed.
+        auth.mails.check_frequency(address, "confirmation_token", "recovery_token")
         async with auth.pool.connection() as connection:
             user = await find_user_by_email(connection, address)
         if user is None and not create_user:
             raise AuthError(422, "otp_disabled", "Signups not allowed for otp")
         if user is None or not user.is_confirmed:
             user = await _signed_up(auth, address, params, user)
-        if user is None:
-            auth.mails.pretend(address, "confirmation_token")
-        elif user.is_confirmed:
+        if user and user.is_confirmed:
             await auth.mails.send(request, outbox, user, "magic_link", challenge)
-        else:
-            await auth.mails.send(request, outbox, user, "confirmation", challenge)
+        elif user:
+            # Pre-hijacking: a password of a sign-up that nobody has confirmed may be a stranger's.
+            await auth.mails.send(
+                request, outbox, user, "confirmation", challenge, encrypted_password=None
+            )
     return JSONResponse({})
 
 

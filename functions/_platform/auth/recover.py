@@ -30,10 +30,9 @@ async def recover(request: Request) -> Response:
     address = valid_address(params.email)
     challenge = challenge_of(params.code_challenge_method, params.code_challenge)
     async with connected(auth.mailer, "recovery", least_s=LOOKUP_S) as outbox:
+        auth.mails.check_frequency(address, "recovery_token")
         async with auth.pool.connection() as connection:
             user = await find_user_by_email(connection, address)
-        if user is None:
-            auth.mails.pretend(address, "recovery_token")
-        else:
+        if user:
             await auth.mails.send(request, outbox, user, "recovery", challenge)
     return JSONResponse({})

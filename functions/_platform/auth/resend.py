@@ -33,16 +33,15 @@ async def resend(request: Request) -> Response:
     is_signup = params.type == "signup"
     what = "confirmation" if is_signup else "email change"
     async with connected(auth.mailer, what, least_s=LOOKUP_S) as outbox:
+        auth.mails.check_frequency(
+            address, "confirmation_token" if is_signup else "email_change_token_new"
+        )
         async with auth.pool.connection() as connection:
             user = await find_user_by_email(connection, address)
         if user and is_signup and not user.is_confirmed:
             await auth.mails.send(request, outbox, user, "confirmation", challenge)
         elif user and not is_signup and user.email_change:
             await auth.mails.send_email_change_again(request, outbox, user, challenge)
-        else:
-            auth.mails.pretend(
-                address, "confirmation_token" if is_signup else "email_change_token_new"
-            )
     return JSONResponse({})
 
 

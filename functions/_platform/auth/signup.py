@@ -141,13 +141,15 @@ async def _to_confirm(
     auth = auth_of(request)
     async with connected(auth.mailer, "confirmation") as outbox:
         began = time.monotonic()
+        auth.mails.check_frequency(address, "confirmation_token")
         async with auth.pool.connection() as connection:
             user = await find_user_by_email(connection, address)
             user = user or await _add(connection, address, hashed, params)
-        if user is None or user.is_confirmed:
-            auth.mails.pretend(address, "confirmation_token")
-        else:
-            await auth.mails.send_confirmation(request, outbox, user, challenge)
+        if user and not user.is_confirmed:
+            # Pre-hijacking: a mail confirms the password of its own sign-up, not that of a stranger who came first.
+            await auth.mails.send(
+                request, outbox, user, "confirmation", challenge, encrypted_password=hashed
+            )
         await asyncio.sleep(began + LOOKUP_S - time.monotonic())
     return JSONResponse(_pending(auth, user, address, params.data))
 

@@ -12,7 +12,7 @@ from functions._platform.auth.attempts import Attempts
 from functions._platform.auth.delivery.message import Kind, Mail, Mailer, MailError, Outbox
 from functions._platform.auth.delivery.templates import render
 from functions._platform.auth.errors import AuthError
-from functions._platform.auth.frequency import PretendedMails, too_frequent
+from functions._platform.auth.frequency import MailRequests, too_frequent
 from functions._platform.auth.one_time_tokens import Column, Token, new_token
 from functions._platform.auth.pkce import Challenge
 from functions._platform.auth.redirects import redirect_of, verify_link
@@ -81,12 +81,11 @@ class TokenMails:
         self._pool = pool
         self._mailer = mailer
         self.attempts = Attempts()
-        self._pretended = PretendedMails(settings.smtp_max_frequency)
+        self._requests = MailRequests(settings.smtp_max_frequency)
 
-    async def send_confirmation(
-        self, request: Request, outbox: Outbox, user: User, challenge: Challenge | None
-    ) -> User:
-        return await self.send(request, outbox, user, "confirmation", challenge)
+    def check_frequency(self, address: str, *columns: Column) -> None:
+        """Before a stranger's ``address`` is looked up; ``columns``: of the mails that the request may lead to."""
+        self._requests.check(address, *columns)
 
     async def send(
         self,
@@ -95,24 +94,30 @@ class TokenMails:
         user: User,
         kind: Kind,
         challenge: Challenge | None,
+        **more: object,
     ) -> User:
-        """A mail with one token to ``user.email``, delivered after the answer."""
+        """A mail with one token to ``user.email``, delivered after the answer; ``more`` columns of the user."""
         token = new_token(COLUMNS[kind], user.email or "", pkce=challenge is not None)
-        stored = await self._store(user, [token], kind, challenge)
+        stored = await self._store(user, [token], kind, challenge, **more)
         outbox.deliver_later(self._mail(request, kind, token))
         return stored
 
     async def send_invite(self, request: Request, outbox: Outbox, user: User) -> User:
-        """To an unconfirmed user, without a limit of frequency; delivered before the answer. Raises MailError."""
+        """To an unconfirmed user, without a limit of frequency; delivered before the answer. Raises MailError.
+
+        Pre-hijacking: a password that somebody chose at a sign-up with this address ends.
+        """
         token = new_token("confirmation_token", user.email or "")
         async with self._pool.connection() as connection, connection.transaction():
-            stored = await store_tokens(connection, user.id, [token], invited_at=datetime.now(UTC))
+            stored = await store_tokens(
+                connection,
+                user.id,
+                [token],
+                invited_at=datetime.now(UTC),
+                encrypted_password=None,
+            )
         await outbox.deliver(self._mail(request, "invite", token))
         return _existing(stored)
-
-    def pretend(self, address: str, column: Column) -> None:
-        """In place of a mail that ``address`` does not get: the same refusal of a second one (account enumeration)."""
-        self._pretended.send(address, column)
 
     async def send_email_change(
         self, request: Request, user: User, address: str, challenge: Challenge | None

@@ -141,8 +141,14 @@ async def change_email(connection: Connection, user: User, address: str) -> User
 
 
 async def _recover(connection: Connection, user: User) -> User:
+    """Pre-hijacking: a password that was chosen before the address was confirmed may be a stranger's, and ends."""
     await clear_tokens(connection, user.id)
-    user = await _updated(connection, user, {"recovery_token": ""})
+    changes = (
+        {"recovery_token": ""}
+        if user.is_confirmed
+        else {"recovery_token": "", "encrypted_password": None}
+    )
+    user = await _updated(connection, user, changes)
     return user if user.is_confirmed else await confirm(connection, user)
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from functions._platform.auth.errors import AuthError
-from functions._platform.auth.frequency import MAX_ADDRESSES, PretendedMails
+from functions._platform.auth.frequency import MAX_ADDRESSES, MailRequests
 from functions._platform.auth.mailbox.box import Mailbox
 from functions._platform.auth.token_mails import connected
 from tests.functions._platform.auth.help import PASSWORD, new_address
@@ -42,11 +42,36 @@ def test_resend_tells_nobody_from_nobody(start_auth):
     assert [len(mails(auth, email)) for email in (waiting, confirmed, unknown)] == [1, 0, 0]
 
 
-def test_the_memory_of_pretended_mails_is_bounded():
-    pretended = PretendedMails(60)
+ASKED = {
+    "/signup": {"password": PASSWORD},
+    "/otp": {},
+    "/magiclink": {},
+    "/recover": {},
+    "/resend": {"type": "signup"},
+}
+
+
+@pytest.mark.parametrize("first", ASKED)
+@pytest.mark.parametrize("second", ASKED)
+def test_two_requests_tell_nobody_from_nobody(first, second, start_auth):
+    """Account enumeration: what one endpoint counts must not show at another."""
+    auth = start_auth(ENABLE_EMAIL_AUTOCONFIRM="false", SMTP_MAX_FREQUENCY="3600")
+    confirmed, unknown = new_address(), new_address()
+    auth.admin("POST", body={"email": confirmed, "email_confirm": True})
+    statuses = {
+        email: [
+            auth.post(path, {"email": email, **ASKED[path]}).status_code for path in (first, second)
+        ]
+        for email in (confirmed, unknown)
+    }
+    assert statuses[confirmed] == statuses[unknown]
+
+
+def test_the_memory_of_requests_is_bounded():
+    requests = MailRequests(60)
     for number in range(MAX_ADDRESSES + 1):
-        pretended.send(f"u{number}@example.test", "recovery_token")
+        requests.check(f"u{number}@example.test", "recovery_token")
     with pytest.raises(AuthError, match="only request this after"):
-        pretended.send("u1@example.test", "recovery_token")
-    pretended.send("u0@example.test", "recovery_token")
-    pretended.send("u1@example.test", "confirmation_token")
+        requests.check("u1@example.test", "recovery_token")
+    requests.check("u0@example.test", "recovery_token")
+    requests.check("u1@example.test", "confirmation_token")
