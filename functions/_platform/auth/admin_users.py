@@ -26,6 +26,7 @@ from functions._platform.auth.email_users import (
 from functions._platform.auth.errors import AuthError, validation_failed
 from functions._platform.auth.metadata import Metadata, check_metadata
 from functions._platform.auth.passwords import MAX_BYTES, is_hash
+from functions._platform.auth.store.one_time_tokens import clear_tokens
 from functions._platform.auth.store.sessions import end_sessions
 from functions._platform.auth.store.user_list import delete_user, list_users, soft_delete_user
 from functions._platform.auth.store.users import (
@@ -139,7 +140,7 @@ async def change(request: Request) -> Response:
     if params.role:
         changes["role"] = _role(params.role)
     if address:
-        changes["email"] = address
+        changes |= {"email": address, "email_change": "", "email_change_confirm_status": 0}
     user_data = params.user_metadata
     if params.email_confirm:
         changes |= {"email_confirmed_at": datetime.now(UTC), "confirmation_token": ""}
@@ -156,6 +157,8 @@ async def change(request: Request) -> Response:
                 await set_password(connection, user.id, hashed)
                 await end_sessions(connection, user.id)
             if address:
+                # A mailbox that is not the user's any more: its links, and a change of address that it began, end.
+                await clear_tokens(connection, user.id)
                 await set_email_identity(
                     connection,
                     user.id,

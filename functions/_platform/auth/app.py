@@ -14,6 +14,7 @@ from functions._platform.auth.passwords import Passwords
 from functions._platform.auth.rate_limits import RateLimits
 from functions._platform.auth.routes import routes as core
 from functions._platform.auth.token_mails import TokenMails
+from functions._shared.database.pool import make_pool
 from functions._shared.resources import Resources
 from functions._shared.web.function_app import function_app
 
@@ -21,21 +22,25 @@ from functions._shared.web.function_app import function_app
 @asynccontextmanager
 async def open_auth(resources: Resources) -> AsyncIterator[Auth]:
     settings = resources.settings
+    # Bulkhead: a flood of sign-ins, or an app's slow trigger on auth.users, must not starve the queue of connections.
+    pool = make_pool(settings, min_size=0)
+    await pool.open(wait=False)
     passwords = Passwords(settings.password_min_length)
     try:
-        async with open_mailer(settings) as mailer, housekeeping(resources.pool):
+        async with open_mailer(settings) as mailer, housekeeping(pool):
             yield Auth(
                 settings=settings,
-                pool=resources.pool,
+                pool=pool,
                 authenticator=resources.auth,
                 access_tokens=AccessTokens(settings),
                 passwords=passwords,
                 limits=RateLimits(settings),
-                mails=TokenMails(settings, resources.pool, mailer),
+                mails=TokenMails(settings, pool, mailer),
                 mailer=mailer,
             )
     finally:
         passwords.close()
+        await pool.close()
 
 
 app = function_app([*core, *mail_routes, *not_served], handlers=HANDLERS)

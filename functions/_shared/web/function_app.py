@@ -32,7 +32,7 @@ def function_app(
     handlers: Mapping[Any, Any] | None = None,
 ) -> Starlette:
     """An app of ``routes``; ``handlers``: exception handlers besides the common ones."""
-    return Starlette(
+    app = Starlette(
         routes=routes,
         lifespan=lifespan,
         middleware=[Middleware(AnsweredBugs)],
@@ -44,6 +44,10 @@ def function_app(
             **(handlers or {}),
         },
     )
+    # Host header injection: Starlette's redirect to the path without a slash names the Host and the scheme of the
+    # request, to which a client would send its password once more, behind a TLS proxy without TLS.
+    app.router.redirect_slashes = False
+    return app
 
 
 class AnsweredBugs:

@@ -160,3 +160,15 @@ def test_an_anonymous_user_becomes_a_permanent_one_by_an_address(start_auth):
     assert user["email_confirmed_at"]
     assert user["app_metadata"] == {"provider": "email", "providers": ["email"]}
     assert user["identities"][0]["email"] == address
+
+
+def test_a_change_by_an_administrator_ends_what_the_old_mailbox_holds(member):
+    auth, session = member
+    old, wanted, given = session["user"]["email"], new_address(), new_address()
+    auth.post("/recover", {"email": old})
+    ask(auth, session, wanted)
+    links = [newest(auth, old)["link"], mails(auth, old)[-1]["link"], newest(auth, wanted)["link"]]
+    changed = auth.admin("PUT", f"/{session['user']['id']}", {"email": given}).json()
+    assert changed["email"] == given
+    assert "new_email" not in changed
+    assert all("otp_expired" in follow(auth, link) for link in links)

@@ -222,3 +222,10 @@ def test_no_change_of_a_user_is_a_fault_of_ours(auth, body):
     token = session["access_token"]
     answer = auth.call("PUT", "/user", token=token, content=json.dumps(body).encode())
     assert answer.status_code < 500, (body, answer.text)
+
+
+@pytest.mark.parametrize("path", ["/token/?grant_type=password", "/signup//", "/signup%2f"])
+def test_a_password_is_redirected_nowhere(path, auth):
+    """To the Host and scheme of the request, it would be: without TLS behind a proxy."""
+    answer = auth.post(path, {"email": new_address(), "password": PASSWORD})
+    assert told(answer) == (404, "unknown")
