@@ -6,8 +6,11 @@ from functions._platform.auth.errors import validation_failed
 
 MAX_BYTES = 255
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-ADDRESS = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(?:\.{_LABEL})*")
-"""The HTML standard's valid e-mail address, which browsers check as well: no quotes, no letters beyond ASCII."""
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
+"""The HTML standard's valid e-mail address, which browsers check as well: no quotes, no letters beyond ASCII. Its dots
+are RFC 5322's (dot-atom): GoTrue takes a..b, and has an error of the server's when it mails to it.
+"""
 
 
 def valid_address(text: str) -> str:

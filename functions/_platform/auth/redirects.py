@@ -45,7 +45,7 @@ def site_url(settings: Settings) -> str:
 
 
 def is_allowed(settings: Settings, url: str) -> bool:
-    """Whether ``url`` is on the site, on loopback, or matches a pattern of ADDITIONAL_REDIRECT_URLS."""
+    """Whether ``url`` is on the site, on loopback by HTTP, or matches a pattern of ADDITIONAL_REDIRECT_URLS."""
     parts = None if len(url) > MAX_URL or _AMBIGUOUS.search(url) else _split(url)
     if parts is None or parts.scheme in SCRIPTS:
         return False
@@ -56,7 +56,8 @@ def is_allowed(settings: Settings, url: str) -> bool:
         return False  # https://site.example@evil.example
     address = _address(host)
     if address is not None:
-        return address.is_loopback
+        # Over HTTP only: intent://127.0.0.1 would hand the session to another app.
+        return is_http and address.is_loopback
     if host.isdigit() or (is_http and not _HOST_NAME.fullmatch(host)):
         return False  # a number is an IPv4 address by another spelling
     plain = url.partition("#")[0]

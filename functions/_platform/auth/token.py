@@ -11,13 +11,14 @@ from functions._platform.auth.context import auth_of, client_of
 from functions._platform.auth.errors import AuthError, OAuthError, validation_failed
 from functions._platform.auth.pkce_grant import by_code
 from functions._platform.auth.public_info import PROVIDERS
-from functions._platform.auth.sessions import grant_session, session_body
+from functions._platform.auth.sessions import session_body
 from functions._platform.auth.store.sessions import (
     Granted,
     Presented,
     end_session,
     exchange_refresh_token,
     lock_refresh_token,
+    start_session,
 )
 from functions._platform.auth.store.users import Connection, find_user_by_email
 from functions._platform.auth.users import User
@@ -61,11 +62,23 @@ async def by_password(request: Request) -> Response:
     # No connection is held meanwhile: a hash takes a hundred times as long as a statement.
     right = await auth.passwords.matches(params.password, user.encrypted_password if user else None)
     if user is None or not right:
-        raise AuthError(400, "invalid_credentials", "Invalid login credentials")
+        raise _invalid_credentials()
     _check_may_sign_in(user)
     async with auth.pool.connection() as connection:
-        body = await grant_session(request, connection, user.id, "password")
-    return JSONResponse({**body, **_weakness(request, params.password)})
+        granted = await start_session(
+            connection,
+            user.id,
+            "password",
+            client_of(request),
+            encrypted_password=user.encrypted_password,
+        )
+    if granted is None:  # deleted, or with another password, while the hash was computed
+        raise _invalid_credentials()
+    return JSONResponse({**session_body(request, granted), **_weakness(request, params.password)})
+
+
+def _invalid_credentials() -> AuthError:
+    return AuthError(400, "invalid_credentials", "Invalid login credentials")
 
 
 def _check_may_sign_in(user: User) -> None:

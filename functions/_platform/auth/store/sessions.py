@@ -77,12 +77,22 @@ def new_refresh_token() -> str:
 
 
 async def start_session(
-    connection: Connection, user_id: UUID, method: str, client: Client
+    connection: Connection,
+    user_id: UUID,
+    method: str,
+    client: Client,
+    *,
+    encrypted_password: str | None = None,
 ) -> Granted | None:
-    """A session of a user who has authenticated by ``method`` (password, otp, anonymous, …). None: no such user."""
+    """A session of a user who has authenticated by ``method`` (password, otp, anonymous, …). None: no such user.
+
+    ``encrypted_password``: what the user has to have still, as a new password ends all sessions of the old one.
+    """
     query: LiteralString = f"""
 with u as (
-    update auth.users set last_sign_in_at = now(), updated_at = now() where id = %(user_id)s returning *
+    update auth.users set last_sign_in_at = now(), updated_at = now()
+    where id = %(user_id)s and (%(password)s::text is null or encrypted_password = %(password)s)
+    returning *
 ), s as (
     insert into auth.sessions (id, user_id, created_at, updated_at, aal, user_agent, ip)
     select gen_random_uuid(), u.id, now(), now(), 'aal1', %(user_agent)s, %(ip)s::inet from u
@@ -102,6 +112,7 @@ select {SESSION.replace("auth.mfa_amr_claims as c", "c")}, {COLUMNS} from u cros
         "instance": INSTANCE,
         "token": token,
         "method": method,
+        "password": encrypted_password,
         **_of_client(client),
     }
     row = await (await connection.execute(query, values)).fetchone()

@@ -63,6 +63,8 @@ def test_allowed(url: str):
         "data:text/html,x",
         "http://2130706433/",
         "http://10.0.0.1/",
+        "intent://127.0.0.1#Intent;package=evil.example;end",
+        "ftp://127.0.0.1/",
         "https://app.example:999999/",
         "https://app.example/" + "a" * 2000,
     ],

@@ -1,10 +1,12 @@
 """Sessions: sign-up, sign-in, refresh with rotation, sign-out; through real HTTP on real PostgreSQL."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from jose import jwt
 
+from functions._platform.auth.passwords import Passwords
 from functions._shared.local_keys import LOCAL_JWT_SECRET
 from tests.functions._platform.auth.help import PASSWORD, new_address, told
 from tests.help import eventually
@@ -328,3 +330,21 @@ def test_a_broken_database_is_told_without_its_words(auth, db, caplog):
     assert told(answer) == (500, "unexpected_failure")
     assert "23514" in caplog.text
     assert email not in caplog.text
+
+
+def test_an_old_password_signs_in_no_more_while_its_hash_is_computed(auth, monkeypatch):
+    """Race: a new password ends the sessions of the old one, and must not miss the one that is about to start."""
+    session = auth.sign_up()
+    email, computed = session["user"]["email"], Passwords.matches
+
+    async def change_meanwhile(self: Passwords, password: str, hashed: str | None) -> bool:
+        right = await computed(self, password, hashed)
+        monkeypatch.setattr(Passwords, "matches", computed)
+        body = {"password": "another password"}
+        changed = await asyncio.to_thread(auth.admin, "PUT", f"/{session['user']['id']}", body)
+        assert changed.status_code == 200
+        return right
+
+    monkeypatch.setattr(Passwords, "matches", change_meanwhile)
+    assert told(auth.sign_in(email)) == (400, "invalid_credentials")
+    assert auth.sign_in(email, "another password").status_code == 200

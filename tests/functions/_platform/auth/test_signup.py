@@ -39,6 +39,11 @@ from tests.functions._platform.auth.help import PASSWORD, VERSION, new_address, 
             "Password cannot be longer than 72 characters",
         ),
         (
+            {"email": "a..b@c.test", "password": PASSWORD},
+            (400, "validation_failed"),
+            "Unable to validate email address: invalid format",
+        ),
+        (
             {"email": "a@b.test", "phone": "123", "password": PASSWORD},
             (400, "validation_failed"),
             "Only an email address or phone number should be provided on signup.",
