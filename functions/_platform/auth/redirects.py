@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 from starlette.requests import Request
 
 from functions._platform.auth.errors import AuthError
-from functions._platform.auth.globs import compiled
+from functions._platform.auth.globs import matches
 from functions._shared.settings import Settings
 
 MAX_URL = 2000
@@ -60,7 +60,7 @@ def is_allowed(settings: Settings, url: str) -> bool:
     if host.isdigit() or (is_http and not _HOST_NAME.fullmatch(host)):
         return False  # a number is an IPv4 address by another spelling
     plain = url.partition("#")[0]
-    return any(compiled(pattern).fullmatch(plain) for pattern in settings.additional_redirect_urls)
+    return any(matches(pattern, plain) for pattern in settings.additional_redirect_urls)
 
 
 def _split(url: str) -> SplitResult | None:
