@@ -21,11 +21,14 @@ def transaction_of(
     request: Request,
     asked: Asked,
     planned: Planned,
+    body: bytes,
     access: Access,
     catalogue: Catalogue,
     settings: RestSettings,
 ) -> Transaction:
-    statements = [planned.statement, *([planned.estimate] if planned.estimate else [])]
+    statements = [planned.statement.filled(body)]
+    if planned.estimate:
+        statements.append(planned.estimate.filled())
     isolation = catalogue.role_isolation.get(access.role)
     function_settings: tuple[Setting, ...] = ()
     if planned.routine:
@@ -68,7 +71,7 @@ def pre_request(settings: RestSettings) -> Statement | None:
         return None
     schema, dot, name = settings.pgrst_db_pre_request.partition(".")
     function = Name(schema, name) if dot else Name("", schema)
-    return render([f"select {qualified(function)}()"])
+    return render([f"select {qualified(function)}()"]).filled()
 
 
 def _rolls_back(asked: Asked, settings: RestSettings) -> bool:

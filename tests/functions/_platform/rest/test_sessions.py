@@ -25,7 +25,7 @@ def statement(*pieces: str | tuple[str]) -> Statement:
     fragment: Fragment = [
         bound(piece[0]) if isinstance(piece, tuple) else piece for piece in pieces
     ]
-    return render(fragment)
+    return render(fragment).filled()
 
 
 def test_a_lost_connection_is_replaced(rest_with, in_library):
