@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq.abc import PGresult
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
@@ -63,6 +64,8 @@ class Rest:
     settings: Settings
     sessions: Sessions
     cache: SchemaCache
+    login: str
+    """The role of its connections."""
     plans: PlanCache = field(default_factory=PlanCache)
 
     async def catalogue(self) -> Catalogue:
@@ -81,15 +84,17 @@ class Rest:
 @asynccontextmanager
 async def open_rest(resources: Resources) -> AsyncIterator[Rest]:
     settings = resources.settings
+    address = settings.pgrst_db_uri or settings.supabase_db_url
+    login = str(conninfo_to_dict(address.get_secret_value()).get("user", ""))
     sessions = Sessions(
-        settings.pgrst_db_uri or settings.supabase_db_url,
+        address,
         settings.pgrst_db_pool,
         prepare=settings.pgrst_db_prepared_statements,
     )
     cache = SchemaCache(settings)
     loading = asyncio.create_task(cache.run())
     try:
-        yield Rest(settings, sessions, cache)
+        yield Rest(settings, sessions, cache, login)
     finally:
         loading.cancel()
         await asyncio.gather(loading, return_exceptions=True)
@@ -155,6 +160,9 @@ async def _answered(request: Request) -> Answer:
         return preflight(request.headers)
     timing = Timing()
     access = await access_of(request)
+    if access.role == rest.login and not access.is_anonymous:
+        # Privilege escalation: PostgreSQL lets each role assume itself, and the login role may assume all others.
+        raise errors.may_not_assume(access.role)
     timing.end("jwt")
     catalogue = await rest.catalogue()
     key = asked_key(request.scope)

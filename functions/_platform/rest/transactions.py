@@ -9,6 +9,7 @@ from functions._platform.rest import errors
 from functions._platform.rest.access import Access
 from functions._platform.rest.answer import row_of
 from functions._platform.rest.catalogue.model import Catalogue, Name
+from functions._platform.rest.connections.limits import limit_of
 from functions._platform.rest.connections.transaction import Transaction
 from functions._platform.rest.planned import Planned
 from functions._platform.rest.request import Asked, cookies_json, headers_json, path_of
@@ -34,13 +35,12 @@ def transaction_of(
     if planned.routine:
         isolation = planned.routine.isolation or isolation
         function_settings = planned.routine.settings
+    every = [*request_settings(request, asked, access, catalogue, settings), *function_settings]
     return Transaction(
-        settings_statement(
-            [*request_settings(request, asked, access, catalogue, settings), *function_settings],
-            read_only=planned.read_only,
-        ),
+        settings_statement(every, read_only=planned.read_only),
         statements,
         pre_request=pre_request(settings),
+        limit_s=limit_of(every, len(statements) + 1),
         isolation=isolation,
         rolls_back=_rolls_back(asked, settings),
         check=_check(asked, planned),
