@@ -57,7 +57,7 @@ async function until(read) {
 
 const told = {}
 const later = new Date(Date.now() + 3600e3)
-const waiting = await enqueueJob({ payload: FOX, scheduledAt: later, maxAttempts: 5 })
+const waiting = await enqueueJob({ payload: FOX, scheduledAt: later, maxAttempts: 2 })
 const job = await getJob(waiting)
 told.columns = READ.filter((name) => !(name in job))
 told.job = [job.job_type, job.status, job.attempts, job.max_attempts, job.priority, job.payload.prompt]

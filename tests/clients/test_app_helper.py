@@ -38,7 +38,7 @@ def edge(admin, sandbox, tmp_path) -> Iterator[Edge]:
 def test_the_apps_helper_call_by_call(edge: Edge, version):
     assert run_node("helper.mjs", edge, edge.user_token(), version) == {
         "columns": [],
-        "job": ["generate-image", "pending", 0, 5, 0, "a fox"],
+        "job": ["generate-image", "pending", 0, 2, 0, "a fox"],
         "scheduled": True,
         "unknown": None,
         "started": [True, "string", "string", None],
