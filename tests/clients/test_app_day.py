@@ -6,6 +6,7 @@ import httpx
 import pytest
 from supabase import AsyncClientOptions, ClientOptions, acreate_client, create_client
 
+from functions._local.defaults import PUBLISHABLE_KEY
 from tests.clients.day import day
 from tests.clients.node import VERSIONS, needs_node, run_node
 from tests.conftest import Edge
@@ -41,6 +42,12 @@ TOLD = {
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_day_with_supabase_js(edge: Edge, version):
     assert run_node("day.mjs", edge, None, version) == TOLD
+
+
+@needs_node
+def test_a_day_with_a_publishable_key(edge: Edge):
+    edge.anon_key = PUBLISHABLE_KEY
+    assert run_node("day.mjs", edge, None) == TOLD
 
 
 async def test_a_day_with_supabase_py(edge: Edge):
