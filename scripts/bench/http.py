@@ -19,6 +19,7 @@ from scripts.postgres import Postgres, free_port
 from scripts.stack import bound
 
 CONNECTIONS = (1, 32, 128)
+BARE = "(b) a bare Starlette route"
 BODY = {"prompt": "a red fox in the snow", "model_id": "black-forest-labs/flux-schnell"}
 SQL = f"select * from picture_edge.start_generation(gen_random_uuid(), '{json.dumps(BODY)}');"  # noqa: S608
 
@@ -46,17 +47,18 @@ def loads(postgres: Postgres, seconds: int) -> Iterator[Load]:
                     connection.execute("checkpoint")
                     rate = pgbench(postgres, SQL, connections, seconds)
                     yield Load("(a) pgbench, the same SQL", connections, rate)
-                    bare = load("(b) a bare Starlette route", bare_start, connections, seconds)
+                    [bare] = load({BARE: bare_start}, connections, seconds)
                     yield bare
                     if connections == 1:  # without concurrency the times of (a) and (b) add up
                         combined = 1 / (1 / rate + 1 / bare.per_second)
                         yield Load("floor: (b), and (a) within it", connections, combined)
-                        yield load("GET /ready", Call("GET", f"{edge.url}/ready"), 1, seconds)
+                        ready = Call("GET", f"{edge.url}/ready")
+                        yield from load({"GET /ready": ready}, 1, seconds)
                     connection.execute(
                         "truncate public.job_queue, public.image_generations cascade"
                     )
                     connection.execute("checkpoint")
-                    yield load("start-generation", start, connections, seconds)
+                    yield from load({"start-generation": start}, connections, seconds)
         finally:
             connection.execute("select public.resume_queue()")
 

@@ -110,40 +110,40 @@ def _rest(edge: Gateway, bare_url: str, lite_url: str, seconds: int) -> Iterator
         "Prefer": "return=representation",
     }
     for (case, (method, path, body)), connections in itertools.product(REST.items(), CONNECTIONS):
+        urls = {
+            "(a) a bare route": f"{bare_url}/{case}",
+            **({"(b) @supabase/lite": f"{lite_url}/rest/v1/{path}"} if lite_url else {}),
+            "/rest/v1": f"{edge.url}/rest/v1/{path}",
+        }
         text = json.dumps(body) if body else ""
-        name = NAMES[case]
-        bare = Call(method, f"{bare_url}/{case}", headers, text)
-        yield load(f"(a) a bare route: {name}", bare, connections, seconds)
-        if lite_url:
-            other = Call(method, f"{lite_url}/rest/v1/{path}", headers, text)
-            yield load(f"(b) @supabase/lite: {name}", other, connections, seconds)
-        ours = Call(method, f"{edge.url}/rest/v1/{path}", headers, text)
-        yield load(f"/rest/v1: {name}", ours, connections, seconds)
+        calls = {
+            f"{server}: {NAMES[case]}": Call(method, url, headers, text)
+            for server, url in urls.items()
+        }
+        yield from load(calls, connections, seconds)
 
 
 def _sign_in(edge: Gateway, database: str, seconds: int) -> Iterator[Load]:
     headers = {"apikey": edge.anon_key, "Content-Type": "application/json"}
     httpx.post(f"{edge.url}/auth/v1/signup", headers=headers, json=ACCOUNT).raise_for_status()
     with psycopg.connect(database) as connection:
-        [hashed] = connection.execute("select encrypted_password from auth.users").fetchone() or [
-            ""
-        ]
+        row = connection.execute("select encrypted_password from auth.users").fetchone()
+        assert row
     url = f"{edge.url}/auth/v1/token?grant_type=password"
     for connections in CONNECTIONS:
-        with child_process(_check_passwords, hashed, connections, seconds) as pipe:
-            latencies = pipe.recv()
-        yield measured("(a) bcrypt.checkpw in threads", connections, latencies, seconds)
+        with child_process(_check_passwords, row[0], connections, seconds) as pipe:
+            yield measured("(a) bcrypt.checkpw in threads", connections, *pipe.recv())
         call = Call("POST", url, headers, json.dumps(ACCOUNT))
-        yield load("/auth/v1: a sign-in", call, connections, seconds)
+        yield from load({"/auth/v1: a sign-in": call}, connections, seconds)
 
 
 def _check_passwords(pipe: Connection, hashed: str, threads: int, seconds: int) -> None:
-    """bcrypt alone, which releases the GIL: sends the latencies of ``threads`` closed loops through ``pipe``."""
-    password, ends_at = ACCOUNT["password"].encode(), time.monotonic() + seconds
+    """bcrypt alone, which releases the GIL: sends the latencies of ``threads`` closed loops, and how long they ran."""
+    password, started = ACCOUNT["password"].encode(), time.monotonic()
     latencies: list[float] = []
 
     def check() -> None:
-        while (began := time.monotonic()) < ends_at:
+        while (began := time.monotonic()) < started + seconds:
             bcrypt.checkpw(password, hashed.encode())
             latencies.append(time.monotonic() - began)
 
@@ -152,7 +152,7 @@ def _check_passwords(pipe: Connection, hashed: str, threads: int, seconds: int) 
         loop.start()
     for loop in loops:
         loop.join()
-    pipe.send(latencies)
+    pipe.send((latencies, time.monotonic() - started))
 
 
 @contextmanager
