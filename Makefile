@@ -38,7 +38,7 @@ check: .venv/lint ## for every commit: lint, and the tests that are not slow (wh
 check-tests: .venv/test
 	@$(PYTEST) --quiet -m "not slow" --durations 5 --durations-min 2 $(ARGS)
 
-bench: .venv/run ## what the queue costs, beside a floor (SECONDS=3 ROWS=1000000)
+bench: .venv/run ## what queue and services cost, beside a floor (SECONDS=3 ROWS=1000000)
 	@.venv/bin/python -m scripts.bench
 
 chaos: .venv/run ## three gateways under load while everything around them breaks (MINUTES=3 SEED=…)

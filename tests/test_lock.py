@@ -40,8 +40,9 @@ def test_every_pin_has_hashes_and_no_address(name):
         ), pin[:80]
 
 
-def test_so_has_every_package_of_the_javascript_clients():
-    text = (PROJECT / "tests" / "clients" / "package-lock.json").read_text()
+@pytest.mark.parametrize("folder", ["tests/clients", "scripts/bench/npm"])
+def test_so_has_every_javascript_package_of(folder):
+    text = (PROJECT / folder / "package-lock.json").read_text()
     packages = json.loads(text)["packages"]
     assert len(packages) > 10
     assert all(one["integrity"].startswith("sha512-") for name, one in packages.items() if name)

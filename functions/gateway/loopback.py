@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 
 AUTHORITY = re.compile(r"(?:\[(?P<ipv6>[0-9a-fA-F:.]+)\]|(?P<name>[\w.-]+))(?::\d{1,5})?", re.ASCII)
 """A Host header: a name or an address, and an optional port."""
@@ -12,6 +13,9 @@ HOST_OF_GUESTS = frozenset(
 address has no DNS, and nobody can register a name below ``.internal``."""
 
 
+@lru_cache(
+    maxsize=64
+)  # every request asks for the same few; bounded, as a Host header is the client's
 def is_loopback(host: str) -> bool:
     """Whether a server that listens on ``host``, a name or an address, is reachable from this machine only."""
     try:

@@ -9,6 +9,7 @@ client could choose its address.
 import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -128,8 +129,13 @@ def parse_address(entry: bytes) -> Address | None:
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
+    return _address(text.partition("%")[0])
+
+
+@lru_cache(maxsize=1024)  # parsing costs more than all else here, and the same peers come back
+def _address(text: str) -> Address | None:
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
     return (address.ipv4_mapped if address.version == 6 else None) or address

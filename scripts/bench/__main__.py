@@ -1,6 +1,6 @@
 """``make bench``: every page, or those named in PAGES.
 
-Pages: queue claims wakeup sharing jobs http parked pictures hostile. SECONDS is the duration of a timed cell
+Pages: queue claims wakeup sharing jobs http platform parked pictures hostile. SECONDS is the duration of a timed cell
 (default 3), ROWS the number of finished jobs in the table (1,000,000), COUNT the number of samples in percent (100).
 """
 
@@ -14,8 +14,10 @@ from scripts.bench.claims import claim_costs
 from scripts.bench.hostile import hostile
 from scripts.bench.http import loads
 from scripts.bench.jobs import CONCURRENCY, job_rates
+from scripts.bench.lite import lacking
 from scripts.bench.parked import parked
 from scripts.bench.pictures import chain, pictures
+from scripts.bench.platform import Figure, platform
 from scripts.bench.sharing import waits
 from scripts.bench.throughput import throughput
 from scripts.bench.wakeup import wakeups
@@ -89,6 +91,24 @@ def http_page(postgres: Postgres) -> None:
         print(f"{load.name:32}{load.connections:>12}{load.per_second:>12,.0f}{times}", flush=True)
 
 
+def platform_page(postgres: Postgres) -> None:
+    print("\n/rest/v1 and /auth/v1; (a) is the floor; 'of (a)' is the share of its rate")
+    if lacking():
+        print(f"left out: (b) @supabase/lite {lacking()}")
+    print(f"{'':52}{'connections':>12}{'per second':>12}{'p50 ms':>8}{'p99 ms':>8}{'of (a)':>8}")
+    floor = 0.0
+    for row in platform(postgres, COUNT, SECONDS):
+        if isinstance(row, Figure):
+            print(f"{row.name:52}{'':12}{row.value:>12.2f}", flush=True)
+        else:
+            floor = row.per_second if row.name.startswith("(a)") else floor
+            print(
+                f"{row.name:52}{row.connections:>12}{row.per_second:>12,.0f}"
+                f"{row.p50_ms:>8.2f}{row.p99_ms:>8.2f}{row.per_second / floor:>8.0%}",
+                flush=True,
+            )
+
+
 def parked_page(postgres: Postgres) -> None:
     print(f"\nOne gateway, over {5 * SECONDS} s")
     print(f"{'':32}{'RSS MB':>10}{'% of a core':>14}")
@@ -123,6 +143,7 @@ PAGES: Mapping[str, Callable[[Postgres], None]] = {
     "sharing": sharing_page,
     "jobs": jobs_page,
     "http": http_page,
+    "platform": platform_page,
     "parked": parked_page,
     "pictures": pictures_page,
     "hostile": hostile_page,
