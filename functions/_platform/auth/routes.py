@@ -4,7 +4,7 @@ from starlette.routing import BaseRoute, Route
 
 from functions._platform.auth import admin_users
 from functions._platform.auth.logout import logout
-from functions._platform.auth.public_info import health, jwks, settings
+from functions._platform.auth.public_info import health, jwks, openid_configuration, settings
 from functions._platform.auth.signup import signup
 from functions._platform.auth.token import token
 from functions._platform.auth.user import get_user, put_user
@@ -13,6 +13,7 @@ routes: list[BaseRoute] = [
     Route("/health", health, methods=["GET"]),
     Route("/settings", settings, methods=["GET"]),
     Route("/.well-known/jwks.json", jwks, methods=["GET"]),
+    Route("/.well-known/openid-configuration", openid_configuration, methods=["GET"]),
     Route("/signup", signup, methods=["POST"]),
     Route("/token", token, methods=["POST"]),
     Route("/user", get_user, methods=["GET"]),

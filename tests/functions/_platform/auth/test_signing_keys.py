@@ -124,3 +124,13 @@ def test_a_gateway_that_is_auth_itself_fetches_no_keys():
     upstream = {**BASE, "SUPABASE_JWT_SECRET": "x" * 40, "SUPABASE_UPSTREAM_URL": "https://x.test"}
     assert Settings.from_env({**upstream, "SERVE": "auth"}).jwks_url is None
     assert Settings.from_env(upstream).jwks_url
+
+
+def test_a_verifier_finds_the_keys_by_discovery(start_auth):
+    """OpenID Connect Discovery: from the claim iss of a token to its key."""
+    auth = start_auth(SUPABASE_SIGNING_KEYS=json.dumps([ONE]))
+    issuer = jwt.get_unverified_claims(auth.sign_up()["access_token"])["iss"]
+    discovered = auth.call("GET", "/.well-known/openid-configuration").json()
+    assert discovered["issuer"] == issuer
+    assert discovered["jwks_uri"] == f"{issuer}/.well-known/jwks.json"
+    assert "ES256" in discovered["id_token_signing_alg_values_supported"]

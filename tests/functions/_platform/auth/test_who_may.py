@@ -32,7 +32,8 @@ ENDPOINTS = {
         "DELETE /user/oauth/grants", "GET /user/oauth/grants",
     ],
     "anybody": [
-        "GET /.well-known/jwks.json", "GET /.well-known/oauth-authorization-server", "GET /authorize",
+        "GET /.well-known/jwks.json", "GET /.well-known/oauth-authorization-server",
+        "GET /.well-known/openid-configuration", "GET /authorize",
         "GET /callback", "POST /callback", "GET /health", "POST /magiclink", "GET /oauth/{rest:path}",
         "POST /oauth/{rest:path}", "POST /otp", "GET /passkeys", "DELETE /passkeys/{rest:path}",
         "GET /passkeys/{rest:path}", "PATCH /passkeys/{rest:path}", "POST /passkeys/{rest:path}",
