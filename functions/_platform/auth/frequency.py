@@ -3,10 +3,12 @@
 import math
 import time
 from collections import OrderedDict
+from typing import Literal
 
 from functions._platform.auth.errors import AuthError
 from functions._platform.auth.one_time_tokens import Column
 
+Asked = Column | Literal["resend"]
 MAX_ADDRESSES = 10_000
 MARGIN_S = 0.25
 """The store counts from a few milliseconds later: it must not be the one to refuse, as it does so for accounts only."""
@@ -29,19 +31,22 @@ class MailRequests:
 
     def __init__(self, frequency_s: int) -> None:
         self._frequency_s = frequency_s
-        self._asked: OrderedDict[tuple[str, Column], float] = OrderedDict()
+        self._asked: OrderedDict[tuple[str, Asked], float] = OrderedDict()
 
-    def check(self, address: str, *columns: Column) -> None:
-        """Count a request for a mail of one of these kinds. Raises AuthError over_email_send_rate_limit."""
+    def check(self, address: str, *kinds: Asked, behind: tuple[Asked, ...] = ()) -> None:
+        """Count a request for a mail of one of ``kinds``. Raises AuthError over_email_send_rate_limit.
+
+        ``behind``: kinds that it has to wait for as well, while they do not wait for it.
+        """
         if not self._frequency_s:
             return
         now = time.monotonic()
-        last = max(self._asked.get((address, column), -math.inf) for column in columns)
+        last = max(self._asked.get((address, kind), -math.inf) for kind in (*kinds, *behind))
         left = last + self._frequency_s + MARGIN_S - now
         if left > 0:
             raise too_frequent(int(max(left - MARGIN_S, 0)))
-        for column in columns:
-            self._asked[address, column] = now
-            self._asked.move_to_end((address, column))
+        for kind in kinds:
+            self._asked[address, kind] = now
+            self._asked.move_to_end((address, kind))
         while len(self._asked) > MAX_ADDRESSES:
             self._asked.popitem(last=False)

@@ -33,9 +33,11 @@ async def resend(request: Request) -> Response:
     is_signup = params.type == "signup"
     what = "confirmation" if is_signup else "email change"
     async with connected(auth.mailer, what, least_s=LOOKUP_S) as outbox:
-        auth.mails.check_frequency(
-            address, "confirmation_token" if is_signup else "email_change_token_new"
-        )
+        if is_signup:
+            # Lock-out: a new address gets no mail here, and a stranger must not keep it from its sign-up.
+            auth.mails.check_frequency(address, "resend", behind=("confirmation_token",))
+        else:
+            auth.mails.check_frequency(address, "email_change_token_new")
         async with auth.pool.connection() as connection:
             user = await find_user_by_email(connection, address)
         if user and is_signup and not user.is_confirmed:

@@ -12,7 +12,7 @@ from functions._platform.auth.attempts import Attempts
 from functions._platform.auth.delivery.message import Kind, Mail, Mailer, MailError, Outbox
 from functions._platform.auth.delivery.templates import render
 from functions._platform.auth.errors import AuthError
-from functions._platform.auth.frequency import MailRequests, too_frequent
+from functions._platform.auth.frequency import Asked, MailRequests, too_frequent
 from functions._platform.auth.one_time_tokens import Column, Token, new_token
 from functions._platform.auth.pkce import Challenge
 from functions._platform.auth.redirects import redirect_of, verify_link
@@ -83,9 +83,9 @@ class TokenMails:
         self.attempts = Attempts()
         self._requests = MailRequests(settings.smtp_max_frequency)
 
-    def check_frequency(self, address: str, *columns: Column) -> None:
-        """Before a stranger's ``address`` is looked up; ``columns``: of the mails that the request may lead to."""
-        self._requests.check(address, *columns)
+    def check_frequency(self, address: str, *kinds: Asked, behind: tuple[Asked, ...] = ()) -> None:
+        """Before a stranger's ``address`` is looked up; ``kinds`` of mails that the request may lead to."""
+        self._requests.check(address, *kinds, behind=behind)
 
     async def send(
         self,

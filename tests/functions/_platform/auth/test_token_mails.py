@@ -67,6 +67,15 @@ def test_two_requests_tell_nobody_from_nobody(first, second, start_auth):
     assert statuses[confirmed] == statuses[unknown]
 
 
+def test_a_stranger_keeps_nobody_from_signing_up(start_auth):
+    """Lock-out: what a stranger asks for, and leads to no mail."""
+    auth = start_auth(ENABLE_EMAIL_AUTOCONFIRM="false", SMTP_MAX_FREQUENCY="3600")
+    address = new_address()
+    for path in ("/recover", "/resend"):
+        assert auth.post(path, {"email": address, **ASKED[path]}).status_code == 200
+    assert auth.post("/signup", {"email": address, "password": PASSWORD}).status_code == 200
+
+
 def test_the_memory_of_requests_is_bounded():
     requests = MailRequests(60)
     for number in range(MAX_ADDRESSES + 1):
