@@ -33,10 +33,15 @@ declare
 begin
     for v_role in
         select wanted.*
-        from (values ('anon', ''), ('authenticated', ''), ('service_role', 'bypassrls')) as wanted (name, options)
+        from (values
+            ('anon', '', '3s'), ('authenticated', '', '8s'), ('service_role', 'bypassrls', null)
+        ) as wanted (name, options, statement_timeout)
     loop
         if to_regrole(v_role.name) is null then -- made here, as before PostgreSQL 16 bypassrls takes a superuser
             execute format('create role %I nologin noinherit %s', v_role.name, v_role.options);
+            if v_role.statement_timeout is not null then
+                execute format('alter role %I set statement_timeout = %L', v_role.name, v_role.statement_timeout);
+            end if;
         end if;
         execute format('grant %I to postgres with admin option', v_role.name);
     end loop;

@@ -128,8 +128,10 @@ create table if not exists public.images (
     created_at timestamptz not null default now()
 );
 
--- Not unique: PostgREST would infer a one-to-one relation and embed an object, where clients read images[0].
-create index if not exists images_generation_idx on public.images (generation_id);
+-- Not unique: PostgREST would infer a one-to-one relation and embed an object, where clients read images[0]. With the
+-- owner in it: row level security adds that condition to an embed, for which images_user_idx would be chosen otherwise.
+create index if not exists images_generation_user_idx on public.images (generation_id, user_id);
+drop index if exists public.images_generation_idx;
 create index if not exists images_user_idx on public.images (user_id, created_at desc);
 
 comment on table public.images is 'One row per stored picture.';

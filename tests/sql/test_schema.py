@@ -151,6 +151,18 @@ def test_every_function_has_an_empty_search_path_and_a_description(db):
         assert described["it"], function["signature"]
 
 
+def test_statements_of_clients_have_a_time_limit(db):
+    """Set where the role is made, by the local cluster or by sql/; /rest/v1 applies it."""
+    rows = db.execute(
+        "select rolname, rolconfig from pg_roles where rolname in ('anon', 'authenticated', 'service_role')"
+    ).fetchall()
+    assert {row["rolname"]: row["rolconfig"] for row in rows} == {
+        "anon": ["statement_timeout=3s"],
+        "authenticated": ["statement_timeout=8s"],
+        "service_role": None,
+    }
+
+
 def test_users_see_their_own_rows_only(db, as_role):
     for user in (USER, OTHER):
         db.execute(

@@ -56,6 +56,7 @@ def test_settings_of_a_role(rest_with, in_library):
         assert rest("POST", "/rpc/nap", {"seconds": 0.1}).status_code == 204, "of another role"
     finally:
         in_library.execute("alter role authenticated reset all")
+        in_library.execute("alter role authenticated set statement_timeout = '8s'")
 
 
 @pytest.mark.parametrize(
