@@ -116,7 +116,16 @@ class Session:
             self._libpq.consume_input()
             self._read()
         except psycopg.OperationalError as error:  # EOF, also of an idle connection
-            self._lost(error)
+            self._lost(self._last_words() or error)
+
+    def _last_words(self) -> psycopg.Error | None:
+        """The error by which the server said why it ends the connection, such as admin_shutdown."""
+        try:
+            self._read()
+        except psycopg.OperationalError:
+            pass
+        said = [result for result in self._results if result.status == ExecStatus.FATAL_ERROR]
+        return error_from_result(said[0], encoding="utf-8") if said else None
 
     def _read(self) -> None:
         """Take what has arrived. NULL ends each statement's results; a second one says that there is no more yet."""
@@ -142,7 +151,7 @@ class Session:
         except psycopg.OperationalError as error:
             self._lost(error)
 
-    def _lost(self, error: psycopg.OperationalError) -> None:
+    def _lost(self, error: psycopg.Error) -> None:
         self.close()
         if self._waiter and not self._waiter.done():
             self._waiter.set_exception(error)

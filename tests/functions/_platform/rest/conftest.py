@@ -12,6 +12,7 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from tests.conftest import PORT, Provider, running_edge, user_token
 
@@ -123,5 +124,6 @@ def rest_with(start_rest: Callable[..., Any]) -> Iterator[Callable[..., Rest]]:
 @pytest.fixture
 def in_library(library: Callable[[str], str]) -> Iterator[psycopg.Connection[Any]]:
     """The superuser's connection."""
-    with psycopg.connect(library("postgres:postgres"), autocommit=True) as connection:
+    address = library("postgres:postgres")
+    with psycopg.connect(address, autocommit=True, row_factory=dict_row) as connection:
         yield connection
