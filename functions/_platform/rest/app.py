@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq.abc import PGresult
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
@@ -29,6 +30,7 @@ from functions._platform.rest.answer import (
 from functions._platform.rest.catalogue.cache import NotLoaded, SchemaCache
 from functions._platform.rest.catalogue.model import Catalogue
 from functions._platform.rest.connections.sessions import NoDatabase, Sessions
+from functions._platform.rest.connections.transaction import Transaction
 from functions._platform.rest.database_errors import from_database
 from functions._platform.rest.disconnect import cancelled_when_gone
 from functions._platform.rest.errors import RestError
@@ -42,7 +44,7 @@ from functions._platform.rest.options import (
     routine_options,
 )
 from functions._platform.rest.payload import Payload, read_payload
-from functions._platform.rest.plan_cache import Made, PlanCache, key_of
+from functions._platform.rest.plan_cache import PlanCache, asked_key, plan_key
 from functions._platform.rest.planned import Planned, Planner
 from functions._platform.rest.request import Asked, asked_of
 from functions._platform.rest.transactions import check_rows, max_affected, transaction_of
@@ -62,6 +64,8 @@ class Rest:
     settings: Settings
     sessions: Sessions
     cache: SchemaCache
+    login: str
+    """The role of its connections."""
     plans: PlanCache = field(default_factory=PlanCache)
 
     async def catalogue(self) -> Catalogue:
@@ -80,15 +84,17 @@ class Rest:
 @asynccontextmanager
 async def open_rest(resources: Resources) -> AsyncIterator[Rest]:
     settings = resources.settings
+    address = settings.pgrst_db_uri or settings.supabase_db_url
+    login = str(conninfo_to_dict(address.get_secret_value()).get("user", ""))
     sessions = Sessions(
-        settings.pgrst_db_uri or settings.supabase_db_url,
+        address,
         settings.pgrst_db_pool,
         prepare=settings.pgrst_db_prepared_statements,
     )
     cache = SchemaCache(settings)
     loading = asyncio.create_task(cache.run())
     try:
-        yield Rest(settings, sessions, cache)
+        yield Rest(settings, sessions, cache, login)
     finally:
         loading.cancel()
         await asyncio.gather(loading, return_exceptions=True)
@@ -154,21 +160,26 @@ async def _answered(request: Request) -> Answer:
         return preflight(request.headers)
     timing = Timing()
     access = await access_of(request)
+    if access.role == rest.login and not access.is_anonymous:
+        # Privilege escalation: PostgreSQL lets each role assume itself, and the login role may assume all others.
+        raise errors.may_not_assume(access.role)
     timing.end("jwt")
     catalogue = await rest.catalogue()
-    key = key_of(request.scope)
-    made = rest.plans.get(key, catalogue)
-    asked = made.asked if made else asked_of(request, rest.settings)
+    key = asked_key(request.scope)
+    asked = rest.plans.asked.get(key) or asked_of(request, rest.settings)
+    rest.plans.asked.put(key, asked)
     planner = Planner(rest.settings, catalogue)
     if asked.method == "OPTIONS":
         return _options(asked, planner, catalogue)
     payload = await _payload(request, asked)
     timing.end("parse")
-    planned = made.planned if made else _plan(asked, planner, payload)
-    rest.plans.put(key, catalogue, Made(asked, planned))
+    plans, key = rest.plans.planned(catalogue), plan_key(key, payload)
+    planned = plans.get(key) or _plan(asked, planner, payload)
+    plans.put(key, planned)
     timing.end("plan")
-    is_anonymous = access.role == rest.settings.pgrst_db_anon_role
-    results = await _run(rest, request, asked, planned, access, catalogue, is_anonymous)
+    body = payload.raw if payload else b""
+    transaction = transaction_of(request, asked, planned, body, access, catalogue, rest.settings)
+    results = await _run(rest, request, transaction, access)
     timing.end("transaction")
     if asked.kind == "root":
         told = await root_answer(request, asked, results[0], catalogue, rest.settings)
@@ -206,22 +217,15 @@ def _plan(asked: Asked, planner: Planner, payload: Payload | None) -> Planned:
 
 
 async def _run(
-    rest: Rest,
-    request: Request,
-    asked: Asked,
-    planned: Planned,
-    access: Access,
-    catalogue: Catalogue,
-    is_anonymous: bool,
+    rest: Rest, request: Request, transaction: Transaction, access: Access
 ) -> list[PGresult]:
-    transaction = transaction_of(request, asked, planned, access, catalogue, rest.settings)
     try:
         async with cancelled_when_gone(request.receive), rest.sessions.session() as session:
             return await transaction.run(session)
     except NoDatabase:
         raise errors.unreachable() from None
     except psycopg.Error as error:
-        raise from_database(error, is_anonymous) from None
+        raise from_database(error, access.is_anonymous) from None
 
 
 def _told(rest: Rest, asked: Asked, planned: Planned, results: list[PGresult]) -> Answer:

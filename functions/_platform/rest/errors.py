@@ -338,6 +338,11 @@ def unknown_role(role: str) -> RestError:
     return RestError(401, "22023", message, headers={"WWW-Authenticate": "Bearer"})
 
 
+def may_not_assume(role: str) -> RestError:
+    """As PostgreSQL refuses it to a token."""
+    return RestError(403, "42501", f'permission denied to set role "{role}"')
+
+
 def invalid_claims(message: str) -> RestError:
     return _challenge("PGRST303", message)
 

@@ -24,6 +24,7 @@ UNREADABLE = "Empty or invalid json"
 
 # The module's limit is global, and 128 KiB by default; a body is bounded already.
 csv.field_size_limit(MAX_BODY_BYTES)
+JSON_SPACE = b" \t\r\n"
 MAX_UNPARSED = 1000
 """Brackets of a body that is passed on unparsed: more could be nested so deep that PostgreSQL's stack ends (54001)."""
 
@@ -41,6 +42,11 @@ class Payload:
     raw: bytes = b""
     keys: frozenset[str] = frozenset()
     pairs: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_object(self) -> bool:
+        """Of JSON: an object, not an array. PostgreSQL finds out whether it is well-formed."""
+        return self.raw.lstrip(JSON_SPACE)[:1] == b"{"
 
 
 NO_ROWS = Payload("json", b"[]")

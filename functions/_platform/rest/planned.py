@@ -23,7 +23,7 @@ from functions._platform.rest.plan.paths import legacy_names
 from functions._platform.rest.plan.reading import Bounds, plan_read
 from functions._platform.rest.plan.writing import Method, Written, plan_write
 from functions._platform.rest.request import Asked
-from functions._platform.rest.sql.fragment import Fragment, Statement, render
+from functions._platform.rest.sql.fragment import Fragment, Template, render
 from functions._platform.rest.sql.reading import count
 from functions._platform.rest.sql.statement import (
     call_statement,
@@ -56,10 +56,10 @@ class Planned:
     """
 
     action: Action
-    statement: Statement
+    statement: Template
     media_type: MediaType
     read_only: bool
-    estimate: Statement | None = None
+    estimate: Template | None = None
     routine: Routine | None = None
     has_keys: bool = False
     renamed: tuple[tuple[str, str], ...] = ()
@@ -99,7 +99,7 @@ class Planner:
         preferences, wants = asked.preferences, asked.preferences.representation
         read = self._read(asked, asked.resource, source=True, writes=True)
         given = Written(
-            body=payload.raw if payload else b"",
+            is_object=bool(payload and payload.is_object),
             keys=payload.keys if payload else frozenset(),
             resolution=RESOLUTIONS.get(preferences.resolution or ""),
             defaults=preferences.missing == "default",
@@ -136,11 +136,12 @@ class Planner:
         relation = relation_of(routine)
         read = self._read(asked, relation, source=True)
         names = _argument_names(asked, payload)
+        arguments = None
         if payload is None or payload.kind == "form":
             pairs = payload.pairs if payload else asked.query.arguments
-            plan = plan_call(routine, read, names, arguments_of(routine, pairs))
-        else:
-            plan = plan_call(routine, read, names, payload.raw)
+            arguments = arguments_of(routine, pairs)
+        is_object = bool(payload and payload.is_object)
+        plan = plan_call(routine, read, names, arguments, is_object=is_object)
         body, media_type = self._chosen(asked, relation, read, wanted=not asked.is_head)
         preferences = asked.preferences
         if (

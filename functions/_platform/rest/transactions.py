@@ -9,6 +9,7 @@ from functions._platform.rest import errors
 from functions._platform.rest.access import Access
 from functions._platform.rest.answer import row_of
 from functions._platform.rest.catalogue.model import Catalogue, Name
+from functions._platform.rest.connections.limits import limit_of
 from functions._platform.rest.connections.transaction import Transaction
 from functions._platform.rest.planned import Planned
 from functions._platform.rest.request import Asked, cookies_json, headers_json, path_of
@@ -21,23 +22,25 @@ def transaction_of(
     request: Request,
     asked: Asked,
     planned: Planned,
+    body: bytes,
     access: Access,
     catalogue: Catalogue,
     settings: RestSettings,
 ) -> Transaction:
-    statements = [planned.statement, *([planned.estimate] if planned.estimate else [])]
+    statements = [planned.statement.filled(body)]
+    if planned.estimate:
+        statements.append(planned.estimate.filled())
     isolation = catalogue.role_isolation.get(access.role)
     function_settings: tuple[Setting, ...] = ()
     if planned.routine:
         isolation = planned.routine.isolation or isolation
         function_settings = planned.routine.settings
+    every = [*request_settings(request, asked, access, catalogue, settings), *function_settings]
     return Transaction(
-        settings_statement(
-            [*request_settings(request, asked, access, catalogue, settings), *function_settings],
-            read_only=planned.read_only,
-        ),
+        settings_statement(every, read_only=planned.read_only),
         statements,
         pre_request=pre_request(settings),
+        limit_s=limit_of(every, len(statements) + 1),
         isolation=isolation,
         rolls_back=_rolls_back(asked, settings),
         check=_check(asked, planned),
@@ -68,7 +71,7 @@ def pre_request(settings: RestSettings) -> Statement | None:
         return None
     schema, dot, name = settings.pgrst_db_pre_request.partition(".")
     function = Name(schema, name) if dot else Name("", schema)
-    return render([f"select {qualified(function)}()"])
+    return render([f"select {qualified(function)}()"]).filled()
 
 
 def _rolls_back(asked: Asked, settings: RestSettings) -> bool:

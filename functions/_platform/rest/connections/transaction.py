@@ -6,9 +6,11 @@ begin isolation level …; …; commit                 where the role or the fun
 begin; …        then    commit or rollback         where the number of rows decides: a second round trip
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import psycopg
 from psycopg.pq.abc import PGresult
 
 from functions._platform.rest.connections.session import Session
@@ -23,7 +25,7 @@ ISOLATION_LEVELS = frozenset({"read committed", "repeatable read", "serializable
 
 @dataclass(frozen=True)
 class Transaction:
-    """``check`` raises an exception for results after which nothing may be committed."""
+    """``check`` raises an exception for results after which nothing may be committed. ``limit_s``: read timeout."""
 
     settings: Statement
     statements: Sequence[Statement]
@@ -31,9 +33,17 @@ class Transaction:
     isolation: str | None = None
     rolls_back: bool = False
     check: Callable[[list[PGresult]], None] | None = None
+    limit_s: float | None = None
 
     async def run(self, session: Session) -> list[PGresult]:
         """The results of ``statements``. Raises psycopg.Error, and what ``check`` raises."""
+        try:
+            async with asyncio.timeout(self.limit_s):
+                return await self._run(session)
+        except TimeoutError:
+            raise psycopg.OperationalError("the server is silent") from None
+
+    async def _run(self, session: Session) -> list[PGresult]:
         before = [self.settings, *([self.pre_request] if self.pre_request else [])]
         every = [*before, *self.statements]
         ending = [] if self.check else [COMMIT]

@@ -46,10 +46,13 @@ def relation_of(routine: Routine) -> Name:
     return Name(schema, routine.returns.name) if routine.returns_composite else routine.name
 
 
-def plan_call(routine: Routine, read: Read, names: Set[str], arguments: Arguments | bytes) -> Call:
+def plan_call(
+    routine: Routine, read: Read, names: Set[str], arguments: Arguments | None, *, is_object: bool
+) -> Call:
     single = len(routine.parameters) == 1 and not routine.parameters[0].name
     given = tuple(each for each in routine.parameters if single or each.name in names)
-    return Call(routine, given, arguments, single, returned(read, ()), filtered(read))
+    columns = returned(read, ()), filtered(read)
+    return Call(routine, given, arguments, is_object, single, *columns)
 
 
 def arguments_of(routine: Routine, pairs: Iterable[tuple[str, str]]) -> Arguments:

@@ -176,11 +176,13 @@ class WrittenColumn:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """``conflict``: (resolution, columns). ``where``: of a PUT, the key in the URL."""
+    """``is_object``: the body is one, not an array. ``conflict``: (resolution, columns). ``where``: of a PUT, the key
+    in the URL.
+    """
 
     relation: Name
     columns: tuple[WrittenColumn, ...]
-    body: bytes
+    is_object: bool
     returning: tuple[str, ...]
     primary_key: tuple[str, ...]
     conflict: tuple[Literal["merge", "ignore"], tuple[str, ...]] | None = None
@@ -192,7 +194,7 @@ class Insert:
 class Update:
     relation: Name
     columns: tuple[WrittenColumn, ...]
-    body: bytes
+    is_object: bool
     returning: tuple[str, ...]
     where: tuple[Condition, ...]
     defaults: bool = False
@@ -213,11 +215,14 @@ Arguments = Mapping[str, str | tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """``parameters``: those given. ``arguments``: texts, or the body: an object or, ``single``, the one argument."""
+    """``parameters``: those given. ``arguments``: texts; None: they are in the body, an object (``is_object``), or the
+    body is the one argument (``single``).
+    """
 
     routine: Routine
     parameters: tuple[Parameter, ...]
-    arguments: Arguments | bytes | None
+    arguments: Arguments | None
+    is_object: bool
     single: bool
     returning: tuple[str, ...]
     filtered: frozenset[str]

@@ -25,12 +25,11 @@ Method = Literal["POST", "PUT", "PATCH", "DELETE"]
 
 @dataclass(frozen=True)
 class Written:
-    """The body as JSON and the columns it has, or those that ``columns=`` chooses; and the preferences that matter.
-
-    ``returns``: the written rows are wanted, or their keys.
+    """``keys``: the columns that the body has, or those that ``columns=`` chooses. ``is_object``: it is one, not an
+    array. ``returns``: the written rows are wanted, or their keys.
     """
 
-    body: bytes
+    is_object: bool
     keys: Collection[str]
     resolution: Literal["merge", "ignore"] | None
     defaults: bool
@@ -52,12 +51,12 @@ def plan_write(
     defaults = given.defaults and method != "PUT"
     written = _written(columns, relation, given.keys, defaults=defaults)
     if method == "PATCH":
-        return Update(relation, written, given.body, returning, where, defaults)
+        return Update(relation, written, given.is_object, returning, where, defaults)
     conflict = query.on_conflict if query.on_conflict is not None else table.primary_key
     return Insert(
         relation,
         written,
-        given.body,
+        given.is_object,
         returning,
         table.primary_key,
         conflict=_conflict(method, table, given, conflict),

@@ -6,28 +6,34 @@ from functions._platform.rest.plan.model import WrittenColumn
 from functions._platform.rest.sql.fragment import (
     JSON,
     JSONB,
+    Body,
     Fragment,
-    Value,
     bound,
     joined,
     qualified,
     quoted,
 )
 
-BODY = "pgrst_body"
+ROWS = "pgrst_body"
 """The alias of the rows."""
 JSONB_VERSION = b"\x01"
 """The first byte of jsonb's binary format."""
 
 
 def rows(
-    body: bytes, columns: Sequence[WrittenColumn], *, one: bool = False, defaults: bool = False
+    columns: Sequence[WrittenColumn],
+    *,
+    is_object: bool,
+    one: bool = False,
+    defaults: bool = False,
 ) -> Fragment:
-    """``from …``: a row per object of ``body``, or its first alone (``one``). ``defaults``: of columns it lacks."""
-    is_object = body.lstrip(b" \t\r\n")[:1] == b"{"
+    """``from …``: a row per object of the body, or its first alone (``one``). ``is_object``: it is one, not an array.
+
+    ``defaults``: of the columns that an object lacks.
+    """
     pieces: Fragment = [
         "from (select ",
-        _json(body, binary=defaults),
+        _json(binary=defaults),
         " as json_data) pgrst_payload, ",
     ]
     data, prefix, ending = "pgrst_payload.json_data", "json", "" if is_object else "set"
@@ -41,12 +47,12 @@ def rows(
     else:
         shown = ""
         source = "(values(1)) _" if is_object else f"{prefix}_array_elements({data}) _"
-    return [*pieces, f"lateral (select {shown} from {source}) {BODY} "]
+    return [*pieces, f"lateral (select {shown} from {source}) {ROWS} "]
 
 
-def _json(body: bytes, *, binary: bool) -> Value:
-    """As jsonb (``binary``) or json. In the binary format: the text format ends at a NUL byte."""
-    return Value(JSONB_VERSION + body, JSONB, True) if binary else Value(body, JSON, True)
+def _json(*, binary: bool) -> Body:
+    """As jsonb (``binary``) or json."""
+    return Body(JSONB, JSONB_VERSION) if binary else Body(JSON)
 
 
 def _with_defaults(columns: Sequence[WrittenColumn], *, is_object: bool) -> Fragment:

@@ -1,16 +1,15 @@
 """Function calls."""
 
-from collections.abc import Mapping
-
 from functions._platform.rest.catalogue.model import Name, Parameter
 from functions._platform.rest.plan.model import Call, WrittenColumn
-from functions._platform.rest.sql.body import BODY, rows
+from functions._platform.rest.sql.body import ROWS, rows
 from functions._platform.rest.sql.expressions import column
 from functions._platform.rest.sql.fragment import (
     BYTEA,
+    TEXT,
     TEXT_ARRAY,
+    Body,
     Fragment,
-    Value,
     bound,
     bound_array,
     joined,
@@ -37,13 +36,13 @@ def _from(plan: Call) -> Fragment:
         return ["from ", *_called(plan, _single(plan))]
     if not plan.parameters:
         return ["from ", *_called(plan, [])]
-    if isinstance(plan.arguments, Mapping):
+    if plan.arguments is not None:
         arguments = [_argument(given, plan.arguments[given.name]) for given in plan.parameters]
         return ["from ", *_called(plan, joined(", ", arguments))]
     columns = [WrittenColumn(given.name, given.cast_type, None, None) for given in plan.parameters]
-    arguments = [_named(given, [f"{BODY}.{quoted(given.name)}"]) for given in plan.parameters]
+    arguments = [_named(given, [f"{ROWS}.{quoted(given.name)}"]) for given in plan.parameters]
     return [
-        *rows(plan.arguments or b"", columns, one=True),
+        *rows(columns, is_object=plan.is_object, one=True),
         ", lateral ",
         *_called(plan, joined(", ", arguments)),
     ]
@@ -59,14 +58,7 @@ def _called(plan: Call, arguments: Fragment) -> Fragment:
 def _single(plan: Call) -> Fragment:
     """The body as the one argument, of the parameter's own type: json, jsonb, text, xml or bytea."""
     kind = plan.parameters[0].type
-    if kind == "bytea":
-        return [Value(_bytes(plan), BYTEA, True)]
-    return [bound(_bytes(plan).decode(errors="replace")), f"::{kind}"]
-
-
-def _bytes(plan: Call) -> bytes:
-    assert isinstance(plan.arguments, bytes)
-    return plan.arguments
+    return [Body(BYTEA)] if kind == "bytea" else [Body(TEXT), f"::{kind}"]
 
 
 def _argument(given: Parameter, value: str | tuple[str, ...]) -> Fragment:

@@ -26,13 +26,37 @@ class Value(NamedTuple):
     binary: bool = False
 
 
-Piece = str | Value
+class Body(NamedTuple):
+    """The request's body as a parameter, in the binary format: the text format ends at a NUL byte.
+
+    ``prefix``: bytes before it. It is filled in when a statement is sent: one that is kept for later does not hold it.
+    """
+
+    type: int
+    prefix: bytes = b""
+
+
+Piece = str | Value | Body
 Fragment = list[Piece]
 
 
 class Statement(NamedTuple):
     text: bytes
     values: tuple[Value, ...]
+
+
+class Template(NamedTuple):
+    """A statement without the request's body."""
+
+    text: bytes
+    values: tuple[Value | Body, ...]
+
+    def filled(self, body: bytes = b"") -> Statement:
+        filled = (
+            value if isinstance(value, Value) else Value(value.prefix + body, value.type, True)
+            for value in self.values
+        )
+        return Statement(self.text, tuple(filled))
 
 
 def bound(text: str, type_oid: int = UNKNOWN) -> Value:
@@ -70,13 +94,13 @@ def joined(separator: str, fragments: Iterable[Fragment]) -> Fragment:
     return pieces
 
 
-def render(fragment: Fragment) -> Statement:
-    values: list[Value] = []
+def render(fragment: Fragment) -> Template:
+    values: list[Value | Body] = []
     texts: list[str] = []
     for piece in fragment:
-        if isinstance(piece, Value):
+        if isinstance(piece, str):
+            texts.append(piece)
+        else:
             values.append(piece)
             texts.append(f"${len(values)}")
-        else:
-            texts.append(piece)
-    return Statement("".join(texts).encode(), tuple(values))
+    return Template("".join(texts).encode(), tuple(values))

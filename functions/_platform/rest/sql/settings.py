@@ -12,7 +12,8 @@ Setting = tuple[str, str]
 
 def settings_statement(settings: Iterable[Setting], *, read_only: bool) -> Statement:
     pairs = [*settings, READ_ONLY] if read_only else settings
-    return render(["select ", *joined(", ", (_set(name, value) for name, value in pairs))])
+    sets = joined(", ", (_set(name, value) for name, value in pairs))
+    return render(["select ", *sets]).filled()
 
 
 def _set(name: str, value: str) -> Fragment:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from functions._platform.rest.catalogue.model import Name
 from functions._platform.rest.plan.model import Condition, Insert, Update, Write
-from functions._platform.rest.sql.body import BODY, rows
+from functions._platform.rest.sql.body import ROWS, rows
 from functions._platform.rest.sql.expressions import column, condition
 from functions._platform.rest.sql.fragment import Fragment, joined, qualified, quoted
 
@@ -29,14 +29,14 @@ def write(plan: Write) -> Fragment:
 def _insert(plan: Insert) -> Fragment:
     names = [quoted(column.name) for column in plan.columns]
     target = f"({', '.join(names)})" if names else ""
-    shown = ", ".join(f"{BODY}.{name}" for name in names)
+    shown = ", ".join(f"{ROWS}.{name}" for name in names)
     merges = plan.conflict is not None and plan.conflict[0] == "merge"
-    conditions = [condition(Name("", BODY), asked) for asked in plan.where]
+    conditions = [condition(Name("", ROWS), asked) for asked in plan.where]
     if merges:
         conditions.insert(0, [COUNT_PROPOSED])
     return [
         f"insert into {qualified(plan.relation)} {target} select {shown} ",
-        *rows(plan.body, plan.columns, defaults=plan.defaults),
+        *rows(plan.columns, is_object=plan.is_object, defaults=plan.defaults),
         *([" where ", *joined(" and ", conditions)] if conditions else []),
         _on_conflict(plan, names, merges=merges),
         _returning(plan.relation, plan.returning),
@@ -61,11 +61,11 @@ def _update(plan: Update) -> Fragment:
         shown = ", ".join(column(of, name) for name in plan.returning) or "null"
         return [f"select {shown} from {table} where false"]
     settings = ", ".join(
-        f"{quoted(given.name)} = {BODY}.{quoted(given.name)}" for given in plan.columns
+        f"{quoted(given.name)} = {ROWS}.{quoted(given.name)}" for given in plan.columns
     )
     return [
         f"update {table} set {settings} ",
-        *rows(plan.body, plan.columns, defaults=plan.defaults),
+        *rows(plan.columns, is_object=plan.is_object, defaults=plan.defaults),
         *_where(plan.relation, plan.where),
         _returning(plan.relation, plan.returning),
     ]

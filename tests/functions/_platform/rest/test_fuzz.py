@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from tests.functions._platform.rest import queries
 from tests.functions._platform.rest.conftest import Rest
 
-# The gateway's jitter, in a thread of this process, draws from the generator that hypothesis watches.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Do not use the .random. module")]
+pytestmark = pytest.mark.slow
 
 
 @settings(

@@ -9,8 +9,10 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from functions._platform.rest.connections.limits import limit_of
 from functions._platform.rest.connections.session import MAX_PREPARED, Session
 from functions._platform.rest.connections.sessions import NoDatabase, Sessions
+from functions._platform.rest.connections.transaction import Transaction
 from functions._platform.rest.sql.fragment import Fragment, Statement, bound, render
 from tests.help import until
 
@@ -25,7 +27,7 @@ def statement(*pieces: str | tuple[str]) -> Statement:
     fragment: Fragment = [
         bound(piece[0]) if isinstance(piece, tuple) else piece for piece in pieces
     ]
-    return render(fragment)
+    return render(fragment).filled()
 
 
 def test_a_lost_connection_is_replaced(rest_with, in_library):
@@ -108,6 +110,40 @@ def run(library):
         return asyncio.run(main())
 
     return run
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit_s"),
+    [
+        ([], None),
+        ([("statement_timeout", "0")], None),
+        ([("statement_timeout", "8s")], 21.0),
+        ([("statement_timeout", "8s"), ("statement_timeout", "500")], 6.0),
+        ([("statement_timeout", "1.5min")], 185.0),
+        ([("statement_timeout", "long")], None),
+    ],
+)
+def test_the_read_timeout_follows_the_statements(settings, limit_s):
+    assert limit_of(settings, 2) == limit_s
+
+
+def test_a_silent_server(library, in_library):
+    """A statement that goes on beyond the read timeout: its session is given up."""
+
+    async def main():
+        sessions = Sessions(SecretStr(library()), 1, prepare=True)
+        silent = Transaction(
+            statement("select 1"), [statement("select pg_sleep(60)")], limit_s=0.05
+        )
+        with pytest.raises(psycopg.OperationalError, match="silent"):
+            async with sessions.session() as session:
+                await silent.run(session)
+        async with sessions.session() as session:
+            await session.run([statement("select 1")])
+        sessions.close()
+
+    asyncio.run(main())
+    until(in_library, f"select count(*) {OURS} and wait_event = 'PgSleep'", 0)
 
 
 @pytest.mark.parametrize("prepare", [True, False])

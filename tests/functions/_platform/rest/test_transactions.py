@@ -37,6 +37,14 @@ def test_isolation_of_a_function(rest: Rest):
     assert rest("POST", "/rpc/strictly").json() == "serializable"
 
 
+def test_a_token_may_not_name_the_login_role(rest: Rest):
+    """PostgreSQL lets each role assume itself."""
+    for role in ("rest_login", "postgres", "pg_read_all_data"):
+        answer = rest.get("/books", role=role)
+        assert (answer.status_code, answer.json()["code"]) == (403, "42501")
+        assert answer.json()["message"] == f'permission denied to set role "{role}"'
+
+
 def test_settings_of_a_role(rest_with, in_library):
     in_library.execute("alter role authenticated set statement_timeout = '40ms'")
     in_library.execute("alter role authenticated set default_transaction_isolation = 'repeatable read'")  # fmt: skip
