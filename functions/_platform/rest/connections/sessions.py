@@ -43,7 +43,7 @@ class Sessions:
         self._address = address
         self._size = size
         self._prepare = prepare
-        self._seen: dict[Key, None] = {}
+        self._seen: set[int] = set()
         self._open: set[Session] = set()
         self._opening = 0
         self._free: list[Session] = []
@@ -131,11 +131,12 @@ class Sessions:
 
     def _is_repeated(self, key: Key) -> bool:
         """Whether a statement was seen before: a flood of different queries must not evict what is worth keeping."""
-        if key in self._seen:
+        digest = hash(key)  # not the key: thousands of long texts would stay in memory
+        if digest in self._seen:
             return True
         if len(self._seen) >= MAX_SEEN:
             self._seen.clear()
-        self._seen[key] = None
+        self._seen.add(digest)
         return False
 
     def close(self) -> None:

@@ -10,7 +10,12 @@ import pytest
 from pydantic import SecretStr
 
 from functions._platform.rest.connections.limits import limit_of
-from functions._platform.rest.connections.session import MAX_PREPARED, Session
+from functions._platform.rest.connections.session import (
+    MAX_PREPARED,
+    MAX_PREPARED_BYTES,
+    MAX_STATEMENT_BYTES,
+    Session,
+)
 from functions._platform.rest.connections.sessions import NoDatabase, Sessions
 from functions._platform.rest.connections.transaction import Transaction
 from functions._platform.rest.sql.fragment import Fragment, Statement, bound, render
@@ -188,6 +193,46 @@ def test_prepared_statements_are_bounded(run):
         return int.from_bytes(result.get_value(0, 0))
 
     assert run(work) == MAX_PREPARED
+
+
+PREPARED = "select count(*), coalesce(sum(length(statement)), 0) from pg_prepared_statements"
+
+
+async def prepared(session: Session) -> tuple[int, int]:
+    """(number, bytes of their text)"""
+    [result] = await session.run([statement(PREPARED)])
+    number, length = (int.from_bytes(result.get_value(0, column)) for column in range(2))
+    return number, length
+
+
+def test_prepared_statements_are_bounded_in_bytes(run):
+    """The backend's memory: a plan is much larger than its statement's text."""
+
+    async def work(session: Session):
+        for _ in range(2):
+            for number in range(40):
+                text = "x" * (MAX_STATEMENT_BYTES - 100)
+                await session.run([statement(f"select {number}, '{text}'")])
+                await session.run([statement(f"select {number}, '{text}{text}'")])
+        return await prepared(session)
+
+    number, length = run(work)
+    assert number > 10, "short ones are kept"
+    assert length <= MAX_PREPARED_BYTES
+
+
+def test_an_evicted_statement_is_closed_though_the_transaction_fails(run):
+    async def work(session: Session):
+        fails = statement("select ", ("0",), "::int / 0")
+        for number in range(MAX_PREPARED + 20):
+            for _ in range(2):
+                await session.run([statement(f"select {number}, 'whole'")])
+                with pytest.raises(psycopg.errors.DivisionByZero):
+                    await session.run([fails, statement(f"select {number}, 'aborted'")])
+        number, _ = await prepared(session)
+        return number
+
+    assert run(work) <= MAX_PREPARED
 
 
 def test_what_is_longer_than_a_socket_s_buffer(run):
