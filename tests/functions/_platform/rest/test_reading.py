@@ -195,3 +195,20 @@ def test_row_level_security_holds(rest: Rest):
     assert rest.get("/notes", role="postgres").status_code == 403, (
         "a role that the login is no member of"
     )
+
+
+@pytest.mark.parametrize("cast", ["$1", "$$", "$a$", "int $$", "int $1", "1x"])
+def test_a_cast_is_words(rest: Rest, cast: str):
+    """SQL injection: a type's name is not quoted, and ``$$`` would open a string that swallows the statement."""
+    answer = rest.get(f"/books?select=id::{cast},title::$$ text")
+    word = cast.split()[-1]
+    assert answer.status_code == 400
+    assert answer.json()["message"] == f'syntax error at or near "{word}"'
+
+
+@pytest.mark.parametrize(
+    "query", ["select=" + "id," * 2000 + "id", "order=" + "data->a," * 2000 + "id"]
+)
+def test_too_many_columns_are_the_request_s_error(rest: Rest, query: str):
+    answer = rest.get(f"/books?{query}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "54011")
