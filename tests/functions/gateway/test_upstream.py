@@ -296,7 +296,7 @@ def test_while_it_does_not_answer_it_is_502(start_edge):
 
 
 def test_without_it_nothing_is_there(idle_edge: Edge):
-    answer = idle_edge.client.get(f"{idle_edge.url}/rest/v1/rows")
+    answer = idle_edge.client.get(f"{idle_edge.url}/graphql/v1/rows")
     assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
 
 

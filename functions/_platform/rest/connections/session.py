@@ -25,6 +25,10 @@ statements of a hundred embeds."""
 MAX_STATEMENT_BYTES = 8 * 1024
 """Longer statements are not prepared: one would evict many, and its plan costs less to make than its execution."""
 CANCEL_S = 5.0
+STALE = frozenset({"0A000", "26000"})
+"""SQLSTATEs of a prepared statement that serves no longer: its result's type has changed (a function was replaced), or
+a pooler has dropped it. Both have other causes, too; a needless reconnect costs a few milliseconds.
+"""
 
 Key = tuple[bytes, tuple[int, ...]]
 """A statement's text and its parameters' types."""
@@ -45,6 +49,7 @@ class Session:
         self._evicted: list[bytes] = []
         self._names = 0
         self._closed = False
+        self._is_stale = False
         self._results: list[PGresult] = []
         self._waiter: asyncio.Future[list[PGresult]] | None = None
         self._loop = asyncio.get_running_loop()
@@ -54,9 +59,9 @@ class Session:
 
     @property
     def is_usable(self) -> bool:
-        """False once the connection is lost, also while idle, or its transaction's end is unknown."""
+        """False once the connection is lost, also while idle, its transaction's end is unknown, or it is stale."""
         return (
-            not self._closed
+            not (self._closed or self._is_stale)
             and self._libpq.status == ConnStatus.OK
             and self._waiter is None
             and self._libpq.transaction_status == TransactionStatus.IDLE
@@ -90,7 +95,9 @@ class Session:
                 self._forget(key)
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
-                raise error_from_result(result, encoding="utf-8")
+                error = error_from_result(result, encoding="utf-8")
+                self._is_stale = bool(self._prepared) and error.sqlstate in STALE
+                raise error
         return [result for result in results if result.status == ExecStatus.TUPLES_OK]
 
     def _send(self, statement: Statement, steps: list[Key | None]) -> None:

@@ -59,12 +59,14 @@ class Sessions:
         try:
             yield session
         finally:
-            if session.is_usable:
-                self._free.append(session)
-            else:
-                self._open.discard(session)
-                await asyncio.shield(session.abandon())
-            self._wake()
+            try:
+                if session.is_usable:
+                    self._free.append(session)
+                else:
+                    self._open.discard(session)
+                    await asyncio.shield(session.abandon())
+            finally:
+                self._wake()
 
     async def _acquired(self) -> Session:
         found = self._popped()

@@ -195,6 +195,7 @@ def test_prepared_statements_are_bounded(run):
     assert run(work) == MAX_PREPARED
 
 
+<<<<<<< HEAD
 PREPARED = "select count(*), coalesce(sum(length(statement)), 0) from pg_prepared_statements"
 
 
@@ -233,6 +234,34 @@ def test_an_evicted_statement_is_closed_though_the_transaction_fails(run):
         return number
 
     assert run(work) <= MAX_PREPARED
+=======
+def test_a_prepared_statement_that_serves_no_longer(library, in_library):
+    """A function that is made anew with another type: one request is told, the next ones are served."""
+    make = "create function api.now_text() returns {} stable language sql as $$ select {} $$"
+    in_library.execute(make.format("text", "'a'").encode())
+
+    async def main():
+        sessions = Sessions(SecretStr(library()), 1, prepare=True)
+        role = statement("select set_config('role', 'anon', true)")
+
+        async def ask():
+            async with sessions.session() as session:
+                [_, result] = await session.run([role, statement("select api.now_text()")])
+                return result.get_value(0, 0)
+
+        assert {await ask() for _ in range(3)} == {b"a"}
+        in_library.execute(b"drop function api.now_text()")
+        in_library.execute(make.format("bytea", "'b'::bytea").encode())
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            await ask()
+        assert {await ask() for _ in range(3)} == {b"b"}
+        sessions.close()
+
+    try:
+        asyncio.run(main())
+    finally:
+        in_library.execute(b"drop function api.now_text()")
+>>>>>>> wt-rest
 
 
 def test_what_is_longer_than_a_socket_s_buffer(run):
