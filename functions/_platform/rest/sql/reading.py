@@ -2,7 +2,6 @@
 
 from functions._platform.rest.catalogue.model import Computed, Name
 from functions._platform.rest.plan.model import (
-    EVERYTHING,
     Condition,
     EmbedIsNull,
     JoinPair,
@@ -13,7 +12,6 @@ from functions._platform.rest.plan.model import (
     SpreadField,
     Tree,
 )
-from functions._platform.rest.query.tree import Window
 from functions._platform.rest.sql.expressions import (
     aggregated,
     column,
@@ -39,7 +37,7 @@ def select(level: Read) -> Fragment:
     for embed, child in zip(level.shown, level.children, strict=True):
         pieces += _lateral(embed, child)
     pieces += _where([condition(of, asked) for asked in level.where], level)
-    return [*pieces, *_grouped(level, of), *ordered(of, level.order), *_window(level.window)]
+    return [*pieces, *_grouped(level, of), *ordered(of, level.order), *_window(level)]
 
 
 def count(level: Read) -> Fragment:
@@ -91,11 +89,17 @@ def _join_pair(pair: JoinPair) -> str:
     return f"{column(pair.left, pair.left_column)} = {column(pair.right, pair.right_column)}"
 
 
-def _window(window: Window) -> Fragment:
-    if window == EVERYTHING:
-        return []
-    limit = [bound(str(window.limit))] if window.limit is not None else ["all"]
-    return [" limit ", *limit, " offset ", bound(str(window.offset))]
+def _window(level: Read) -> Fragment:
+    """The setting's own number is no parameter: with a bound LIMIT or OFFSET a generic plan looks dear to PostgreSQL,
+    which then plans the statement anew at every execution.
+    """
+    limit, offset, most = level.window.limit, level.window.offset, level.max_rows
+    pieces: Fragment = []
+    if limit is not None and (most is None or limit < most):
+        pieces += [" limit ", bound(str(limit))]
+    elif most is not None:
+        pieces.append(f" limit {most}")
+    return [*pieces, " offset ", bound(str(offset))] if offset else pieces
 
 
 def _shown(embed: JsonEmbed | SpreadEmbed) -> list[Fragment]:

@@ -35,7 +35,7 @@ OWN_TEXTS = {
     "pgrst.inserted", "type", "FeatureCollection", "features",
 }  # fmt: skip
 """All string literals of the program."""
-OWN_NUMBERS = {0, 1, 2, 8}
+OWN_NUMBERS = {0, 1, 2, 7, 8}
 OWN_FUNCTIONS = {
     "array_elements", "avg", "count", "current_setting", "json_agg", "json_array_elements", "json_build_object",
     "json_each_text", "json_object_keys", "json_strip_nulls", "json_to_record", "json_to_recordset", "jsonb_agg",
