@@ -212,3 +212,17 @@ def test_a_cast_is_words(rest: Rest, cast: str):
 def test_too_many_columns_are_the_request_s_error(rest: Rest, query: str):
     answer = rest.get(f"/books?{query}")
     assert (answer.status_code, answer.json()["code"]) == (400, "54011")
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/json", "application/vnd.pgrst.array+json;nulls=stripped", "text/csv"]
+)
+def test_an_answer_is_bounded_in_bytes(rest: Rest, monkeypatch, accept: str):
+    """Memory: nested embeds multiply the rows of each level."""
+    monkeypatch.setattr("functions._platform.rest.sql.statement.MAX_ANSWER_BYTES", 400)
+    wide = "id," + ",".join(f"a{number}:title" for number in range(100))
+    for path in ("/books?id=gt.0", "/rpc/by_format?wanted=paper"):
+        assert rest.get(f"{path}&select=id", accept=accept).status_code == 200
+        answer = rest.get(f"{path}&select={wide}", accept=accept)
+        assert (answer.status_code, answer.json()["code"]) == (400, "54000")
+    assert rest.get(f"/books?id=gt.99&select={wide}", accept=accept).status_code == 200

@@ -195,7 +195,6 @@ def test_prepared_statements_are_bounded(run):
     assert run(work) == MAX_PREPARED
 
 
-<<<<<<< HEAD
 PREPARED = "select count(*), coalesce(sum(length(statement)), 0) from pg_prepared_statements"
 
 
@@ -234,7 +233,8 @@ def test_an_evicted_statement_is_closed_though_the_transaction_fails(run):
         return number
 
     assert run(work) <= MAX_PREPARED
-=======
+
+
 def test_a_prepared_statement_that_serves_no_longer(library, in_library):
     """A function that is made anew with another type: one request is told, the next ones are served."""
     make = "create function api.now_text() returns {} stable language sql as $$ select {} $$"
@@ -261,7 +261,6 @@ def test_a_prepared_statement_that_serves_no_longer(library, in_library):
         asyncio.run(main())
     finally:
         in_library.execute(b"drop function api.now_text()")
->>>>>>> wt-rest
 
 
 def test_what_is_longer_than_a_socket_s_buffer(run):
