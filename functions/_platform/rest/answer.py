@@ -41,13 +41,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Row:
-    """The statement's one row (see sql/statement.py)."""
+    """The statement's one row (see sql/statement.py). ``has_body``: it is not NULL."""
 
     total: int | None
     rows: int
     body: bytes
     headers: bytes | None
     status: bytes | None
+    has_body: bool = True
     location: bytes | None = None
     inserted: int | None = None
 
@@ -66,6 +67,7 @@ def row_of(result: PGresult) -> Row:
         body=body,
         headers=named["headers"],
         status=named["status"],
+        has_body=named["body"] is not None,
         location=named.get("location"),
         inserted=_integer(named.get("inserted")),
     )

@@ -47,6 +47,7 @@ from functions._platform.rest.payload import Payload, read_payload
 from functions._platform.rest.plan_cache import PlanCache, asked_key, plan_key
 from functions._platform.rest.planned import Planned, Planner
 from functions._platform.rest.request import Asked, asked_of
+from functions._platform.rest.sql.statement import MAX_ANSWER_BYTES
 from functions._platform.rest.transactions import check_rows, max_affected, transaction_of
 from functions._shared.errors import FunctionError, error_response
 from functions._shared.resources import Resources
@@ -232,6 +233,8 @@ def _told(rest: Rest, asked: Asked, planned: Planned, results: list[PGresult]) -
     if planned.media_type.is_plan:
         return plan_answer(asked, planned, results[0])
     row = row_of(results[0])
+    if planned.bounded and not row.has_body:
+        raise errors.answer_too_large(MAX_ANSWER_BYTES)
     check_rows(planned, max_affected(asked, planned), row.rows)
     if planned.estimate:
         row = with_estimate(row, results[1], asked, rest.settings.pgrst_db_max_rows)

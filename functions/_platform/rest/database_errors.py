@@ -33,6 +33,7 @@ STATUSES: Mapping[str, int] = {
     "53": 503,  # insufficient resources
     "53400": 500,  # configuration_limit_exceeded
     "54": 500,  # program limit exceeded
+    "54011": 400,  # too_many_columns: of the request's select or order list
     "55": 500,  # object not in prerequisite state
     "57": 500,  # operator intervention: statement_timeout
     "57P01": 503,  # admin_shutdown

@@ -114,6 +114,12 @@ def negative_limit() -> RestError:
     return _range("Limit should be greater than or equal to zero.")
 
 
+def answer_too_large(most_bytes: int) -> RestError:
+    """No error of upstream's, so the code is PostgreSQL's program_limit_exceeded."""
+    hint = "Ask for fewer rows (limit) or fewer columns (select)."
+    return RestError(400, "54000", f"The answer is larger than {most_bytes >> 20} MiB", None, hint)
+
+
 def inverted_range() -> RestError:
     return _range(
         "The lower boundary must be lower than or equal to the upper boundary in the Range header."

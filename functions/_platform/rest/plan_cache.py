@@ -5,7 +5,7 @@ query for another id is another entry; a body is not (``sql.fragment.Body``), bu
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from starlette.types import Scope
@@ -18,9 +18,13 @@ from functions._platform.rest.request import Asked
 V = TypeVar("V")
 MAX_ENTRIES = 512
 MAX_KEY_BYTES = 2048
-"""Longer requests are not kept, which bounds the caches' memory."""
+"""Longer requests are not kept."""
+MAX_BYTES = 256 * 1024
+"""Of all requests together. The tree of one takes a hundred times its bytes."""
+MAX_STATEMENT_BYTES = 8 * 1024
+"""Longer statements are not kept: a short request can name hundreds of embeds."""
 MAX_NAMES = 64
-"""The same for the names of a body."""
+"""Of a body: with more its plan is not kept."""
 HEADERS = frozenset(
     {b"accept", b"accept-profile", b"content-profile", b"content-type", b"prefer", b"range"}
 )
@@ -30,10 +34,12 @@ Key = tuple[Hashable, ...]
 
 
 class Lru(Generic[V]):
-    """A key of None is never kept."""
+    """A key of None is never kept, nor is a value that does not fit. Bounded by the number and by the keys' bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, fits: Callable[[V], bool] = lambda _: True) -> None:
+        self._fits = fits
         self._values: OrderedDict[Key, V] = OrderedDict()
+        self._bytes = 0
 
     def get(self, key: Key | None) -> V | None:
         value = self._values.get(key) if key else None
@@ -42,11 +48,17 @@ class Lru(Generic[V]):
         return value
 
     def put(self, key: Key | None, value: V) -> None:
-        if key is None:
+        if key is None or key in self._values or not self._fits(value):
             return
         self._values[key] = value
-        if len(self._values) > MAX_ENTRIES:
-            self._values.popitem(last=False)
+        self._bytes += _size(key)
+        while len(self._values) > MAX_ENTRIES or self._bytes > MAX_BYTES:
+            evicted, _ = self._values.popitem(last=False)
+            self._bytes -= _size(evicted)
+
+
+def _size(key: Key) -> int:
+    return sum(len(part) for part in key if isinstance(part, bytes))
 
 
 class PlanCache:
@@ -54,14 +66,18 @@ class PlanCache:
 
     def __init__(self) -> None:
         self.asked = Lru[Asked]()
-        self._planned = Lru[Planned]()
+        self._planned = Lru[Planned](_is_short)
         self._catalogue: Catalogue | None = None
 
     def planned(self, catalogue: Catalogue) -> Lru[Planned]:
         if self._catalogue is not catalogue:
-            self._planned = Lru[Planned]()  # a request under way keeps the former one
+            self._planned = Lru[Planned](_is_short)  # a request under way keeps the former one
             self._catalogue = catalogue
         return self._planned
+
+
+def _is_short(planned: Planned) -> bool:
+    return len(planned.statement.text) <= MAX_STATEMENT_BYTES
 
 
 def asked_key(scope: Scope) -> Key | None:

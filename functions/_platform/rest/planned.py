@@ -29,6 +29,7 @@ from functions._platform.rest.sql.statement import (
     call_statement,
     explained,
     explained_count,
+    is_boundable,
     is_windowed,
     read_statement,
     write_statement,
@@ -52,7 +53,8 @@ RESOLUTIONS: dict[str, Literal["merge", "ignore"]] = {
 @dataclass(frozen=True)
 class Planned:
     """``estimate``: the EXPLAIN whose row estimate is (part of) the total. ``keys``: an insert's primary key or
-    conflict target, which ``resolution`` refers to. ``renamed``: embeds called by a deprecated name.
+    conflict target, which ``resolution`` refers to. ``renamed``: embeds called by a deprecated name. ``bounded``: the
+    answer's size is, see MAX_ANSWER_BYTES.
     """
 
     action: Action
@@ -63,6 +65,7 @@ class Planned:
     routine: Routine | None = None
     has_keys: bool = False
     renamed: tuple[tuple[str, str], ...] = ()
+    bounded: bool = False
 
     @property
     def is_singular(self) -> bool:
@@ -82,7 +85,11 @@ class Planner:
         read = self._read(asked, asked.resource, source=False)
         body, media_type = self._chosen(asked, asked.resource, read, wanted=not asked.is_head)
         total = self._total(asked, read, estimates=True)
-        statement = read_statement(read, body, total=total, windowed=self._is_windowed(read))
+        # An execution plan shows upstream's costs.
+        bounded = is_boundable(body) and not media_type.is_plan
+        statement = read_statement(
+            read, body, total=total, windowed=self._is_windowed(read), bounded=bounded
+        )
         counts_by_plan = asked.preferences.count in {"planned", "estimated"}
         return Planned(
             "read",
@@ -91,6 +98,7 @@ class Planner:
             read_only=True,
             estimate=render(explained_count(read)) if counts_by_plan else None,
             renamed=tuple(legacy_names(asked.query)),
+            bounded=bounded,
         )
 
     def write(self, asked: Asked, payload: Payload | None) -> Planned:
@@ -151,14 +159,25 @@ class Planner:
         ):
             raise errors.max_affected_needs_set()
         total = self._total(asked, read, estimates=False)
-        statement = call_statement(plan, read, body, total=total, windowed=self._is_windowed(read))
+        read_only = asked.is_reading or routine.volatility != "volatile"
+        # Not where the call has changed something by then.
+        bounded = read_only and is_boundable(body) and not media_type.is_plan
+        statement = call_statement(
+            plan,
+            read,
+            body,
+            total=total,
+            windowed=self._is_windowed(read),
+            bounded=bounded,
+        )
         return Planned(
             "call",
             render(explained(statement, media_type)),
             media_type,
-            read_only=asked.is_reading or routine.volatility != "volatile",
+            read_only=read_only,
             routine=routine,
             renamed=tuple(legacy_names(asked.query)),
+            bounded=bounded,
         )
 
     def routine(self, asked: Asked, payload: Payload | None) -> Routine:

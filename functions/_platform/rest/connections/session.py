@@ -19,7 +19,16 @@ from functions._platform.rest.sql.fragment import Statement
 
 MAX_PREPARED = 128
 """Prepared statements of a connection (LRU)."""
+MAX_PREPARED_BYTES = 128 * 1024
+"""Their text in all. The backend keeps each one's plan: about a kilobyte for two bytes of text, a gigabyte for 128
+statements of a hundred embeds."""
+MAX_STATEMENT_BYTES = 8 * 1024
+"""Longer statements are not prepared: one would evict many, and its plan costs less to make than its execution."""
 CANCEL_S = 5.0
+STALE = frozenset({"0A000", "26000"})
+"""SQLSTATEs of a prepared statement that serves no longer: its result's type has changed (a function was replaced), or
+a pooler has dropped it. Both have other causes, too; a needless reconnect costs a few milliseconds.
+"""
 
 Key = tuple[bytes, tuple[int, ...]]
 """A statement's text and its parameters' types."""
@@ -36,8 +45,11 @@ class Session:
         self._libpq.enter_pipeline_mode()
         self._worth_preparing = worth_preparing
         self._prepared: OrderedDict[Key, bytes] = OrderedDict()
+        self._prepared_bytes = 0
+        self._evicted: list[bytes] = []
         self._names = 0
         self._closed = False
+        self._is_stale = False
         self._results: list[PGresult] = []
         self._waiter: asyncio.Future[list[PGresult]] | None = None
         self._loop = asyncio.get_running_loop()
@@ -47,9 +59,9 @@ class Session:
 
     @property
     def is_usable(self) -> bool:
-        """False once the connection is lost, also while idle, or its transaction's end is unknown."""
+        """False once the connection is lost, also while idle, its transaction's end is unknown, or it is stale."""
         return (
-            not self._closed
+            not (self._closed or self._is_stale)
             and self._libpq.status == ConnStatus.OK
             and self._waiter is None
             and self._libpq.transaction_status == TransactionStatus.IDLE
@@ -62,7 +74,10 @@ class Session:
 
     async def run(self, statements: Sequence[Statement]) -> list[PGresult]:
         """The results that have rows, in order. Raises psycopg.Error: the first one, or OperationalError."""
-        steps: list[Key | None] = []
+        steps: list[Key | None] = [None] * len(self._evicted)
+        # First in the pipeline: behind an error the server skips them, and would keep the statements for good.
+        while self._evicted:
+            self._libpq.send_close_prepared(self._evicted.pop())
         for statement in statements:
             self._send(statement, steps)
         self._libpq.pipeline_sync()
@@ -77,10 +92,12 @@ class Session:
         # One result per step, also after an error; an error of the implicit commit (deferred constraints) is one more.
         for key, result in zip(steps, results, strict=False):
             if key is not None and result.status != ExecStatus.COMMAND_OK:
-                del self._prepared[key]
+                self._forget(key)
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
-                raise error_from_result(result, encoding="utf-8")
+                error = error_from_result(result, encoding="utf-8")
+                self._is_stale = bool(self._prepared) and error.sqlstate in STALE
+                raise error
         return [result for result in results if result.status == ExecStatus.TUPLES_OK]
 
     def _send(self, statement: Statement, steps: list[Key | None]) -> None:
@@ -92,7 +109,7 @@ class Session:
         name = self._prepared.get(key)
         if name is not None:
             self._prepared.move_to_end(key)
-        elif self._worth_preparing is None or not self._worth_preparing(key):
+        elif not self._prepares(key):
             steps.append(None)
             self._libpq.send_query_params(text, data, key[1], formats, 1)
             return
@@ -101,15 +118,29 @@ class Session:
         steps.append(None)
         self._libpq.send_query_prepared(name, data, formats, 1)
 
+    def _prepares(self, key: Key) -> bool:
+        return (
+            self._worth_preparing is not None
+            and len(key[0]) <= MAX_STATEMENT_BYTES
+            and self._worth_preparing(key)
+        )
+
     def _prepare(self, key: Key, steps: list[Key | None]) -> bytes:
-        if len(self._prepared) >= MAX_PREPARED:
-            self._libpq.send_close_prepared(self._prepared.popitem(last=False)[1])
-            steps.append(None)
+        while self._prepared and (
+            len(self._prepared) >= MAX_PREPARED
+            or self._prepared_bytes + len(key[0]) > MAX_PREPARED_BYTES
+        ):
+            self._evicted.append(self._forget(next(iter(self._prepared))))
         self._names += 1  # no name twice: whether a failed one was prepared does not matter
         name = self._prepared[key] = b"r%d" % self._names
+        self._prepared_bytes += len(key[0])
         self._libpq.send_prepare(name, key[0], key[1])
         steps.append(key)
         return name
+
+    def _forget(self, key: Key) -> bytes:
+        self._prepared_bytes -= len(key[0])
+        return self._prepared.pop(key)
 
     def _readable(self) -> None:
         try:

@@ -43,7 +43,7 @@ class Sessions:
         self._address = address
         self._size = size
         self._prepare = prepare
-        self._seen: dict[Key, None] = {}
+        self._seen: set[int] = set()
         self._open: set[Session] = set()
         self._opening = 0
         self._free: list[Session] = []
@@ -59,12 +59,14 @@ class Sessions:
         try:
             yield session
         finally:
-            if session.is_usable:
-                self._free.append(session)
-            else:
-                self._open.discard(session)
-                await asyncio.shield(session.abandon())
-            self._wake()
+            try:
+                if session.is_usable:
+                    self._free.append(session)
+                else:
+                    self._open.discard(session)
+                    await asyncio.shield(session.abandon())
+            finally:
+                self._wake()
 
     async def _acquired(self) -> Session:
         found = self._popped()
@@ -131,11 +133,12 @@ class Sessions:
 
     def _is_repeated(self, key: Key) -> bool:
         """Whether a statement was seen before: a flood of different queries must not evict what is worth keeping."""
-        if key in self._seen:
+        digest = hash(key)  # not the key: thousands of long texts would stay in memory
+        if digest in self._seen:
             return True
         if len(self._seen) >= MAX_SEEN:
             self._seen.clear()
-        self._seen[key] = None
+        self._seen.add(digest)
         return False
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """One request's transaction, in one round trip wherever its end is known before its result.
 
-settings; pre-request function; statement        an implicit transaction, which the Sync commits
+reset; settings; pre-request function; statement  an implicit transaction, which the Sync commits
 begin; …; set constraints all immediate; rollback  PGRST_DB_TX_END or ``Prefer: tx=rollback``
 begin isolation level …; …; commit                 where the role or the function has an isolation level
 begin; …        then    commit or rollback         where the number of rows decides: a second round trip
@@ -16,6 +16,8 @@ from psycopg.pq.abc import PGresult
 from functions._platform.rest.connections.session import Session
 from functions._platform.rest.sql.fragment import Statement
 
+RESET = Statement(b"reset all", ())
+"""Session settings that a former request's function left behind (SET, set_config(…, false)): another user's."""
 COMMIT = Statement(b"commit", ())
 ROLLBACK = Statement(b"rollback", ())
 CHECK_DEFERRED = Statement(b"set constraints all immediate", ())
@@ -44,7 +46,7 @@ class Transaction:
             raise psycopg.OperationalError("the server is silent") from None
 
     async def _run(self, session: Session) -> list[PGresult]:
-        before = [self.settings, *([self.pre_request] if self.pre_request else [])]
+        before = [RESET, self.settings, *([self.pre_request] if self.pre_request else [])]
         every = [*before, *self.statements]
         ending = [] if self.check else [COMMIT]
         if self.rolls_back:
@@ -53,7 +55,7 @@ class Transaction:
         try:
             if is_explicit:
                 every = [_begin(self.isolation), *every, *ending]
-            results = (await session.run(every))[len(before) :]
+            results = (await session.run(every))[len(before) - 1 :]
             if self.check:
                 self.check(results)
                 if not self.rolls_back:

@@ -155,6 +155,8 @@ class Read:
     order: list[Order] = field(default_factory=list)
     spread_order: list[SpreadOrder] = field(default_factory=list)
     window: Window = EVERYTHING
+    max_rows: int | None = None
+    """PGRST_DB_MAX_ROWS."""
     children: list["Read"] = field(default_factory=list)
     shown: list[JsonEmbed | SpreadEmbed] = field(default_factory=list)
 

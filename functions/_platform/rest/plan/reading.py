@@ -223,7 +223,6 @@ def _refuse_aggregates(level: Read) -> None:
 
 
 def _bound(level: Read, max_rows: int) -> None:
-    limit = level.window.limit
-    level.window = replace(level.window, limit=max_rows if limit is None else min(limit, max_rows))
+    level.max_rows = max_rows
     for child in level.children:
         _bound(child, max_rows)

@@ -27,6 +27,8 @@ RAW_PARAMETERS = {
     "application/octet-stream": "bytea",
 }
 """Content type of a body without names → the type of the one parameter that takes it."""
+MAX_NAMED = 100
+"""Arguments that an error names: no function has more (FUNC_MAX_ARGS), but a body of ten megabytes a million."""
 
 
 def no_table(catalogue: Catalogue, relation: Name) -> RestError:
@@ -95,12 +97,14 @@ def no_function(
     if raw:
         details = f" with a single unnamed {raw} parameter"
         return errors.no_function(qualified, "", details, None)
-    told = ", ".join(sorted(names))
+    told = ", ".join(sorted(names)[:MAX_NAMED])
     searched = f"({told})" if names else " without parameters"
     details = f" with parameter{'s' if len(names) > 1 else ''} {told}" if names else searched
     if content_type == "application/json":
         details += " or with a single unnamed json/jsonb parameter"
-    hint = function_hint(catalogue, function.schema, function.name, names)
+    hint = None
+    if len(names) <= MAX_NAMED:
+        hint = function_hint(catalogue, function.schema, function.name, names)
     return errors.no_function(qualified, searched, details, hint)
 
 

@@ -15,11 +15,22 @@ from functions._platform.rest.query.order import order_terms
 from functions._platform.rest.query.parameters import Pairs, is_logic, parameters_of
 from functions._platform.rest.query.select import select_list
 from functions._platform.rest.query.text import Scanner, Unparsable, position
-from functions._platform.rest.query.tree import Condition, Field, OrderTerm, Path, Query
+from functions._platform.rest.query.tree import (
+    Condition,
+    Field,
+    OrderTerm,
+    Path,
+    Query,
+    Select,
+    SelectRelation,
+)
 from functions._platform.rest.query.windows import windows_of
 
 T = TypeVar("T")
 Conditions = dict[Path, tuple[Condition, ...]]
+MAX_EMBEDS = 100
+"""PostgreSQL's memory for planning grows with the square of the joins: 50 MB for 100, 3.6 GB for 1600. Upstream has no
+such bound."""
 
 
 def parse(query_string: bytes, *, is_call: bool = False) -> Query:
@@ -33,6 +44,9 @@ def parse(query_string: bytes, *, is_call: bool = False) -> Query:
     columns = _names("columns parameter", sent.named.get("columns"))
     select = sent.named.get("select", "*")
     selected = _parsed("select parameter", select, select_list)
+    if _embeds(selected) > MAX_EMBEDS:
+        message = f'"failed to parse select parameter ({select})" (line 1, column 1)'
+        raise errors.unparsable(message, f"more than {MAX_EMBEDS} embeds")
     conditions, arguments = _conditions(sent.conditions, is_call)
     conflict = _names("on_conflict parameter", sent.named.get("on_conflict"))
     return Query(
@@ -44,6 +58,10 @@ def parse(query_string: bytes, *, is_call: bool = False) -> Query:
         on_conflict=conflict,
         arguments=arguments,
     )
+
+
+def _embeds(select: tuple[Select, ...]) -> int:
+    return sum(1 + _embeds(part.select) for part in select if isinstance(part, SelectRelation))
 
 
 def _order(pairs: Pairs) -> dict[Path, tuple[OrderTerm, ...]]:

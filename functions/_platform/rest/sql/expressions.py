@@ -1,6 +1,7 @@
 """Columns, conditions and orders of one level as SQL."""
 
 from functions._platform.rest.catalogue.model import Name
+from functions._platform.rest.errors import RestError
 from functions._platform.rest.plan.model import (
     Column,
     Comparison,
@@ -79,8 +80,17 @@ def aggregated(pieces: Fragment, aggregate: str | None, cast: str | None) -> Fra
 
 
 def _cast(pieces: Fragment, to: str | None) -> Fragment:
-    # Not quoted: "int" would be a type's name, int is an alias of one. The parser admits nothing but names.
-    return ["cast(", *pieces, " as ", to, ")"] if to else pieces
+    return ["cast(", *pieces, " as ", _type(to), ")"] if to else pieces
+
+
+def _type(name: str) -> str:
+    """Not quoted: "int" would be a type's name, int is an alias of one. The parser admits letters, digits, ``_``, ``$``
+    and blanks; a word that begins with ``$`` is a parameter or opens a dollar-quoted string (SQL injection).
+    """
+    for word in name.split():
+        if word.startswith("$") or word[0].isdigit():
+            raise RestError(400, "42601", f'syntax error at or near "{word}"')
+    return name
 
 
 def ordered(of: Name, terms: list[Order]) -> Fragment:

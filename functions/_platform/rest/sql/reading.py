@@ -1,9 +1,7 @@
 """A level to read → SELECT, each embed a lateral subquery; and the query that counts the root's rows."""
 
 from functions._platform.rest.catalogue.model import Computed, Name
-from functions._platform.rest.errors import RestError
 from functions._platform.rest.plan.model import (
-    EVERYTHING,
     Condition,
     EmbedIsNull,
     JoinPair,
@@ -14,7 +12,6 @@ from functions._platform.rest.plan.model import (
     SpreadField,
     Tree,
 )
-from functions._platform.rest.query.tree import Window
 from functions._platform.rest.sql.expressions import (
     aggregated,
     column,
@@ -24,9 +21,6 @@ from functions._platform.rest.sql.expressions import (
     value_of,
 )
 from functions._platform.rest.sql.fragment import Fragment, bound, joined, qualified, quoted
-
-MAX_ENTRIES = 1664
-"""PostgreSQL's own bound; its error counts as one of the server (500), and it is the request's."""
 
 
 def select(level: Read) -> Fragment:
@@ -39,13 +33,11 @@ def select(level: Read) -> Fragment:
         shown.append(selected(source, spread.selected))
     for embed in level.shown:
         shown += _shown(embed)
-    if len(shown) > MAX_ENTRIES:
-        raise RestError(400, "54011", f"target lists can have at most {MAX_ENTRIES} entries")
     pieces = ["select ", *joined(", ", shown), *_from(level)]
     for embed, child in zip(level.shown, level.children, strict=True):
         pieces += _lateral(embed, child)
     pieces += _where([condition(of, asked) for asked in level.where], level)
-    return [*pieces, *_grouped(level, of), *ordered(of, level.order), *_window(level.window)]
+    return [*pieces, *_grouped(level, of), *ordered(of, level.order), *_window(level)]
 
 
 def count(level: Read) -> Fragment:
@@ -97,11 +89,17 @@ def _join_pair(pair: JoinPair) -> str:
     return f"{column(pair.left, pair.left_column)} = {column(pair.right, pair.right_column)}"
 
 
-def _window(window: Window) -> Fragment:
-    if window == EVERYTHING:
-        return []
-    limit = [bound(str(window.limit))] if window.limit is not None else ["all"]
-    return [" limit ", *limit, " offset ", bound(str(window.offset))]
+def _window(level: Read) -> Fragment:
+    """The setting's own number is no parameter: with a bound LIMIT or OFFSET a generic plan looks dear to PostgreSQL,
+    which then plans the statement anew at every execution.
+    """
+    limit, offset, most = level.window.limit, level.window.offset, level.max_rows
+    pieces: Fragment = []
+    if limit is not None and (most is None or limit < most):
+        pieces += [" limit ", bound(str(limit))]
+    elif most is not None:
+        pieces.append(f" limit {most}")
+    return [*pieces, " offset ", bound(str(offset))] if offset else pieces
 
 
 def _shown(embed: JsonEmbed | SpreadEmbed) -> list[Fragment]:

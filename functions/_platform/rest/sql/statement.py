@@ -36,16 +36,25 @@ ROWS = "_postgrest_t"
 COUNTED = "pgrst_source_count"
 SETTINGS = """nullif(current_setting('response.headers', true), '') as headers,
  nullif(current_setting('response.status', true), '') as status"""
+CSV_LINES = f"string_agg(substring({ROWS}::text, 2, length({ROWS}::text) - 2), '\n')"
+"""A row's own text form is a CSV line within parentheses."""
 CSV = f"""(select coalesce(string_agg(a.k, ','), '') from (select json_object_keys(r)::text as k
  from (select row_to_json(hh) as r from {SOURCE.name} as hh limit 1) s) a) || '\n' ||
- coalesce(string_agg(substring({ROWS}::text, 2, length({ROWS}::text) - 2), '\n'), '')"""
-"""A row's own text form is a CSV line within parentheses."""
+ coalesce({CSV_LINES}, '')"""
+FEATURES = f"json_agg(ST_AsGeoJSON({ROWS})::json)"
 GEOJSON = f"""json_build_object('type', 'FeatureCollection', 'features',
- coalesce(json_agg(ST_AsGeoJSON({ROWS})::json), '[]'))"""
+ coalesce({FEATURES}, '[]'))"""
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""Memory bound of a reading request: PGRST_DB_MAX_ROWS bounds the rows of each level, nested embeds multiply them, and
+the answer is in memory three times while it is sent. ``body`` is NULL for a larger one."""
 
 
-def read_statement(plan: Read, body: Body, *, total: Fragment | None, windowed: bool) -> Fragment:
-    """``total``: the query whose rows are the total, where it is asked for. ``windowed``: it differs from the rows."""
+def read_statement(
+    plan: Read, body: Body, *, total: Fragment | None, windowed: bool, bounded: bool
+) -> Fragment:
+    """``total``: the query whose rows are the total, where it is asked for. ``windowed``: it differs from the rows.
+    ``bounded``: the answer by MAX_ANSWER_BYTES.
+    """
     counting, counted = _total(total, windowed, f"count({ROWS})")
     return [
         f"with {SOURCE.name} as (",
@@ -53,13 +62,19 @@ def read_statement(plan: Read, body: Body, *, total: Fragment | None, windowed: 
         ")",
         *counting,
         f" select {counted} as total, count({ROWS}) as rows, ",
-        *_body(body, None),
+        *_body(body, None, bounded=bounded),
         f" as body, {SETTINGS} from (select * from {SOURCE.name}) {ROWS}",
     ]
 
 
 def call_statement(
-    plan: Call, read: Read, body: Body, *, total: Fragment | None, windowed: bool
+    plan: Call,
+    read: Read,
+    body: Body,
+    *,
+    total: Fragment | None,
+    windowed: bool,
+    bounded: bool,
 ) -> Fragment:
     rows = f"count({ROWS})" if plan.routine.returns_set else "1"
     counting, counted = _total(total, windowed, rows)
@@ -69,7 +84,7 @@ def call_statement(
         ")",
         *counting,
         f" select {counted} as total, {rows} as rows, ",
-        *_body(body, plan.routine),
+        *_body(body, plan.routine, bounded=bounded),
         f" as body, {SETTINGS} from (",
         *select(read),
         f") {ROWS}",
@@ -88,7 +103,7 @@ def write_statement(
         f") select null::bigint as total, count({ROWS}) as rows, ",
         *(_location(plan.primary_key) if location and isinstance(plan, Insert) else ["null"]),
         " as location, ",
-        *_body(body, None),
+        *_body(body, None, bounded=False),
         f" as body, {SETTINGS}, {INSERTED if upserts else 'null::int'} as inserted from (",
         *rows,
         f") {ROWS}",
@@ -124,7 +139,7 @@ def _location(primary_key: tuple[str, ...]) -> Fragment:
     ]
 
 
-def _body(body: Body, routine: Routine | None) -> Fragment:
+def _body(body: Body, routine: Routine | None, *, bounded: bool) -> Fragment:
     is_scalar = routine is not None and not routine.returns_composite
     is_one = routine is not None and not routine.returns_set
     row = f"{ROWS}.{SCALAR}" if is_scalar else ROWS
@@ -138,14 +153,24 @@ def _body(body: Body, routine: Routine | None) -> Fragment:
     if body == "none":
         return ["''::text"]
     if body == "csv":
-        return [CSV]
+        return [_within(CSV_LINES, CSV, bounded)]
     if body == "geojson":
-        return [GEOJSON]
-    rows = f"json_agg({row if not body.startswith('object') or is_one else ROWS})"
-    rows = f"json_strip_nulls({rows})" if body.endswith("stripped") else rows
-    if body.startswith("object") or is_one:
-        return [f"coalesce({rows}->0, 'null')"]
-    return [f"coalesce({rows}, '[]')"]
+        return [_within(FEATURES, GEOJSON, bounded)]
+    aggregated = f"json_agg({row if not body.startswith('object') or is_one else ROWS})"
+    rows = f"json_strip_nulls({aggregated})" if body.endswith("stripped") else aggregated
+    shown = f"{rows}->0, 'null'" if body.startswith("object") or is_one else f"{rows}, '[]'"
+    return [_within(aggregated, f"coalesce({shown})", bounded)]
+
+
+def _within(aggregate: str, shown: str, bounded: bool) -> str:
+    """``shown``, which has ``aggregate`` in it: PostgreSQL computes equal aggregates of a query once."""
+    exceeds = f"pg_column_size({aggregate}) > {MAX_ANSWER_BYTES}"
+    return f"case when {exceeds} then null else {shown} end" if bounded else shown
+
+
+def is_boundable(body: Body) -> bool:
+    """Whether ``body`` is never NULL otherwise."""
+    return isinstance(body, str) and body not in {"value", "none"}
 
 
 def explained(statement: Fragment, media_type: MediaType) -> Fragment:

@@ -78,6 +78,9 @@ create function whoami() returns json stable language sql as $$ select json_buil
     'read_only', current_setting('transaction_read_only'), 'isolation', current_setting('transaction_isolation')) $$;
 create function answer_with(status text, headers text) returns text language plpgsql as $$ begin
     perform set_config('response.status', status, true), set_config('response.headers', headers, true); return 'told'; end $$;
+create function leave_behind() returns text language sql as $$
+    select set_config('my.tenant', 'ann', false) || set_config('response.status', '418', false) || set_config('timezone', 'Asia/Tokyo', false) $$;
+create function left_behind() returns text stable language sql as $$ select coalesce(current_setting('my.tenant', true), '') || current_setting('timezone') $$;
 create function fail(state text, text text) returns void language plpgsql as $$ begin raise exception using errcode = state, message = text; end $$;
 create function nap(seconds float) returns void language sql as $$ select pg_sleep(seconds) $$;
 create function strictly() returns text language sql set default_transaction_isolation = 'serializable' as $$ select current_setting('transaction_isolation') $$;

@@ -1,5 +1,8 @@
 """The real supabase-py reads, writes and calls."""
 
+from collections.abc import Iterator
+
+import httpx
 import pytest
 from postgrest.exceptions import APIError
 from supabase import Client, ClientOptions, create_client
@@ -10,9 +13,11 @@ from tests.functions._platform.rest.conftest import Rest
 
 
 @pytest.fixture
-def client(rest: Rest) -> Client:
+def client(rest: Rest) -> Iterator[Client]:
     url = rest.url.removesuffix("/rest/v1")
-    return create_client(url, sign_key(LOCAL_JWT_SECRET, "anon"), ClientOptions(schema="api"))
+    with httpx.Client() as connections:
+        options = ClientOptions(schema="api", httpx_client=connections)
+        yield create_client(url, sign_key(LOCAL_JWT_SECRET, "anon"), options)
 
 
 def test_reading(client: Client):

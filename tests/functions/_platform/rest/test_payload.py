@@ -1,7 +1,9 @@
 """Request bodies: what is passed on, which keys are known of it, and what is refused."""
 
+import asyncio
 import gzip
 import json
+import tracemalloc
 from collections.abc import Iterable
 
 import pytest
@@ -36,6 +38,8 @@ def rows(raw: bytes, *keys: str) -> Payload:
         (b"null", rows(b"[]")),
         (b'{"a":123456789012345678901234567890.5}',
          rows(b'{"a":123456789012345678901234567890.5}', "a")),
+        (b' [ { "a" : 1 } , {"a":2} ] ', rows(b' [ { "a" : 1 } , {"a":2} ] ', "a")),
+        (b'{"a":%s}' % (b"1" * 10_000), rows(b'{"a":%s}' % (b"1" * 10_000), "a")),
         (b'{"a":"\\u0000"}', rows(b'{"a":"\\u0000"}', "a")),
     ],
 )  # fmt: skip
@@ -52,7 +56,11 @@ def test_json_is_passed_on_as_it_was_sent(body: bytes, expected: Payload):
         (b"{} {}", "Empty or invalid json"),
         (b'{"a":NaN}', "Empty or invalid json"),
         (b'{"a":"\xff"}', "Empty or invalid json"),
-        (b'{"a":"\\ud800"}', "Empty or invalid json"),
+        (b'[{"a":1},{"b":1}', "Empty or invalid json"),
+        (b'[{"a":1},]', "Empty or invalid json"),
+        (b'[{"a":1}{"a":1}]', "Empty or invalid json"),
+        (b'{"a":-Infinity}', "Empty or invalid json"),
+        (b'[{"a":"\t"}]', "Empty or invalid json"),
         (b"[" * 100_000, "Empty or invalid json"),
         (b'[{"a":1},{"b":1}]', "All object keys must match"),
         (b'[{"a":1},{"a":1,"b":1}]', "All object keys must match"),
@@ -159,6 +167,52 @@ def test_any_body_is_read_or_refused(body: bytes, content_type: MediaType, is_ca
     except RestError as error:
         status = error.status
     assert status == 400
+
+
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "columns"),
+    [
+        (b"[" + b",".join([b"{}"] * 200_000) + b"]", JSON, None),
+        (b"[" + b",".join([b'{"a":1}'] * 100_000) + b"]", JSON, None),
+        (b"[" + b",".join([b"{}"] * 200_000) + b"]", JSON, {"a"}),
+        (b"a\n" * 100_000, types.CSV, None),
+    ],
+)
+def test_millions_of_short_rows_do_not_take_many_times_their_bytes(body, content_type, columns):
+    tracemalloc.start()
+    payload_of(body, content_type, is_call=False, columns=columns)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5 * MEBIBYTE
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        # Amplification: ten rows of a byte would be ten megabytes of JSON each.
+        (b"a" * MEBIBYTE + b"\n" + b"1\n" * 100, types.CSV),
+        (b"a=1&" * 10_001, types.FORM),
+        (b"a=1;" * 10_001, types.FORM),
+    ],
+)
+def test_a_body_that_would_take_too_much_memory_is_refused(body: bytes, content_type: MediaType):
+    with pytest.raises(RestError) as refused:
+        payload_of(body, content_type, is_call=True)
+    assert (refused.value.status, refused.value.code) == (413, "PAYLOAD_TOO_LARGE")
+
+
+async def test_a_large_body_does_not_block_the_event_loop():
+    body = b"[" + b",".join([b'{"a":1}'] * 300_000) + b"]"
+    reading = asyncio.create_task(read_payload(request_of([body]), JSON, is_call=False))
+    turns = 0
+    while not reading.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert reading.result().keys == {"a"}
+    assert turns > 20
 
 
 def _refused(body: bytes, content_type: MediaType, message: str) -> None:

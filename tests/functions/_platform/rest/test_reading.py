@@ -195,3 +195,34 @@ def test_row_level_security_holds(rest: Rest):
     assert rest.get("/notes", role="postgres").status_code == 403, (
         "a role that the login is no member of"
     )
+
+
+@pytest.mark.parametrize("cast", ["$1", "$$", "$a$", "int $$", "int $1", "1x"])
+def test_a_cast_is_words(rest: Rest, cast: str):
+    """SQL injection: a type's name is not quoted, and ``$$`` would open a string that swallows the statement."""
+    answer = rest.get(f"/books?select=id::{cast},title::$$ text")
+    word = cast.split()[-1]
+    assert answer.status_code == 400
+    assert answer.json()["message"] == f'syntax error at or near "{word}"'
+
+
+@pytest.mark.parametrize(
+    "query", ["select=" + "id," * 2000 + "id", "order=" + "data->a," * 2000 + "id"]
+)
+def test_too_many_columns_are_the_request_s_error(rest: Rest, query: str):
+    answer = rest.get(f"/books?{query}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "54011")
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/json", "application/vnd.pgrst.array+json;nulls=stripped", "text/csv"]
+)
+def test_an_answer_is_bounded_in_bytes(rest: Rest, monkeypatch, accept: str):
+    """Memory: nested embeds multiply the rows of each level."""
+    monkeypatch.setattr("functions._platform.rest.sql.statement.MAX_ANSWER_BYTES", 400)
+    wide = "id," + ",".join(f"a{number}:title" for number in range(100))
+    for path in ("/books?id=gt.0", "/rpc/by_format?wanted=paper"):
+        assert rest.get(f"{path}&select=id", accept=accept).status_code == 200
+        answer = rest.get(f"{path}&select={wide}", accept=accept)
+        assert (answer.status_code, answer.json()["code"]) == (400, "54000")
+    assert rest.get(f"/books?id=gt.99&select={wide}", accept=accept).status_code == 200

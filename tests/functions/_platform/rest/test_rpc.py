@@ -134,3 +134,9 @@ def test_max_affected_needs_a_set(rest: Rest):
     prefer = "handling=strict,max-affected=1"
     assert rest.get("/rpc/add?a=1", prefer=prefer).json()["code"] == "PGRST128"
     assert rest.get("/rpc/by_format?wanted=paper", prefer=prefer).status_code == 200
+
+
+def test_a_body_of_many_keys_is_not_quoted_whole(rest):
+    answer = rest("POST", "/rpc/add", {f"k{number}": 1 for number in range(10_000)})
+    assert (answer.status_code, answer.json()["code"]) == (404, "PGRST202")
+    assert len(answer.content) < 2_000

@@ -10,7 +10,12 @@ import pytest
 from pydantic import SecretStr
 
 from functions._platform.rest.connections.limits import limit_of
-from functions._platform.rest.connections.session import MAX_PREPARED, Session
+from functions._platform.rest.connections.session import (
+    MAX_PREPARED,
+    MAX_PREPARED_BYTES,
+    MAX_STATEMENT_BYTES,
+    Session,
+)
 from functions._platform.rest.connections.sessions import NoDatabase, Sessions
 from functions._platform.rest.connections.transaction import Transaction
 from functions._platform.rest.sql.fragment import Fragment, Statement, bound, render
@@ -188,6 +193,74 @@ def test_prepared_statements_are_bounded(run):
         return int.from_bytes(result.get_value(0, 0))
 
     assert run(work) == MAX_PREPARED
+
+
+PREPARED = "select count(*), coalesce(sum(length(statement)), 0) from pg_prepared_statements"
+
+
+async def prepared(session: Session) -> tuple[int, int]:
+    """(number, bytes of their text)"""
+    [result] = await session.run([statement(PREPARED)])
+    number, length = (int.from_bytes(result.get_value(0, column)) for column in range(2))
+    return number, length
+
+
+def test_prepared_statements_are_bounded_in_bytes(run):
+    """The backend's memory: a plan is much larger than its statement's text."""
+
+    async def work(session: Session):
+        for _ in range(2):
+            for number in range(40):
+                text = "x" * (MAX_STATEMENT_BYTES - 100)
+                await session.run([statement(f"select {number}, '{text}'")])
+                await session.run([statement(f"select {number}, '{text}{text}'")])
+        return await prepared(session)
+
+    number, length = run(work)
+    assert number > 10, "short ones are kept"
+    assert length <= MAX_PREPARED_BYTES
+
+
+def test_an_evicted_statement_is_closed_though_the_transaction_fails(run):
+    async def work(session: Session):
+        fails = statement("select ", ("0",), "::int / 0")
+        for number in range(MAX_PREPARED + 20):
+            for _ in range(2):
+                await session.run([statement(f"select {number}, 'whole'")])
+                with pytest.raises(psycopg.errors.DivisionByZero):
+                    await session.run([fails, statement(f"select {number}, 'aborted'")])
+        number, _ = await prepared(session)
+        return number
+
+    assert run(work) <= MAX_PREPARED
+
+
+def test_a_prepared_statement_that_serves_no_longer(library, in_library):
+    """A function that is made anew with another type: one request is told, the next ones are served."""
+    make = "create function api.now_text() returns {} stable language sql as $$ select {} $$"
+    in_library.execute(make.format("text", "'a'").encode())
+
+    async def main():
+        sessions = Sessions(SecretStr(library()), 1, prepare=True)
+        role = statement("select set_config('role', 'anon', true)")
+
+        async def ask():
+            async with sessions.session() as session:
+                [_, result] = await session.run([role, statement("select api.now_text()")])
+                return result.get_value(0, 0)
+
+        assert {await ask() for _ in range(3)} == {b"a"}
+        in_library.execute(b"drop function api.now_text()")
+        in_library.execute(make.format("bytea", "'b'::bytea").encode())
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            await ask()
+        assert {await ask() for _ in range(3)} == {b"b"}
+        sessions.close()
+
+    try:
+        asyncio.run(main())
+    finally:
+        in_library.execute(b"drop function api.now_text()")
 
 
 def test_what_is_longer_than_a_socket_s_buffer(run):

@@ -26,6 +26,15 @@ def test_settings_end_with_the_request(rest: Rest):
         assert told["zone"] != "Asia/Tokyo"
 
 
+def test_session_settings_of_a_function_end_with_the_request(rest: Rest):
+    """A pooled connection's next request is another user's: his tenant, and any response's status."""
+    before = rest.rows("/rpc/left_behind")
+    for _ in range(3):
+        assert rest("POST", "/rpc/leave_behind", prefer="tx=commit").status_code == 418
+        answer = rest.get("/rpc/left_behind")
+        assert (answer.status_code, answer.json()) == (200, before)
+
+
 def test_access_mode_follows_method_and_volatility(rest: Rest):
     assert rest.rows("/rpc/whoami")["read_only"] == "on"
     assert rest("POST", "/rpc/whoami").json()["read_only"] == "on", "declared stable"

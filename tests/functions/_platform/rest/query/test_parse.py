@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions._platform.rest.errors import RestError
-from functions._platform.rest.query.parse import parse
+from functions._platform.rest.query.parse import MAX_EMBEDS, parse
 from functions._platform.rest.query.text import MAX_DEPTH
 from functions._platform.rest.query.tree import (
     Condition,
@@ -441,6 +441,15 @@ def test_nesting_is_bounded_and_says_so(key: str, opens: str, closes: str):
             parse(text.encode())
         assert (refused.value.status, refused.value.code) == (400, "PGRST100")
         assert refused.value.details == f"nested more than {MAX_DEPTH} levels deep"
+
+
+def test_embeds_are_bounded_in_number():
+    """Planning memory: PostgreSQL's grows with the square of the joins."""
+    parse(f"select={','.join(['a(b(*))'] * (MAX_EMBEDS // 2))}".encode())
+    with pytest.raises(RestError) as refused:
+        parse(f"select={','.join(['a(b(*))'] * (MAX_EMBEDS // 2))},c()".encode())
+    assert (refused.value.status, refused.value.code) == (400, "PGRST100")
+    assert refused.value.details == f"more than {MAX_EMBEDS} embeds"
 
 
 GROWING = [
