@@ -1,4 +1,4 @@
-"""The roles of the local cluster, as on Supabase: superuser ``supabase_admin``, and ``postgres``.
+"""The roles of the local cluster, as on Supabase: superuser ``supabase_admin``, ``postgres``, and ``authenticator``.
 
 Least privilege: the password of ``postgres`` is well-known, and a superuser can run programs as the server's user
 (COPY … TO PROGRAM; before PostgreSQL 16 createrole can escalate to that). ``supabase_admin`` has no password and
@@ -47,6 +47,17 @@ begin
     end loop;
 end;
 $$;
+"""
+# Least privilege: a function that resets its role gets the login's, so that of /rest/v1 owns nothing.
+AUTHENTICATOR = """
+do $$
+begin
+    if to_regrole('authenticator') is null then
+        create role authenticator login noinherit password 'postgres';
+    end if;
+end;
+$$;
+grant anon, authenticated, service_role to authenticator;
 """
 # REASSIGN OWNED refuses the bootstrap superuser (oid 10), owner of the system catalogue: change owners one by one.
 OWNERS = """
@@ -103,6 +114,7 @@ def settle_roles(address: str) -> None:
             with admin.transaction():
                 admin.execute(ROLES)
                 admin.execute("alter database postgres owner to postgres")
+        admin.execute(AUTHENTICATOR)
         if _has(admin, HELPER):
             _hand_over(admin, address)
             admin.execute(f"drop role {HELPER}")

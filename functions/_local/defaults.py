@@ -38,6 +38,8 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
         "SUPABASE_ANON_KEY": sign_key(secret, "anon"),
         "SUPABASE_SERVICE_ROLE_KEY": sign_key(secret, "service_role"),
     }
+    if "SUPABASE_DB_URL" not in chosen:
+        values["PGRST_DB_URI"] = f"postgresql://authenticator:postgres@127.0.0.1:{db_port}/postgres"
     if "SUPABASE_UPSTREAM_URL" not in chosen:
         values["SERVE"] = "auth,rest,storage"
         values["ENABLE_EMAIL_AUTOCONFIRM"] = "true"

@@ -17,6 +17,7 @@ from PIL import Image
 from functions._local.defaults import local_environment
 from scripts.postgres import ROOT_HOME, data_home, free_port
 from scripts.up import NAMES
+from tests.help import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +102,23 @@ def test_the_originals_lines_work_as_written_and_data_stays(environ):
         with psycopg.connect(printed["DB URL"]) as connection:
             [(found,)] = connection.execute("select id from image_generations").fetchall()
         assert str(found) == generation_id
+
+
+def test_rest_logs_in_as_a_role_that_owns_nothing(environ):
+    """A function that resets its role gets the login's. And a new function is served without a restart."""
+    with up(environ) as printed:
+        with psycopg.connect(printed["DB URL"]) as connection:
+            connection.execute(
+                "create function public.login() returns name language sql as 'select session_user'"
+            )
+        url = f"{printed['API URL']}/rest/v1/rpc/login"
+        headers = {"apikey": printed["anon key"]}
+        eventually(lambda: httpx.get(url, headers=headers).json() == "authenticator")
+        with psycopg.connect(printed["DB URL"]) as connection:
+            [(owned,)] = connection.execute(
+                "select count(*) from pg_class where relowner = 'authenticator'::regrole"
+            ).fetchall()
+        assert owned == 0
 
 
 def test_a_killed_stack_leaves_nothing_in_the_way_of_the_next(environ):

@@ -76,7 +76,8 @@ def test_answers_are_what_it_says(edge: Edge, path: str, method: str, mode: Gene
     operation = schemathesis.openapi.from_dict(document, config=SchemathesisConfig())[path][method]
     token = edge.service_role_key if "service" in PATHS[path][method]["tags"] else edge.user_token()
 
-    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
+    # schemathesis loads a profile of its own, with a deadline.
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(mode))
     def ask(case: schemathesis.Case) -> None:
         if mode.is_positive and isinstance(case.body, dict) and "model_id" in case.body:
