@@ -6,14 +6,13 @@ from contextlib import asynccontextmanager
 from functions._platform.auth.access_tokens import AccessTokens
 from functions._platform.auth.context import Auth
 from functions._platform.auth.delivery.mailers import open_mailer
+from functions._platform.auth.endpoints.not_served import routes as not_served
+from functions._platform.auth.endpoints.routes import routes
 from functions._platform.auth.errors import HANDLERS
 from functions._platform.auth.housekeeping import housekeeping
-from functions._platform.auth.mail_routes import routes as mail_routes
-from functions._platform.auth.not_served import routes as not_served
+from functions._platform.auth.mailed.token_mails import TokenMails
 from functions._platform.auth.passwords import Passwords
 from functions._platform.auth.rate_limits import RateLimits
-from functions._platform.auth.routes import routes as core
-from functions._platform.auth.token_mails import TokenMails
 from functions._shared.database.pool import make_pool
 from functions._shared.resources import Resources
 from functions._shared.web.function_app import function_app
@@ -43,4 +42,4 @@ async def open_auth(resources: Resources) -> AsyncIterator[Auth]:
         await pool.close()
 
 
-app = function_app([*core, *mail_routes, *not_served], handlers=HANDLERS)
+app = function_app([*routes, *not_served], handlers=HANDLERS)

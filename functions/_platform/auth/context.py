@@ -6,10 +6,10 @@ from starlette.requests import Request
 
 from functions._platform.auth.access_tokens import AccessTokens
 from functions._platform.auth.delivery.message import Mailer
+from functions._platform.auth.mailed.token_mails import TokenMails
 from functions._platform.auth.passwords import Passwords
 from functions._platform.auth.rate_limits import RateLimits
 from functions._platform.auth.store.sessions import Client
-from functions._platform.auth.token_mails import TokenMails
 from functions._shared.auth.authenticator import Authenticator
 from functions._shared.database.pool import Pool
 from functions._shared.settings import Settings

@@ -1,8 +1,7 @@
 """Who may call which route: every route is called without a token, with a user's, the service's and the anon key.
 
 The table is ``caller`` of each operation's OpenAPI entry, and BESIDE for routes that the document does not describe.
-The routes are walked as Starlette has them, so that a route without a row fails. /rest/v1 has no table of routes: there
-PostgreSQL says who may do what, by the role of the token (tests/functions/_platform/rest).
+The routes are walked as Starlette has them, so that a route without a row fails.
 """
 
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
-from functions._platform.auth.not_served import routes as not_served
 from functions.gateway.app import FUNCTIONS, PLATFORM, create_app
 from functions.gateway.openapi import document
 from functions.gateway.routing import PREFIX
@@ -27,19 +25,8 @@ BESIDE = {
     ("POST", "/storage/v1/object/{bucket}/{path:path}"): "service",
     ("PUT", "/storage/v1/object/{bucket}/{path:path}"): "service",
 }
-AUTH = {
-    "anybody": [
-        *(("GET", path) for path in ("/health", "/settings", "/.well-known/jwks.json", "/verify")),
-        *(("POST", path) for path in ("/signup", "/token", "/recover", "/otp", "/magiclink", "/resend", "/verify")),
-    ],
-    "session": [("GET", "/user"), ("PUT", "/user"), ("POST", "/logout"), ("GET", "/reauthenticate")],
-    "service": [
-        *(("POST", path) for path in ("/invite", "/admin/generate_link", "/admin/users")),
-        ("GET", "/admin/users"),
-        *((method, "/admin/users/{user_id}") for method in ("GET", "PUT", "DELETE")),
-    ],
-}  # fmt: skip
-"""Caller → what is served of /auth/v1. What is not (not_served.py) refuses everybody, with GoTrue's codes."""
+OF_THEIR_OWN = frozenset({"auth", "rest"})
+"""Services whose callers are in tests of their own: sessions of real users, roles of the database."""
 MAILBOX = [
     *(("GET", path) for path in ("", "/mailbox.css", "/mailbox.js", "/icon.svg", "/api/messages")),
     *((method, "/api/messages/{id}") for method in ("GET", "DELETE")),
@@ -47,9 +34,6 @@ MAILBOX = [
     ("GET", "/api/messages/{id}/html"),
 ]
 """The local stack's, for anybody on this machine."""
-BESIDE |= {
-    (method, f"/auth/v1{path}"): who for who, routes in AUTH.items() for method, path in routes
-}
 BESIDE |= {(method, f"/mailbox{path}"): "anybody" for method, path in MAILBOX}
 DESCRIBED = {
     (method.upper(), f"{PREFIX}{path}"): operation["tags"][0]
@@ -63,7 +47,6 @@ MAY = {
     "user": {USER},
     "service": {SERVICE},
     "provider": set(),  # its signature is no token
-    "session": set(),  # the users here have no session in auth.sessions
     "anybody": {NO_TOKEN, USER, SERVICE, ANON},
 }
 """Caller → the credentials that are let through. With ALLOW_ANON the anon key opens functions of the first two, too."""
@@ -81,15 +64,17 @@ def routes() -> Iterator[tuple[str, str]]:
     apps = [
         ("", gateway()),
         *((PREFIX, function.app) for function in FUNCTIONS.values()),
-        *((f"/{name}/v1", service.app) for name, service in PLATFORM.items() if name != "rest"),
+        *(
+            (f"/{name}/v1", service.app)
+            for name, service in PLATFORM.items()
+            if name not in OF_THEIR_OWN
+        ),
     ]
     for prefix, app in apps:
         for route in app.routes:
             if isinstance(route, Mount):
                 continue  # its apps are walked above, see test_nothing_else_is_mounted
             assert isinstance(route, Route)
-            if route in not_served:
-                continue
             for method in (route.methods or set()) - {"HEAD"}:  # HEAD is GET without the body
                 yield method, f"{prefix}{route.path}"
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
-from functions._platform.auth.one_time_tokens import PKCE, Column, Token
+from functions._platform.auth.mailed.one_time_tokens import PKCE, Column, Token
 from functions._platform.auth.store.users import COLUMNS, INSTANCE, Connection, update_user, user_of
 from functions._platform.auth.users import AUDIENCE, User
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from functions._platform.auth.attempts import MAX_WRONG
+from functions._platform.auth.mailed.attempts import MAX_WRONG
 from tests.functions._platform.auth.help import PASSWORD, new_address, told
 from tests.functions._platform.auth.mails import (
     SITE,

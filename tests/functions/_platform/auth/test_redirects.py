@@ -4,8 +4,8 @@ import pytest
 
 from functions._local.defaults import local_environment
 from functions._platform.auth.errors import AuthError
-from functions._platform.auth.globs import matches as glob_matches
-from functions._platform.auth.redirects import is_allowed, with_code, with_error
+from functions._platform.auth.mailed.globs import matches as glob_matches
+from functions._platform.auth.mailed.redirects import is_allowed, with_code, with_error
 from functions._shared.settings import Settings
 from tests.functions._platform.auth.help import new_address
 from tests.functions._platform.auth.mails import SITE, follow, newest, query

@@ -181,7 +181,7 @@ def test_signing_up_tells_nobody_who_has_an_account(confirming, db, monkeypatch)
     again = {email: confirming.post("/signup", {"email": email, **body}) for email in (known, new)}
     assert {told(answer) for answer in again.values()} == {(429, "over_email_send_rate_limit")}
     monkeypatch.setattr(
-        "functions._platform.auth.frequency.MailRequests.check", lambda *_, **__: None
+        "functions._platform.auth.mailed.frequency.MailRequests.check", lambda *_, **__: None
     )
     db.execute("update auth.users set confirmation_sent_at = null")
     second = sign_up(confirming, new, data={"n": 2})

@@ -6,9 +6,9 @@ import time
 import pytest
 
 from functions._platform.auth.errors import AuthError
-from functions._platform.auth.frequency import MAX_ADDRESSES, MailRequests
 from functions._platform.auth.mailbox.box import Mailbox
-from functions._platform.auth.token_mails import connected
+from functions._platform.auth.mailed.frequency import MAX_ADDRESSES, MailRequests
+from functions._platform.auth.mailed.token_mails import connected
 from tests.functions._platform.auth.help import PASSWORD, new_address
 from tests.functions._platform.auth.mails import mails
 

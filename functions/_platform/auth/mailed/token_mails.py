@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 
 from starlette.requests import Request
 
-from functions._platform.auth.attempts import Attempts
 from functions._platform.auth.delivery.message import Kind, Mail, Mailer, MailError, Outbox
 from functions._platform.auth.delivery.templates import render
 from functions._platform.auth.errors import AuthError
-from functions._platform.auth.frequency import Asked, MailRequests, too_frequent
-from functions._platform.auth.one_time_tokens import Column, Token, new_token
+from functions._platform.auth.mailed.attempts import Attempts
+from functions._platform.auth.mailed.frequency import Asked, MailRequests, too_frequent
+from functions._platform.auth.mailed.one_time_tokens import Column, Token, new_token
+from functions._platform.auth.mailed.redirects import redirect_of, verify_link
 from functions._platform.auth.pkce import Challenge
-from functions._platform.auth.redirects import redirect_of, verify_link
 from functions._platform.auth.store.flow_states import add_flow_state
 from functions._platform.auth.store.one_time_tokens import (
     clear_tokens,

@@ -7,10 +7,10 @@ from typing import Any
 
 import psycopg
 
-from functions._platform.auth.attempts import Attempts
 from functions._platform.auth.email_users import email_exists
 from functions._platform.auth.errors import AuthError
-from functions._platform.auth.one_time_tokens import Column
+from functions._platform.auth.mailed.attempts import Attempts
+from functions._platform.auth.mailed.one_time_tokens import Column
 from functions._platform.auth.store.one_time_tokens import (
     Stored,
     clear_tokens,

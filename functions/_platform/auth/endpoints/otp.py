@@ -9,12 +9,12 @@ from functions._platform.auth.bodies import Params, read_params
 from functions._platform.auth.context import Auth, auth_of
 from functions._platform.auth.email_users import add_email_user
 from functions._platform.auth.errors import AuthError, validation_failed
+from functions._platform.auth.mailed.token_mails import LOOKUP_S, connected
+from functions._platform.auth.mailed.verification import confirm
 from functions._platform.auth.metadata import Metadata
 from functions._platform.auth.pkce import Challenge, challenge_of
 from functions._platform.auth.store.users import find_user_by_email
-from functions._platform.auth.token_mails import LOOKUP_S, connected
 from functions._platform.auth.users import User
-from functions._platform.auth.verification import confirm
 
 
 class MagicLinkParams(Params):

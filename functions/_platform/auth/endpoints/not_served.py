@@ -8,8 +8,8 @@ from starlette.routing import BaseRoute, Route
 
 from functions._platform.auth.bodies import Params, read_params
 from functions._platform.auth.callers import admin_only, signed_in
+from functions._platform.auth.endpoints.public_info import PROVIDERS
 from functions._platform.auth.errors import AuthError, validation_failed
-from functions._platform.auth.public_info import PROVIDERS
 
 Handler = Callable[[Request], Awaitable[Response]]
 Check = Callable[[Request], Awaitable[object]]

@@ -15,9 +15,9 @@ from functions._platform.auth.callers import admin_only
 from functions._platform.auth.context import auth_of
 from functions._platform.auth.email_users import add_email_user, email_exists
 from functions._platform.auth.errors import AuthError, validation_failed
+from functions._platform.auth.mailed.one_time_tokens import Token, new_token
+from functions._platform.auth.mailed.redirects import redirect_of, verify_link
 from functions._platform.auth.metadata import Metadata, check_metadata
-from functions._platform.auth.one_time_tokens import Token, new_token
-from functions._platform.auth.redirects import redirect_of, verify_link
 from functions._platform.auth.store.one_time_tokens import store_tokens
 from functions._platform.auth.store.users import Connection, find_user_by_email, update_user
 from functions._platform.auth.users import User, user_body

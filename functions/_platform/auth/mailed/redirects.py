@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 from starlette.requests import Request
 
 from functions._platform.auth.errors import AuthError
-from functions._platform.auth.globs import matches
+from functions._platform.auth.mailed.globs import matches
 from functions._shared.settings import Settings
 
 MAX_URL = 2000

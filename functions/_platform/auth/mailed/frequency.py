@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Literal
 
 from functions._platform.auth.errors import AuthError
-from functions._platform.auth.one_time_tokens import Column
+from functions._platform.auth.mailed.one_time_tokens import Column
 
 Asked = Column | Literal["resend"]
 MAX_ADDRESSES = 10_000

@@ -7,9 +7,9 @@ from functions._platform.auth.addresses import valid_address
 from functions._platform.auth.bodies import Params, read_params
 from functions._platform.auth.context import auth_of
 from functions._platform.auth.errors import AuthError, validation_failed
+from functions._platform.auth.mailed.token_mails import LOOKUP_S, connected
 from functions._platform.auth.pkce import challenge_of
 from functions._platform.auth.store.users import find_user_by_email
-from functions._platform.auth.token_mails import LOOKUP_S, connected
 
 BY_MAIL = frozenset({"signup", "email_change"})
 BY_PHONE = frozenset({"sms", "phone_change"})

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from functions._platform.auth.one_time_tokens import matches
+from functions._platform.auth.mailed.one_time_tokens import matches
 from functions._platform.auth.store.one_time_tokens import Stored
 
 MAX_WRONG = 20

@@ -12,6 +12,7 @@ from functions._platform.auth.callers import SignedIn, signed_in
 from functions._platform.auth.context import Auth, auth_of
 from functions._platform.auth.email_users import email_exists
 from functions._platform.auth.errors import AuthError
+from functions._platform.auth.mailed.verification import change_email, with_providers
 from functions._platform.auth.metadata import Metadata, check_metadata
 from functions._platform.auth.pkce import challenge_of
 from functions._platform.auth.store.sessions import end_sessions
@@ -22,7 +23,6 @@ from functions._platform.auth.store.users import (
     update_user,
 )
 from functions._platform.auth.users import User, user_body
-from functions._platform.auth.verification import change_email, with_providers
 
 FRESH = timedelta(hours=24)
 """Age of a session in which a new password needs no reauthentication."""

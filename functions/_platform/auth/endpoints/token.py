@@ -8,9 +8,9 @@ from starlette.responses import JSONResponse, Response
 
 from functions._platform.auth.bodies import Params, read_params
 from functions._platform.auth.context import auth_of, client_of
+from functions._platform.auth.endpoints.pkce_grant import by_code
+from functions._platform.auth.endpoints.public_info import PROVIDERS
 from functions._platform.auth.errors import AuthError, OAuthError, validation_failed
-from functions._platform.auth.pkce_grant import by_code
-from functions._platform.auth.public_info import PROVIDERS
 from functions._platform.auth.sessions import session_body
 from functions._platform.auth.store.sessions import (
     Granted,

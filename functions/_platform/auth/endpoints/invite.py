@@ -9,9 +9,9 @@ from functions._platform.auth.bodies import Params, read_params
 from functions._platform.auth.callers import admin_only
 from functions._platform.auth.context import auth_of
 from functions._platform.auth.email_users import add_email_user, email_exists
+from functions._platform.auth.mailed.token_mails import connected
 from functions._platform.auth.metadata import Metadata
 from functions._platform.auth.store.users import find_user_by_email
-from functions._platform.auth.token_mails import connected
 from functions._platform.auth.users import user_body
 
 

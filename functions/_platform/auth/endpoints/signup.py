@@ -23,6 +23,7 @@ from functions._platform.auth.email_users import (
     saving_user,
 )
 from functions._platform.auth.errors import AuthError, validation_failed
+from functions._platform.auth.mailed.token_mails import connected
 from functions._platform.auth.metadata import Metadata
 from functions._platform.auth.pkce import Challenge, challenge_of
 from functions._platform.auth.sessions import grant_session
@@ -32,7 +33,6 @@ from functions._platform.auth.store.users import (
     insert_user,
     update_user,
 )
-from functions._platform.auth.token_mails import connected
 from functions._platform.auth.users import User, timestamp
 
 LOOKUP_S = 0.05

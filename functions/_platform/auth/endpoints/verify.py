@@ -8,18 +8,18 @@ from functions._platform.auth.addresses import valid_address
 from functions._platform.auth.bodies import Params, read_params
 from functions._platform.auth.context import auth_of
 from functions._platform.auth.errors import AuthError, validation_failed
-from functions._platform.auth.one_time_tokens import PKCE
-from functions._platform.auth.redirects import (
+from functions._platform.auth.mailed.one_time_tokens import PKCE
+from functions._platform.auth.mailed.redirects import (
     redirect_of,
     with_code,
     with_error,
     with_message,
     with_session,
 )
+from functions._platform.auth.mailed.verification import Verified, verify_code, verify_hash
 from functions._platform.auth.sessions import grant_session
 from functions._platform.auth.store.flow_states import issue_code
 from functions._platform.auth.store.users import Connection
-from functions._platform.auth.verification import Verified, verify_code, verify_hash
 from functions._shared import foreign
 
 HALF_WAY = "Confirmation link accepted. Please proceed to confirm link sent to the other email"

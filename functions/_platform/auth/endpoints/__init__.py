@@ -1,0 +1,1 @@
+"""One module an endpoint, or a group of them; ``routes`` is their table."""
