@@ -1,12 +1,13 @@
 """Passwords: strength, hashing and verification, in threads of their own.
 
-bcrypt takes some 60 ms of a core, and releases the GIL meanwhile. Its threads are one fewer than the cores, so that
-sign-ins leave the event loop, and with it all other requests, a core to run on.
+bcrypt takes some 60 ms of a core, and releases the GIL meanwhile. Its threads are as many as the cores, at a lower
+scheduling priority: a flood of sign-ins takes the time that the event loop, and so all other requests, leaves.
 """
 
 import asyncio
 import os
 import re
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -22,6 +23,7 @@ MAX_BYTES = 72
 """bcrypt reads no more of a password."""
 BCRYPT = re.compile(r"\$2[aby]\$(?:0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}")
 """Work factors to 16 (4 s): one of 31 would hold its thread for a day (denial of service)."""
+NICENESS = 10
 MAX_WAITING = 256
 """Hashes that may wait for a thread (load shedding): some seconds of them; later ones are refused."""
 
@@ -33,7 +35,7 @@ class Passwords:
 
     def __init__(self, min_length: int) -> None:
         self._min_length = min_length
-        self._threads = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), "passwords")
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "passwords", _be_nice)
         self._waiting = 0
         self._dummy = f"$2a${COST:02}${'.' * 53}"
         """Compared where there is no hash: an unknown address takes as long as a wrong password (timing attack)."""
@@ -79,6 +81,12 @@ class Passwords:
             return await asyncio.get_running_loop().run_in_executor(self._threads, step)
         finally:
             self._waiting -= 1
+
+
+def _be_nice() -> None:
+    # On Linux a niceness is a thread's own, by its kernel id.
+    thread = threading.get_native_id()
+    os.setpriority(os.PRIO_PROCESS, thread, max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def is_hash(text: str) -> bool:
