@@ -1,0 +1,16 @@
+"""The driver that the settings name."""
+
+from pathlib import Path
+
+from functions._shared.files.driver import Driver
+from functions._shared.files.file_system import FileSystem
+from functions._shared.settings import Settings
+
+
+def folder_of(settings: Settings) -> Path:
+    """The local folder of /storage/v1: blobs (file system driver), staged uploads, transformed pictures."""
+    return settings.edge_data_dir.absolute() / "storage"
+
+
+def open_driver(settings: Settings) -> Driver:
+    return FileSystem(folder_of(settings))
