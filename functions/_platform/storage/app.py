@@ -5,7 +5,16 @@ from contextlib import asynccontextmanager
 
 from starlette.routing import Route
 
-from functions._platform.storage import buckets, download, listing, objects, signing, upload
+from functions._platform.storage import (
+    buckets,
+    download,
+    listing,
+    objects,
+    render,
+    resumable,
+    signing,
+    upload,
+)
 from functions._platform.storage.context import Storage
 from functions._platform.storage.earlier_files import adopting
 from functions._platform.storage.errors import HANDLERS
@@ -21,11 +30,14 @@ async def open_storage(resources: Resources) -> AsyncIterator[Storage]:
     # A pool of its own (bulkhead): uploads must not starve the queue of connections.
     pool = make_pool(settings, min_size=0)
     await pool.open(wait=False)
-    storage = Storage(settings, pool, open_driver(settings), folder_of(settings))
+    folder = folder_of(settings)
+    renderer = render.Renderer(settings, folder)
+    storage = Storage(settings, pool, open_driver(settings), folder, renderer)
     try:
         async with adopting(storage):
             yield storage
     finally:
+        renderer.close()
         await pool.close()
 
 
@@ -37,6 +49,20 @@ ROUTES = [
     Route("/bucket/{bucket}", buckets.update, methods=["PUT"]),
     Route("/bucket/{bucket}", buckets.delete, methods=["DELETE"]),
     Route("/bucket/{bucket}/empty", buckets.empty, methods=["POST"]),
+    Route(f"/render/image/public/{KEY}", render.render_public, methods=["GET"]),
+    Route(f"/render/image/authenticated/{KEY}", render.render_authenticated, methods=["GET"]),
+    Route(f"/render/image/sign/{KEY}", render.render_signed, methods=["GET"]),
+    *(
+        route
+        for base in ("/upload/resumable", "/upload/resumable/sign")
+        for route in (
+            Route(base, resumable.create, methods=["POST"]),
+            Route(f"{base}/", resumable.create, methods=["POST"]),
+            Route(f"{base}/{{id}}", resumable.head, methods=["HEAD"]),
+            Route(f"{base}/{{id}}", resumable.append, methods=["PATCH"]),
+            Route(f"{base}/{{id}}", resumable.terminate, methods=["DELETE"]),
+        )
+    ),
     Route(f"/object/public/{KEY}", download.public, methods=["GET"]),
     Route(f"/object/authenticated/{KEY}", download.authenticated, methods=["GET"]),
     Route(f"/object/info/public/{KEY}", download.public_info, methods=["GET"]),
@@ -57,4 +83,4 @@ ROUTES = [
     Route(f"/object/{KEY}", objects.remove, methods=["DELETE"]),
 ]
 
-app = function_app(ROUTES, handlers=HANDLERS)
+app = function_app(ROUTES, handlers={**HANDLERS, resumable.TusError: resumable.on_tus_error})

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -15,6 +16,9 @@ from functions._shared.database.pool import Pool
 from functions._shared.files.driver import Driver
 from functions._shared.settings import Settings
 
+if TYPE_CHECKING:
+    from functions._platform.storage.render import Renderer
+
 
 @dataclass(frozen=True)
 class Storage:
@@ -24,6 +28,7 @@ class Storage:
     pool: Pool
     driver: Driver
     folder: Path
+    renderer: "Renderer"
 
     @asynccontextmanager
     async def transaction(self, access: Access) -> AsyncIterator[AsyncConnection[DictRow]]:

@@ -43,7 +43,7 @@ async def signed(request: Request) -> Response:
     storage = storage_of(request)
     bucket, key = request.path_params["bucket"], checked_key(request.path_params["path"])
     claims = verified(storage.settings, request, f"{bucket}/{key}", scope="download")
-    row = await _found(storage, SERVICE, bucket, key)
+    row = await find_readable(storage, SERVICE, bucket, key)
     expires = formatdate(claims["exp"], usegmt=True)
     return await answer(request, row, {"Expires": expires})
 
@@ -88,10 +88,10 @@ async def public_object(request: Request) -> DictRow:
 async def readable_object(request: Request) -> DictRow:
     """An object that row-level security shows to the caller. Raises StorageError."""
     bucket, key = request.path_params["bucket"], checked_key(request.path_params["path"])
-    return await _found(storage_of(request), await access_of(request), bucket, key)
+    return await find_readable(storage_of(request), await access_of(request), bucket, key)
 
 
-async def _found(storage: Storage, access: Access, bucket: str, key: str) -> DictRow:
+async def find_readable(storage: Storage, access: Access, bucket: str, key: str) -> DictRow:
     async with storage.transaction(access) as connection:
         return await find_object(connection, bucket, key)
 
