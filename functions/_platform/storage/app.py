@@ -18,6 +18,7 @@ from functions._platform.storage import (
 from functions._platform.storage.context import Storage
 from functions._platform.storage.earlier_files import adopting
 from functions._platform.storage.errors import HANDLERS
+from functions._platform.storage.schedule import janitor_scheduled
 from functions._shared.database.pool import make_pool
 from functions._shared.files.open_driver import folder_of, open_driver
 from functions._shared.resources import Resources
@@ -34,7 +35,7 @@ async def open_storage(resources: Resources) -> AsyncIterator[Storage]:
     renderer = render.Renderer(settings, folder)
     storage = Storage(settings, pool, open_driver(settings), folder, renderer)
     try:
-        async with adopting(storage):
+        async with adopting(storage), janitor_scheduled(storage):
             yield storage
     finally:
         renderer.close()

@@ -34,6 +34,9 @@ class FileSystem:
         except FileNotFoundError:
             raise Missing from None
 
+    async def has(self, version: UUID) -> bool:
+        return await asyncio.to_thread(self.path(version).is_file)
+
     async def remove(self, versions: Iterable[UUID]) -> None:
         await asyncio.to_thread(_unlink, [self.path(version) for version in versions])
 
