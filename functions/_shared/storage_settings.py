@@ -16,3 +16,5 @@ class StorageSettings(BaseModel):
     """Threads that decode and encode pictures for /render/image; further requests wait."""
     image_transformation_cache_bytes: PositiveInt = 256 * 1024 * 1024
     """Disk cache of transformed pictures; those used longest ago are evicted (LRU)."""
+    storage_object_store_url: str | None = None
+    """Object store for the files, as s3://bucket/prefix or gs://bucket; absent: below EDGE_DATA_DIR."""

@@ -13,4 +13,9 @@ def folder_of(settings: Settings) -> Path:
 
 
 def open_driver(settings: Settings) -> Driver:
+    if settings.storage_object_store_url:
+        # Imported here: obstore is an optional dependency, 20 MB that most installations do without.
+        from functions._shared.files.object_store import ObjectStore
+
+        return ObjectStore(settings.storage_object_store_url)
     return FileSystem(folder_of(settings))
