@@ -38,13 +38,24 @@ async def adopting(storage: Storage) -> AsyncIterator[None]:
 
 async def _adopt_until_done(storage: Storage) -> None:
     root = storage.folder / storage.settings.storage_bucket
-    while await asyncio.to_thread(root.is_dir):
+    while True:
         try:
-            await _adopt(storage, root)
+            await _make_bucket(storage)
+            if await asyncio.to_thread(root.is_dir):
+                await _adopt(storage, root)
             return
         except (psycopg.Error, PoolTimeout, OSError) as error:
             log.warning("earlier files are not adopted yet: %s", type(error).__name__)
             await asyncio.sleep(RETRY_S)
+
+
+async def _make_bucket(storage: Storage) -> None:
+    """STORAGE_BUCKET's row: sql/ makes it for the default name alone."""
+    async with storage.transaction(SERVICE) as connection:
+        await connection.execute(
+            "insert into storage.buckets (id, name, public) values (%(name)s, %(name)s, true) on conflict do nothing",
+            {"name": storage.settings.storage_bucket},
+        )
 
 
 async def _adopt(storage: Storage, root: Path) -> None:

@@ -260,6 +260,11 @@ def test_only_up_to_the_limit(start_edge):
     assert put(edge, "a.png", b"x" * 10).status_code == 200
 
 
+def test_the_bucket_of_the_settings_is_made(start_edge, db):
+    start_edge(STORAGE_BUCKET="paintings")
+    until(db, "select public from storage.buckets where id = 'paintings'", True)
+
+
 def test_files_of_the_earlier_storage_become_objects(start_edge, tmp_path, db):
     old = tmp_path / "data/storage" / BUCKET / "user/old.png"
     old.parent.mkdir(parents=True)
