@@ -4,7 +4,8 @@
 -- Promises    the user's own job of one type, validated, within the quota and in turn with the other users'; no row of
 --             another user is read, written or disclosed
 --
--- These two are the only functions with their owner's rights (security definer, confused-deputy rules apply). With the
+-- These two, and the triggers of 39_delete_pictures.sql, are the only functions with their owner's rights (security
+-- definer, confused-deputy rules apply). With the
 -- caller's rights a user would need to insert into job_queue and write its share_rank, to read what others have waiting
 -- (for the turn) and the quotas, to set a generation queued, to write predictions and to queue a webhook: each of them
 -- a right that could be used without the function as well. So the rights stay with the owner, and these do one checked

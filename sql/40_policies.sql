@@ -49,6 +49,12 @@ drop policy if exists images_select_own on public.images;
 create policy images_select_own on public.images
 for select to authenticated using (user_id = (select auth.uid()));
 
+-- A picture's owner may delete it; the file follows (sql/39_delete_pictures.sql).
+grant delete on public.images to authenticated;
+drop policy if exists images_delete_own on public.images;
+create policy images_delete_own on public.images
+for delete to authenticated using (user_id = (select auth.uid()));
+
 drop policy if exists models_select_all on public.models;
 create policy models_select_all on public.models
 for select to anon, authenticated using (true);
@@ -120,7 +126,7 @@ begin
                 'job_types'
             )
             and pg_policies.policyname not in (
-                'image_generations_select_own', 'image_generations_insert_own', 'images_select_own',
+                'image_generations_select_own', 'image_generations_insert_own', 'images_select_own', 'images_delete_own',
                 'models_select_all', 'job_types_select_all', 'job_queue_select_own', 'job_queue_cancel_own',
                 'job_queue_cancel_only'
             )

@@ -46,6 +46,7 @@ from functions._shared.setting_values import (
     plain,
     postgres_address,
 )
+from functions._shared.storage_settings import StorageSettings
 
 NOT_FOR = {"service_role": "sb_publishable_", "anon": "sb_secret_"}
 """Role → the prefix of the other role's new-style keys."""
@@ -55,7 +56,7 @@ class SettingsError(Exception):
     """One line that names each invalid setting and what it must be."""
 
 
-class Settings(RestSettings, AuthSettings, MailSettings, BaseModel):
+class Settings(RestSettings, AuthSettings, MailSettings, StorageSettings, BaseModel):
     """Immutable. Field ``max_parallel_jobs`` is the variable ``MAX_PARALLEL_JOBS``; an empty one counts as absent."""
 
     model_config = ConfigDict(

@@ -21,6 +21,7 @@ from functions._platform.auth.mailbox.routes import routes as mailbox
 from functions._platform.rest.app import app as rest
 from functions._platform.rest.app import open_rest
 from functions._platform.storage.app import app as storage
+from functions._platform.storage.app import open_storage
 from functions._shared.database.listener import Listener
 from functions._shared.logs import configure_logging
 from functions._shared.resources import Resources, open_resources
@@ -68,7 +69,7 @@ FUNCTIONS: Mapping[str, Function] = {
 PLATFORM: Mapping[str, Service] = {
     "auth": Service(auth, open_auth),
     "rest": Service(rest, open_rest, own_options=True),
-    "storage": Service(storage),
+    "storage": Service(storage, open_storage),
 }
 """The first path segment, before /v1 → our own app for a service of Supabase, which SERVE may name."""
 

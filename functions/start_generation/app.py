@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import psycopg
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -59,17 +60,26 @@ async def show(request: Request) -> JSONResponse:
 
 
 async def cancel(request: Request) -> JSONResponse:
-    """Cancel the caller's generation and its prediction: idempotent; 409 once it is completed or failed."""
+    """Cancel the caller's generation and its prediction; a completed or failed one is deleted with its pictures."""
     resources = resources_of(request)
     user_id = await resources.auth.user(request)
     generation_id = generation_id_of(request)
+    status = "cancelled"
     async with refused(), resources.pool.connection() as connection:
-        await connection.execute(
-            "select public.cancel_generation(%s, %s)", (generation_id, user_id)
-        )
-    return JSONResponse(
-        {"success": True, "generation_id": str(generation_id), "status": "cancelled"}
-    )
+        try:
+            await connection.execute(
+                "select public.cancel_generation(%s, %s)", (generation_id, user_id)
+            )
+        except psycopg.Error as error:
+            if error.sqlstate != "PT409":  # it has ended
+                raise
+            await connection.execute(
+                "select public.delete_generation(%s, %s)", (generation_id, user_id)
+            )
+            status = "deleted"
+    if status == "deleted":
+        resources.worker_inbox.wake()
+    return JSONResponse({"success": True, "generation_id": str(generation_id), "status": status})
 
 
 app = function_app(

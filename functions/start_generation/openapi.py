@@ -50,7 +50,9 @@ SCHEMAS = {
         error_message={"type": ["string", "null"]},
         images={"type": "array", "items": ref("Image")},
     ),
-    "Cancelled": object_of(success=TRUE, generation_id=UUID, status={"const": "cancelled"}),
+    "Cancelled": object_of(
+        success=TRUE, generation_id=UUID, status={"enum": ["cancelled", "deleted"]}
+    ),
 }
 GENERATION_ID: Json = {"name": "generation_id", "in": "path", "required": True, "schema": TEXT}
 KEY_HEADER: Json = {

@@ -473,7 +473,7 @@ OUTSIDE = [
     ("grant update on job_queue to authenticated",
      OWN.test_nothing_else_is_changed, {"change": "status = 'cancelled', priority = 9"}),
     ("alter function edge_private.enqueue_own_job set search_path = ''",
-     SCHEMA.test_two_functions_have_their_owners_rights_and_take_no_name_from_the_caller),
+     SCHEMA.test_few_functions_have_their_owners_rights_and_take_no_name_from_the_caller),
     ("grant usage on schema edge_private to public",
      SCHEMA.test_no_function_is_open_to_clients_but_the_users_own_enqueue),
     ("grant usage on schema picture_edge to authenticated",

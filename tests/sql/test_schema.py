@@ -110,6 +110,8 @@ OPEN_TO_USERS = {
 WITH_OWNERS_RIGHTS = {
     "edge_private.enqueue_own_job(text,jsonb,integer,timestamp with time zone)",
     "edge_private.follow_own_cancel()",
+    "edge_private.remove_files_of_images()",
+    "edge_private.delete_images_of_objects()",
 }
 
 
@@ -133,7 +135,7 @@ def test_no_function_is_open_to_clients_but_the_users_own_enqueue(db):
         assert users.fetchall() == [{"role": who}]
 
 
-def test_two_functions_have_their_owners_rights_and_take_no_name_from_the_caller(db):
+def test_few_functions_have_their_owners_rights_and_take_no_name_from_the_caller(db):
     definers = {row["signature"]: row for row in db.execute(OUR_FUNCTIONS) if row["prosecdef"]}
     assert definers.keys() == WITH_OWNERS_RIGHTS
     for function in definers.values():
@@ -178,6 +180,7 @@ def test_users_see_their_own_rows_only(db, as_role):
         USER
     ]
     assert [str(row["user_id"]) for row in db.execute("select user_id from images")] == [USER]
+    assert db.execute("delete from images").rowcount == 1  # its own
     assert db.execute("select count(*) as n from models").fetchone()["n"] == len(CATALOG)
     as_role("anon")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -189,7 +192,7 @@ def test_users_see_their_own_rows_only(db, as_role):
     [
         pytest.param("update job_queue set priority = 9", id="a job"),
         pytest.param("update image_generations set status = 'completed'", id="a generation"),
-        pytest.param("delete from images", id="an image"),
+        pytest.param("update images set public_url = 'x'", id="an image"),
         pytest.param("insert into job_queue (job_type) values ('x')", id="a new job"),
         pytest.param("select * from edge_secrets", id="the scheduled call's key"),
         pytest.param("select * from queue_health", id="the queue's health"),
@@ -213,7 +216,9 @@ def test_what_a_project_grants_by_default_is_taken_back(db, dsn):
         "select grantee, table_name, privilege_type from information_schema.table_privileges"
         " where grantee in ('anon', 'authenticated') and privilege_type <> 'SELECT' and table_schema = 'public'"
     ).fetchall()
-    assert rows == []
+    assert rows == [
+        {"grantee": "authenticated", "table_name": "images", "privilege_type": "DELETE"}
+    ]
     test_no_function_is_open_to_clients_but_the_users_own_enqueue(db)
 
 
@@ -268,7 +273,7 @@ def test_the_owner_need_be_no_superuser_and_grants_by_name_are_taken_back(projec
             " c.relkind in ('r', 'v') and has_table_privilege(role, c.oid, 'insert, update, delete, truncate')"
             " or c.relkind = 'S' and has_sequence_privilege(role, c.oid, 'usage, select, update'))"
         )
-        assert open_to_clients.fetchall() == []
+        assert open_to_clients.fetchall() == [{"relname": "images", "role": "authenticated"}]
         db.execute("select schedule_process_jobs('https://edge.example', 'k')")
         db.execute("select cron.schedule('1 seconds', $$select enqueue_job('a', '{}')$$)")
         eventually(lambda: claim(db))

@@ -128,6 +128,7 @@ API = [
     "claim_next_job(text[],text,interval)",
     "complete_job(uuid,jsonb,text,bigint,boolean,interval,text,text,jsonb)",
     "complete_jobs(uuid[],bigint[],jsonb[],text[],boolean[],interval[],text[])",
+    "delete_generation(uuid,uuid)",
     "enqueue_job(text,jsonb,integer,integer,timestamp with time zone,text,uuid)",
     "enqueue_job(text,jsonb,integer,text,text)",
     "enqueue_job(text,jsonb,integer,timestamp with time zone,integer)",
@@ -164,7 +165,12 @@ def test_public_has_what_people_call_and_nothing_else(landed):
         "select distinct tgfoid::regprocedure::text as it from pg_trigger where not tgisinternal order by 1"
     )
     outside = [row["it"] for row in called if not row["it"].startswith("picture_edge.")]
-    assert outside == ["edge_private.follow_own_cancel()", *(FIELDS_OWN if field_variant else ())]
+    assert outside == [
+        "edge_private.delete_images_of_objects()",
+        "edge_private.follow_own_cancel()",
+        "edge_private.remove_files_of_images()",
+        *(FIELDS_OWN if field_variant else ()),
+    ]
 
 
 def test_a_generation_that_was_begun_before_is_completed_after(landed):

@@ -3,13 +3,13 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
 
 from functions._platform.rest import errors
 from functions._platform.rest.errors import RestError
+from functions._shared.auth.access import Access, access_with, is_assumable, is_bearer, token_of
 from functions._shared.auth.tokens import LEEWAY_S
 from functions._shared.errors import FunctionError, Unauthorized
 from functions._shared.resources import resources_of
@@ -22,33 +22,22 @@ API_KEY = "UNAUTHORIZED_INVALID_API_KEY"
 SIGNATURE = "None of the keys was able to decode the JWT"
 
 
-@dataclass(frozen=True)
-class Access:
-    """``claims_json``: for ``request.jwt.claims``. ``is_anonymous``: the role is PGRST_DB_ANON_ROLE, so that 42501 is
-    401 (log in first), not 403.
-    """
-
-    role: str
-    claims_json: str
-    is_anonymous: bool
-
-
 async def access_of(request: Request) -> Access:
     """Raises RestError: PGRST301 to PGRST303, 429 once the address is throttled, 503 while keys cannot be fetched."""
     resources = resources_of(request)
     anonymous = resources.settings.pgrst_db_anon_role
-    is_bearer = _is_bearer(request)
+    has_bearer = is_bearer(request)
 
     def of_claims(claims: Mapping[str, Any]) -> Access:
         _check(claims)
         # The anon key as apikey alone is no token: behind Supabase's gateway PostgREST does not see it.
-        is_key = not is_bearer and claims.get("role") == "anon"
+        is_key = not has_bearer and claims.get("role") == "anon"
         return _access({} if is_key else claims, anonymous)
 
     def of_key(role: str) -> Access:
         return _access({} if role == "anon" else {"role": role}, anonymous)
 
-    token = _token(request)
+    token = token_of(request)
     if token is None:
         return _access({}, anonymous)
     if not token:
@@ -61,38 +50,18 @@ async def access_of(request: Request) -> Access:
         raise errors.in_rest_form(error) from None
 
 
-def _token(request: Request) -> str | None:
-    """Supabase's precedence: a bearer token, but the apikey in place of a bearer key (sb_…). None: neither is sent."""
-    apikey = request.headers.get("apikey") or None
-    if not _is_bearer(request):
-        return apikey
-    token = request.headers["authorization"].partition(" ")[2].strip()
-    return apikey if apikey and token.startswith("sb_") else token
-
-
-def _is_bearer(request: Request) -> bool:
-    scheme = request.headers.get("authorization", "").partition(" ")[0]
-    return scheme.lower() == "bearer"
-
-
 def _access(claims: Mapping[str, Any], anonymous: str | None) -> Access:
     """The access of verified claims; without a role it is the anonymous one. Raises PGRST302 where there is none."""
     role = _role(claims["role"]) if "role" in claims else anonymous
     if role is None:
         raise errors.anonymous_disabled()
-    claims_json = json.dumps({**claims, "role": role}, separators=(",", ":"))
-    return Access(role, claims_json, role == anonymous)
+    return access_with(claims, role)
 
 
 def _role(claim: object) -> str:
-    """The name of a role, whatever JSON it is; PostgreSQL decides whether it exists and may be assumed.
-
-    ``none`` is refused here: SET ROLE none is the login role itself (privilege escalation). So is text that cannot be
-    sent: NUL, lone surrogates.
-    """
+    """The name of a role, whatever JSON it is. Raises RestError for one that must not be sent."""
     role = claim if isinstance(claim, str) else json.dumps(claim)
-    sendable = "\0" not in role and role.encode(errors="ignore").decode() == role
-    if role == "none" or not sendable:
+    if not is_assumable(role):
         raise errors.unknown_role(role)
     return role
 

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from functions._platform.rest import errors
-from functions._platform.rest.access import Access, access_of
+from functions._platform.rest.access import access_of
 from functions._platform.rest.answer import (
     Answer,
     answer,
@@ -49,6 +49,7 @@ from functions._platform.rest.planned import Planned, Planner
 from functions._platform.rest.request import Asked, asked_of
 from functions._platform.rest.sql.statement import MAX_ANSWER_BYTES
 from functions._platform.rest.transactions import check_rows, max_affected, transaction_of
+from functions._shared.auth.access import Access
 from functions._shared.errors import FunctionError, error_response
 from functions._shared.resources import Resources
 from functions._shared.settings import Settings

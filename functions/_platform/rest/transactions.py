@@ -6,7 +6,6 @@ from psycopg.pq.abc import PGresult
 from starlette.requests import Request
 
 from functions._platform.rest import errors
-from functions._platform.rest.access import Access
 from functions._platform.rest.answer import row_of
 from functions._platform.rest.catalogue.model import Catalogue, Name
 from functions._platform.rest.connections.limits import limit_of
@@ -15,6 +14,7 @@ from functions._platform.rest.planned import Planned
 from functions._platform.rest.request import Asked, cookies_json, headers_json, path_of
 from functions._platform.rest.sql.fragment import Statement, qualified, render
 from functions._platform.rest.sql.settings import Setting, search_path, settings_statement
+from functions._shared.auth.access import Access
 from functions._shared.rest_settings import RestSettings
 
 

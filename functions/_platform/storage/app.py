@@ -1,101 +1,87 @@
-"""The routes of /storage/v1: upload, public download, and the bucket's row."""
+"""The routes of /storage/v1, and what they share while the service is served."""
 
-from pathlib import PurePosixPath
-from uuid import uuid4
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from functions._platform.storage.errors import StorageError, on_storage_error
-from functions._platform.storage.file_driver import FileDriver, as_storage_errors
-from functions._platform.storage.upload import read_upload
-from functions._shared.pictures.formats import CONTENT_TYPES
-from functions._shared.resources import resources_of
+from functions._platform.storage import (
+    buckets,
+    download,
+    listing,
+    objects,
+    render,
+    resumable,
+    signing,
+    upload,
+)
+from functions._platform.storage.context import Storage
+from functions._platform.storage.earlier_files import adopting
+from functions._platform.storage.errors import HANDLERS
+from functions._platform.storage.schedule import janitor_scheduled
+from functions._shared.database.pool import make_pool
+from functions._shared.files.open_driver import folder_of, open_driver
+from functions._shared.resources import Resources
 from functions._shared.web.function_app import function_app
 
-MAX_FILE_BYTES = 50 * 1024 * 1024
-CREATED_AT = "2026-01-01T00:00:00Z"
-"""A constant: no row is kept for the bucket."""
-MEDIA_TYPES = {f".{name}": content_type for name, content_type in CONTENT_TYPES.items()}
-# Stored XSS: an SVG may hold scripts, which would run with this origin's rights when it is opened by itself.
-SAFE = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox",
-    "X-Content-Type-Options": "nosniff",
-    "X-Robots-Tag": "none",
-    "Cache-Control": "public, max-age=3600",
-}
+
+@asynccontextmanager
+async def open_storage(resources: Resources) -> AsyncIterator[Storage]:
+    settings = resources.settings
+    # A pool of its own (bulkhead): uploads must not starve the queue of connections.
+    pool = make_pool(settings, min_size=0)
+    await pool.open(wait=False)
+    folder = folder_of(settings)
+    renderer = render.Renderer(settings, folder)
+    storage = Storage(settings, pool, open_driver(settings), folder, renderer)
+    try:
+        async with adopting(storage), janitor_scheduled(storage):
+            yield storage
+    finally:
+        renderer.close()
+        await pool.close()
 
 
-async def upload(request: Request) -> Response:
-    """Write an object atomically; 409 for an existing one, unless x-upsert or PUT. The service role only."""
-    bucket, files = _bucket_of(request)
-    key: str = request.path_params["path"]
-    files.check_key(key)
-    await _service_only(request)
-    suffix = PurePosixPath(key).suffix
-    if suffix not in MEDIA_TYPES:
-        raise StorageError(
-            415, "invalid_mime_type", f"mime type of {suffix or 'this name'} is not supported"
+KEY = "{bucket}/{path:path}"
+ROUTES = [
+    Route("/bucket", buckets.create, methods=["POST"]),
+    Route("/bucket", buckets.every, methods=["GET"]),
+    Route("/bucket/{bucket}", buckets.one, methods=["GET"]),
+    Route("/bucket/{bucket}", buckets.update, methods=["PUT"]),
+    Route("/bucket/{bucket}", buckets.delete, methods=["DELETE"]),
+    Route("/bucket/{bucket}/empty", buckets.empty, methods=["POST"]),
+    Route(f"/render/image/public/{KEY}", render.render_public, methods=["GET"]),
+    Route(f"/render/image/authenticated/{KEY}", render.render_authenticated, methods=["GET"]),
+    Route(f"/render/image/sign/{KEY}", render.render_signed, methods=["GET"]),
+    *(
+        route
+        for base in ("/upload/resumable", "/upload/resumable/sign")
+        for route in (
+            Route(base, resumable.create, methods=["POST"]),
+            Route(f"{base}/", resumable.create, methods=["POST"]),
+            Route(f"{base}/{{id}}", resumable.head, methods=["HEAD"]),
+            Route(f"{base}/{{id}}", resumable.append, methods=["PATCH"]),
+            Route(f"{base}/{{id}}", resumable.terminate, methods=["DELETE"]),
         )
-    upsert = request.method == "PUT" or request.headers.get("x-upsert") == "true"
-    with as_storage_errors(key):
-        files.check_free(key, upsert=upsert)
-        await files.write(key, await read_upload(request, MAX_FILE_BYTES))
-    return JSONResponse({"Id": str(uuid4()), "Key": f"{bucket}/{key}"})
+    ),
+    Route(f"/object/public/{KEY}", download.public, methods=["GET"]),
+    Route(f"/object/authenticated/{KEY}", download.authenticated, methods=["GET"]),
+    Route(f"/object/info/public/{KEY}", download.public_info, methods=["GET"]),
+    Route(f"/object/info/authenticated/{KEY}", download.info, methods=["GET"]),
+    Route(f"/object/info/{KEY}", download.info, methods=["GET"]),
+    Route(f"/object/sign/{KEY}", download.signed, methods=["GET"]),
+    Route(f"/object/sign/{KEY}", signing.sign, methods=["POST"]),
+    Route("/object/sign/{bucket}", signing.sign_many, methods=["POST"]),
+    Route(f"/object/upload/sign/{KEY}", upload.sign_upload, methods=["POST"]),
+    Route(f"/object/upload/sign/{KEY}", upload.upload_signed, methods=["PUT"]),
+    Route("/object/list/{bucket}", listing.list_v1, methods=["POST"]),
+    Route("/object/list-v2/{bucket}", listing.list_v2, methods=["POST"]),
+    Route("/object/copy", objects.copy, methods=["POST"]),
+    Route("/object/move", objects.move, methods=["POST"]),
+    Route("/object/{bucket}", objects.remove_many, methods=["DELETE"]),
+    Route(f"/object/{KEY}", upload.upload, methods=["POST", "PUT"]),
+    Route(f"/object/{KEY}", download.authenticated, methods=["GET"]),
+    Route(f"/object/{KEY}", objects.remove, methods=["DELETE"]),
+]
 
-
-async def download(request: Request) -> Response:
-    """An object, for anybody: conditional requests (ETag, 304) and ranges (206)."""
-    _, files = _bucket_of(request)
-    key: str = request.path_params["path"]
-    media_type = MEDIA_TYPES.get(PurePosixPath(key).suffix, "application/octet-stream")
-    answer = files.response(key, media_type, SAFE)
-    # Weak comparison (RFC 9110, 13.1.2): a proxy that compresses marks the ETag with W/.
-    had = request.headers.get("if-none-match", "").replace("W/", "").split(",")
-    if answer.headers["etag"] in {tag.strip() for tag in had}:
-        return Response(status_code=304, headers={**SAFE, "ETag": answer.headers["etag"]})
-    return answer
-
-
-async def bucket(request: Request) -> Response:
-    """The bucket's row, for the service role only."""
-    name, _ = _bucket_of(request)
-    await _service_only(request)
-    return JSONResponse(
-        {
-            "id": name,
-            "name": name,
-            "owner": "",
-            "public": True,
-            "file_size_limit": MAX_FILE_BYTES,
-            "allowed_mime_types": list(CONTENT_TYPES.values()),
-            "created_at": CREATED_AT,
-            "updated_at": CREATED_AT,
-        }
-    )
-
-
-def _bucket_of(request: Request) -> tuple[str, FileDriver]:
-    """The bucket that the path names, and its objects; there is only STORAGE_BUCKET. Raises StorageError."""
-    settings = resources_of(request).settings
-    name: str = request.path_params["bucket"]
-    if name != settings.storage_bucket:
-        raise StorageError(404, "Bucket not found", "Bucket not found")
-    return name, FileDriver(settings.edge_data_dir, name)
-
-
-async def _service_only(request: Request) -> None:
-    """Row-level security as Supabase answers it. Raises StorageError; Unauthorized without a valid token."""
-    if (await resources_of(request).auth.caller(request)).role != "service_role":
-        raise StorageError(403, "Unauthorized", "new row violates row-level security policy")
-
-
-app = function_app(
-    [
-        Route("/bucket/{bucket}", bucket, methods=["GET"]),
-        Route("/object/public/{bucket}/{path:path}", download, methods=["GET"]),
-        Route("/object/{bucket}/{path:path}", upload, methods=["POST", "PUT"]),
-    ],
-    handlers={StorageError: on_storage_error},
-)
+app = function_app(ROUTES, handlers={**HANDLERS, resumable.TusError: resumable.on_tus_error})

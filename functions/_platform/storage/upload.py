@@ -1,48 +1,57 @@
-"""The body of an upload: a form with one file, as supabase-py sends it, or plain bytes; bounded in size and time."""
+"""Uploads: POST and PUT of an object, and by a signed URL."""
 
-import asyncio
-
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.types import Message, Receive
+from starlette.responses import JSONResponse, Response
 
-from functions._platform.storage.errors import StorageError, too_large
-
-UPLOAD_S = 600.0
-"""Until the whole body has arrived: 50 MiB at 0.7 Mbit/s."""
-
-
-async def read_upload(request: Request, max_bytes: int) -> bytes:
-    """The object's bytes; ``max_bytes`` bounds the whole body, a form's other parts included. Raises StorageError."""
-    if int(request.headers.get("content-length") or 0) > max_bytes:
-        raise too_large()
-    bounded = Request(request.scope, _bounded(request, max_bytes))
-    try:
-        async with asyncio.timeout(UPLOAD_S):
-            if not request.headers.get("content-type", "").startswith("multipart/"):
-                return await bounded.body()
-            async with bounded.form(max_files=1) as form:
-                for part in form.values():
-                    if isinstance(part, UploadFile):
-                        return await part.read()
-    except TimeoutError:
-        raise StorageError(408, "RequestTimeout", "The object took too long to arrive") from None
-    except HTTPException as error:  # Starlette's, for a malformed form
-        raise StorageError(400, "invalid_request", error.detail) from None
-    raise StorageError(400, "invalid_request", "The form holds no file")
+from functions._platform.storage.access import SERVICE, access_of
+from functions._platform.storage.context import storage_of
+from functions._platform.storage.keys import checked_key
+from functions._platform.storage.signing import signed_upload, verified
+from functions._platform.storage.staging import staged
+from functions._platform.storage.writes import Destination, check_allowed, limits_of, store
 
 
-def _bounded(request: Request, max_bytes: int) -> Receive:
-    """``request``'s ASGI messages, counted: a chunked body declares no length."""
-    received = 0
+async def upload(request: Request) -> Response:
+    """Write an object; 409 for an existing one, unless x-upsert or PUT."""
+    key = checked_key(request.path_params["path"])
+    access = await access_of(request)
+    upsert = request.method == "PUT" or request.headers.get("x-upsert") == "true"
+    to = Destination.of(request.path_params["bucket"], key, access, upsert=upsert)
+    return await _received(request, to)
 
-    async def receive() -> Message:
-        nonlocal received
-        message = await request.receive()
-        received += len(message.get("body", b""))
-        if received > max_bytes:
-            raise too_large()
-        return message
 
-    return receive
+async def sign_upload(request: Request) -> Response:
+    """``{url, token}`` of an upload without credentials; its right is checked now, under the caller's role."""
+    storage = storage_of(request)
+    bucket, key = request.path_params["bucket"], checked_key(request.path_params["path"])
+    upsert = request.headers.get("x-upsert") == "true"
+    to = Destination.of(bucket, key, await access_of(request), upsert=upsert)
+    await limits_of(storage, bucket)
+    await check_allowed(storage, to)
+    token = signed_upload(storage.settings, f"{bucket}/{key}", owner=to.owner_id, upsert=upsert)
+    path = request.url.path.partition("/object/upload/sign/")[2]
+    return JSONResponse({"url": f"/object/upload/sign/{path}?token={token}", "token": token})
+
+
+async def upload_signed(request: Request) -> Response:
+    storage = storage_of(request)
+    bucket, key = request.path_params["bucket"], checked_key(request.path_params["path"])
+    claims = verified(storage.settings, request, f"{bucket}/{key}", scope="upload")
+    owner = claims.get("owner")
+    to = Destination(
+        bucket,
+        key,
+        SERVICE,
+        upsert=claims.get("upsert") is True,
+        owner_id=owner if isinstance(owner, str) else None,
+    )
+    return await _received(request, to)
+
+
+async def _received(request: Request, to: Destination) -> Response:
+    storage = storage_of(request)
+    max_bytes, accept = await limits_of(storage, to.bucket)
+    await check_allowed(storage, to)
+    async with staged(request, storage.folder, max_bytes, accept) as file:
+        object_id = await store(storage, to, file)
+    return JSONResponse({"Id": str(object_id), "Key": f"{to.bucket}/{to.key}"})

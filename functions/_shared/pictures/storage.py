@@ -3,6 +3,7 @@ SupabaseStorage and a line in ``open_storage``.
 """
 
 import io
+from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import quote
 
@@ -27,6 +28,10 @@ class Storage(Protocol):
 
         Raises GenerationFailed.
         """
+        ...
+
+    async def remove(self, paths: Sequence[str]) -> None:
+        """Remove objects; absent ones are no error (idempotent). Raises GenerationFailed."""
         ...
 
     def public_url(self, path: str) -> str:
@@ -65,6 +70,14 @@ class SupabaseStorage:
         except httpx.HTTPError as error:
             raise GenerationFailed(f"Storage is not reachable ({type(error).__name__})") from None
         return self.public_url(path)
+
+    async def remove(self, paths: Sequence[str]) -> None:
+        try:
+            await self._client.from_(self._bucket).remove([*paths])
+        except StorageApiError as error:
+            raise GenerationFailed(f"Storage refused the removal: {error.message}") from None
+        except httpx.HTTPError as error:
+            raise GenerationFailed(f"Storage is not reachable ({type(error).__name__})") from None
 
     def public_url(self, path: str) -> str:
         # Not storage3's get_public_url: its base is SUPABASE_URL, which clients may be unable to reach.

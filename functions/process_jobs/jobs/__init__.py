@@ -14,12 +14,18 @@ from typing import Any
 
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources
-from functions.process_jobs.jobs import download_image, generate_image, send_webhook
+from functions.process_jobs.jobs import (
+    cleanup_storage,
+    download_image,
+    generate_image,
+    send_webhook,
+)
 
 Handler = Callable[[Job, Resources], Awaitable[dict[str, Any] | None]]
 
 JOBS: Mapping[str, Handler] = {
     "generate-image": generate_image.run,
     "download-image": download_image.run,
+    "cleanup-storage": cleanup_storage.run,
     "send-webhook": send_webhook.run,
 }

@@ -204,6 +204,7 @@ GIVEN = {
     "SMTP_SENDER_NAME": "Example",
     "ADDITIONAL_REDIRECT_URLS": "https://app.example/**",
     "PGRST_DB_PRE_REQUEST": "private.check",
+    "STORAGE_OBJECT_STORE_URL": "s3://bucket/prefix",
     "PGRST_DB_URI": "postgresql://authenticator@127.0.0.1/postgres",
     "PGRST_OPENAPI_SERVER_PROXY_URI": "https://edge.example/rest/v1",
     **{name: value for name, value in EXAMPLE.items() if value},

@@ -154,7 +154,7 @@ UNFINISHED = {
 REFUSED = {
     "without a token": (head("POST", START, "content-length: 99"), 401),
     "at no address": (head("POST", "/none", CHUNKED) + b"5\r\na", 404),
-    "to Storage": (head("POST", "/storage/v1/object/generated-images/a.png", "content-length: 99"), 401),
+    "to Storage": (head("POST", "/storage/v1/object/generated-images/a.png", "content-length: 99"), 400),
     "with a GET": (head("GET", "/health", "content-length: 99"), 200),
 }  # fmt: skip
 
@@ -219,7 +219,7 @@ def test_trailers_that_stop_are_408(idle_edge: Edge, connection, monkeypatch):
 
 
 def test_an_upload_that_drips_has_an_end(idle_edge: Edge, connection, monkeypatch):
-    monkeypatch.setattr("functions._platform.storage.upload.UPLOAD_S", 0.1)
+    monkeypatch.setattr("functions._platform.storage.staging.UPLOAD_S", 0.1)
     connection.sendall(upload_to(idle_edge, "content-length: 99") + b"x")
     said = until_closed(connection)
     assert b'"statusCode":"408"' in said

@@ -363,9 +363,8 @@ def test_a_bug_in_a_handler_is_retried_and_tells_no_detail(idle_edge: Edge, db, 
     assert job == {"status": "pending", "error_message": "Internal error"}
 
 
-def test_a_storage_that_refuses_is_told_as_a_failed_download(start_edge, db, monkeypatch):
-    monkeypatch.setattr("functions._platform.storage.app.MAX_FILE_BYTES", 10)
-    edge = start_edge()
+def test_a_storage_that_refuses_is_told_as_a_failed_download(start_edge, db):
+    edge = start_edge(UPLOAD_FILE_SIZE_LIMIT="10")
     generation = until_ended(edge, start(edge))
     assert generation["status"] == "failed"
     assert generation["error_message"].startswith(

@@ -50,13 +50,13 @@ def test_a_running_handler_is_stopped_at_once(capsys, edge: Edge, db, sandbox, m
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
-def test_what_has_ended_stays(idle_edge: Edge, db, status):
+def test_what_has_ended_is_deleted(idle_edge: Edge, db, status):
     generation_id = start(idle_edge)
     db.execute("update image_generations set status = %s", (status,))
     answer = idle_edge.call("DELETE", f"start-generation/{generation_id}")
-    assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT")
-    assert status in answer.json()["error"]
-    assert job(db) == "pending"
+    assert (answer.status_code, answer.json()["status"]) == (200, "deleted")
+    assert db.execute("select count(*)::int as it from image_generations").fetchone()["it"] == 0
+    assert cancel(idle_edge, generation_id) == 404
 
 
 def test_nobody_elses(idle_edge: Edge, db):

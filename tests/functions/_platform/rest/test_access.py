@@ -12,8 +12,9 @@ from jose import jwk, jws, jwt
 from starlette.requests import Request
 
 from functions._local.defaults import local_environment, sign_key
-from functions._platform.rest.access import Access, access_of
+from functions._platform.rest.access import access_of
 from functions._platform.rest.errors import RestError
+from functions._shared.auth.access import Access
 from functions._shared.auth.authenticator import Authenticator
 from functions._shared.auth.signing_keys import SigningKeys
 from functions._shared.local_keys import LOCAL_JWT_SECRET, PUBLISHABLE_KEY, SECRET_KEY
@@ -52,8 +53,8 @@ def signed(claims: Any, secret: str = LOCAL_JWT_SECRET, algorithm: str = "HS256"
     return jws.sign(json.dumps(claims).encode(), secret, algorithm=algorithm)
 
 
-ANONYMOUS = Access("anon", '{"role":"anon"}', is_anonymous=True)
-SERVICE = Access("service_role", '{"role":"service_role"}', is_anonymous=False)
+ANONYMOUS = Access("anon", '{"role":"anon"}')
+SERVICE = Access("service_role", '{"role":"service_role"}')
 ANON_KEY, SERVICE_KEY = (sign_key(LOCAL_JWT_SECRET, role) for role in ("anon", "service_role"))
 
 
@@ -82,7 +83,7 @@ async def test_a_token_is_its_role_and_its_claims(access: AccessBy):
     claims = {"role": "editor", "sub": "someone", "exp": NOW + 3600, "app": {"teams": ["é", 1.5]}}
     for _ in range(2):
         found = await access(apikey=PUBLISHABLE_KEY, **bearer(signed(claims)))
-        assert (found.role, found.is_anonymous) == ("editor", False)
+        assert found.role == "editor"
         assert json.loads(found.claims_json) == claims
 
 
@@ -111,7 +112,7 @@ def _hmac_signed(secret: str) -> str:
 
 async def test_without_a_role_a_token_is_anonymous_and_keeps_its_claims(access: AccessBy):
     found = await access(**bearer(signed({"id": 1})))
-    assert found == Access("anon", '{"id":1,"role":"anon"}', is_anonymous=True)
+    assert found == Access("anon", '{"id":1,"role":"anon"}')
 
 
 @pytest.mark.parametrize(("claim", "role"), [(1, "1"), (None, "null"), (["a"], '["a"]'), ("", "")])
@@ -134,8 +135,7 @@ async def test_the_anonymous_role_is_a_setting():
     access = service(PGRST_DB_ANON_ROLE="visitor")
     alone = {"apikey": signed({"role": "anon"})}
     for headers in ({}, {"apikey": PUBLISHABLE_KEY}, alone, bearer(ANON_KEY), bearer(signed({}))):
-        assert await access(**headers) == Access("visitor", '{"role":"visitor"}', is_anonymous=True)
-    assert (await access(**bearer(signed({"role": "anon"})))).is_anonymous is False
+        assert await access(**headers) == Access("visitor", '{"role":"visitor"}')
 
 
 async def test_without_an_anonymous_role_a_role_must_be_named():

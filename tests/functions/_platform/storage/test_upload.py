@@ -16,6 +16,7 @@ from supabase import ClientOptions, create_client
 
 from functions._local.defaults import SECRET_KEY
 from tests.conftest import Edge
+from tests.help import eventually, until
 
 BUCKET = "generated-images"
 
@@ -43,6 +44,7 @@ def put(
     token: str | None = None,
     **headers: str,
 ) -> httpx.Response:
+    headers = {"cache-control": "max-age=3600", **headers}
     return edge.client.post(
         f"{edge.url}/storage/v1/object/{BUCKET}/{path}",
         content=data,
@@ -82,7 +84,8 @@ def test_ranges_and_heads(idle_edge):
 
 
 def test_an_svg_cannot_run_scripts(idle_edge):
-    put(idle_edge, "a.svg", b"<svg><script>alert(1)</script></svg>")
+    svg = b"<svg><script>alert(1)</script></svg>"
+    put(idle_edge, "a.svg", svg, **{"content-type": "image/svg+xml"})
     answer = public(idle_edge, "a.svg")
     assert answer.headers["content-type"].startswith("image/svg+xml")
     policy = answer.headers["content-security-policy"]
@@ -103,7 +106,6 @@ def test_an_svg_cannot_run_scripts(idle_edge):
         "a%00.png",
         "%5c..%5csecret.png",
         "é.png",
-        "a" * 300 + ".png",
         "a/" * 3000 + "a.png",
         "a%2Fb%2F..%2F..%2F..%2Fsecret.png",
         "%252e%252e/%252e%252e/secret.png",
@@ -142,12 +144,8 @@ def test_what_is_not_there_is_told_as_supabase_tells_it(idle_edge, path, number,
 
 ODD_KEYS = {
     "five kilobytes": "/".join(["a" * 100] * 50) + ".png",
-    "a long name": "a" * 201 + ".png",
     "an empty name": "a//b.png",
     "a tab": "a%09b.png",
-    "below a file": "here.png/a.png",
-    "further below a file": "here.png/a/b.png",
-    "a folder": "folder.png",
 }
 
 
@@ -156,12 +154,9 @@ ODD_KEYS = {
 def test_a_key_that_has_no_place_is_told_as_supabase_tells_it(
     idle_edge: Edge, tmp_path: Path, caplog, case, upsert
 ):
-    assert put(idle_edge, "here.png").status_code == 200
-    assert put(idle_edge, "folder.png/a.png").status_code == 200
     before = files(tmp_path)
     answers = [put(idle_edge, ODD_KEYS[case], **{"x-upsert": upsert})]
-    if case not in {"below a file", "further below a file", "a folder"}:
-        answers.append(public(idle_edge, ODD_KEYS[case]))
+    answers.append(public(idle_edge, ODD_KEYS[case]))
     for answer in answers:
         assert (answer.status_code, answer.json()["statusCode"]) == (400, "400")
         assert answer.json()["error"] == "InvalidKey"
@@ -176,9 +171,9 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(errno.ENOSPC, 400), (errno.EDQUOT, 400), (errno.EIO, 500)]
+    ("number", "status"), [(errno.ENOSPC, 507), (errno.EDQUOT, 507), (errno.EIO, 500)]
 )
-@pytest.mark.parametrize("at", ["os.replace", "tempfile._TemporaryFileWrapper.close"])
+@pytest.mark.parametrize("at", ["os.fsync", "pathlib.Path.rename"])
 def test_a_failed_write_leaves_nothing(
     idle_edge: Edge, tmp_path: Path, monkeypatch, number, status, at
 ):
@@ -189,7 +184,7 @@ def test_a_failed_write_leaves_nothing(
         broken.setattr(at, fail)
         answer = put(idle_edge, "u/a.png", b"x" * 100_000)
     assert answer.status_code == status
-    assert status == 500 or answer.json()["statusCode"] == "507"
+    assert answer.json()["statusCode"] == str(status)
     assert files(tmp_path) == []
     assert put(idle_edge, "u/a.png", b"x").status_code == 200
 
@@ -197,7 +192,7 @@ def test_a_failed_write_leaves_nothing(
 def test_a_full_disk_is_worth_another_attempt(idle_edge: Edge, monkeypatch):
     """The worker retries it: space may be freed, and the picture is paid for."""
     with monkeypatch.context() as full:
-        full.setattr("functions._platform.storage.file_driver._replace", no_room)
+        full.setattr("functions._shared.files.file_system._rename_durably", no_room)
         with pytest.raises(StorageApiError) as refused:
             bucket_of(idle_edge).upload("a.png", png(), {"content-type": "image/png"})
     assert str(refused.value.status) == "507"
@@ -210,18 +205,16 @@ def no_room(*_: object) -> None:
 
 def test_what_is_not_whole_yet_is_nowhere_to_be_read(idle_edge: Edge, tmp_path: Path, monkeypatch):
     seen: list[Path] = []
-    replace = os.replace
+    rename = Path.rename
 
-    def watched(part: str, file: Path) -> None:
-        seen.append(Path(part))
-        name = quote(Path(part).relative_to(tmp_path / "data/storage").as_posix())
-        assert public(idle_edge, Path(part).name).json()["statusCode"] == "404"
-        for address in (f"object/public/{name}", f"object/public/{BUCKET}/../{name}"):
-            answer = httpx.get(f"{idle_edge.url}/storage/v1/{address}")
-            assert answer.status_code == 400
-        replace(part, file)
+    def watched(part: Path, file: Path) -> Path:
+        seen.append(part)
+        name = quote(part.relative_to(tmp_path / "data/storage").as_posix())
+        assert public(idle_edge, part.name).json()["statusCode"] == "404"
+        assert httpx.get(f"{idle_edge.url}/storage/v1/object/public/{name}").status_code == 400
+        return rename(part, file)
 
-    monkeypatch.setattr("os.replace", watched)
+    monkeypatch.setattr("pathlib.Path.rename", watched)
     assert put(idle_edge, "a.png").status_code == 200
     assert seen
 
@@ -255,15 +248,32 @@ def test_only_the_service_role_writes(idle_edge):
     assert put(idle_edge, "a.png", token=SECRET_KEY).status_code == 200
 
 
-def test_only_pictures_and_only_up_to_the_limit(idle_edge, monkeypatch):
-    assert put(idle_edge, "a.html").json()["statusCode"] == "415"
-    monkeypatch.setattr("functions._platform.storage.app.MAX_FILE_BYTES", 10)
-    form = b'--b\r\ncontent-disposition: form-data; name="f"; filename="f"\r\n\r\nx\r\n--b--\r\n'
-    for body, kind in ((b"x" * 11, "image/png"), (form, "multipart/form-data; boundary=b")):
+def test_only_up_to_the_limit(start_edge):
+    edge = start_edge(UPLOAD_FILE_SIZE_LIMIT="10")
+    form = b'--b\r\ncontent-disposition: form-data; name=""; filename="f"\r\n\r\n%b\r\n--b--\r\n'
+    whole = form % (b"x" * 11)
+    for body, kind in ((b"x" * 11, "image/png"), (whole, "multipart/form-data; boundary=b")):
         for framed in (body, iter([body[:5], body[5:]])):  # with a length, and in chunks
-            answer = put(idle_edge, "a.png", framed, **{"content-type": kind})
+            answer = put(edge, "a.png", framed, **{"content-type": kind})
             assert answer.json()["statusCode"] == "413"
-    assert public(idle_edge, "a.png").json()["statusCode"] == "404"
+    assert public(edge, "a.png").json()["statusCode"] == "404"
+    assert put(edge, "a.png", b"x" * 10).status_code == 200
+
+
+def test_the_bucket_of_the_settings_is_made(start_edge, db):
+    start_edge(STORAGE_BUCKET="paintings")
+    until(db, "select public from storage.buckets where id = 'paintings'", True)
+
+
+def test_files_of_the_earlier_storage_become_objects(start_edge, tmp_path, db):
+    old = tmp_path / "data/storage" / BUCKET / "user/old.png"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(png())
+    edge = start_edge()
+    until(db, "select count(*)::int from storage.objects", 1)
+    eventually(lambda: not old.exists())
+    answer = public(edge, "user/old.png")
+    assert (answer.content, answer.headers["content-type"]) == (png(), "image/png")
 
 
 def test_where_nobody_serves_it_there_is_no_storage_here(start_edge):

@@ -1,0 +1,48 @@
+"""What the handlers of /storage/v1 share while the service is served."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+from starlette.requests import Request
+
+from functions._shared.auth.access import Access
+from functions._shared.database.as_role import as_role
+from functions._shared.database.pool import Pool
+from functions._shared.files.driver import Driver
+from functions._shared.settings import Settings
+
+if TYPE_CHECKING:
+    from functions._platform.storage.render import Renderer
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Immutable; handlers get it by ``storage_of``. ``folder``: staged uploads are below it."""
+
+    settings: Settings
+    pool: Pool
+    driver: Driver
+    folder: Path
+    renderer: "Renderer"
+
+    @asynccontextmanager
+    async def transaction(self, access: Access) -> AsyncIterator[AsyncConnection[DictRow]]:
+        """Under the caller's role; committed at the end of the block."""
+        async with as_role(
+            self.pool,
+            access.role,
+            access.claims_json,
+            # Upstream's trigger protect_delete refuses a DELETE that does not come from Storage itself.
+            storage__allow_delete_query="true",
+        ) as connection:
+            yield connection
+
+
+def storage_of(request: Request) -> Storage:
+    storage: Storage = request.state.storage
+    return storage

@@ -1,0 +1,181 @@
+"""Downloads: public, authenticated, signed; conditional requests, ranges, Content-Disposition; info."""
+
+import re
+from collections.abc import AsyncIterator
+from email.utils import formatdate, parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote
+
+from psycopg.rows import DictRow
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from functions._platform.storage.access import SERVICE, access_of
+from functions._platform.storage.context import Storage, storage_of
+from functions._platform.storage.errors import StorageError, no_bucket, no_object
+from functions._platform.storage.keys import checked_key
+from functions._platform.storage.rows import find_bucket, find_object, version_of
+from functions._platform.storage.signing import verified
+from functions._shared.auth.access import Access
+from functions._shared.files.driver import Missing
+
+# Stored XSS: scripts in HTML or SVG would run with the rights of this origin when the file is opened by itself.
+SAFE = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "none",
+}
+RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
+PLAIN = re.compile(r"[\x20-\x7e]{1,300}")
+"""A header's value as it may be sent: no control characters (response splitting)."""
+
+
+async def public(request: Request) -> Response:
+    row = await public_object(request)
+    return await answer(request, row)
+
+
+async def authenticated(request: Request) -> Response:
+    return await answer(request, await readable_object(request))
+
+
+async def signed(request: Request) -> Response:
+    storage = storage_of(request)
+    bucket, key = request.path_params["bucket"], checked_key(request.path_params["path"])
+    claims = verified(storage.settings, request, f"{bucket}/{key}", scope="download")
+    row = await find_readable(storage, SERVICE, bucket, key)
+    expires = formatdate(claims["exp"], usegmt=True)
+    return await answer(request, row, {"Expires": expires})
+
+
+async def info(request: Request) -> Response:
+    row = await readable_object(request)
+    return _info(row)
+
+
+async def public_info(request: Request) -> Response:
+    return _info(await public_object(request))
+
+
+def _info(row: DictRow) -> Response:
+    metadata: dict[str, Any] = row["metadata"] or {}
+    return JSONResponse(
+        {
+            "id": str(row["id"]),
+            "name": row["name"],
+            "version": row["version"],
+            "bucket_id": row["bucket_id"],
+            "size": metadata.get("size"),
+            "content_type": metadata.get("mimetype"),
+            "cache_control": metadata.get("cacheControl"),
+            "etag": metadata.get("eTag"),
+            "metadata": row["user_metadata"] or {},
+            "last_modified": row["updated_at"].isoformat(),
+            "created_at": row["created_at"].isoformat(),
+        }
+    )
+
+
+async def public_object(request: Request) -> DictRow:
+    """Of a public bucket, for anybody. Raises StorageError: a private bucket is not found."""
+    bucket, key = request.path_params["bucket"], checked_key(request.path_params["path"])
+    async with storage_of(request).transaction(SERVICE) as connection:
+        if not (await find_bucket(connection, bucket))["public"]:
+            raise no_bucket()
+        return await find_object(connection, bucket, key)
+
+
+async def readable_object(request: Request) -> DictRow:
+    """An object that row-level security shows to the caller. Raises StorageError."""
+    bucket, key = request.path_params["bucket"], checked_key(request.path_params["path"])
+    return await find_readable(storage_of(request), await access_of(request), bucket, key)
+
+
+async def find_readable(storage: Storage, access: Access, bucket: str, key: str) -> DictRow:
+    async with storage.transaction(access) as connection:
+        return await find_object(connection, bucket, key)
+
+
+async def answer(request: Request, row: DictRow, headers: dict[str, str] | None = None) -> Response:
+    """The object's bytes: 200, 206, 304 or 416. Raises StorageError where its file is missing."""
+    metadata: dict[str, Any] = row["metadata"] or {}
+    size = int(metadata.get("size") or 0)
+    etag = str(metadata.get("eTag") or f'"{row["version"]}"')
+    told = {
+        **SAFE,
+        "ETag": etag,
+        "Last-Modified": formatdate(row["updated_at"].timestamp(), usegmt=True),
+        "Cache-Control": _plain(metadata.get("cacheControl"), "no-cache"),
+        "Accept-Ranges": "bytes",
+        **(headers or {}),
+        **_disposition(request),
+    }
+    if not_modified(request, etag, row["updated_at"].timestamp()):
+        return Response(status_code=304, headers=told)
+    start, end, status = _range(request, etag, size)
+    told["Content-Length"] = str(end - start)
+    told["Content-Type"] = _plain(metadata.get("mimetype"), "application/octet-stream")
+    if status == 206:
+        told["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=told)
+    chunks = await _chunks(storage_of(request), row, start, end)
+    return StreamingResponse(chunks, status, told)
+
+
+async def _chunks(storage: Storage, row: DictRow, start: int, end: int) -> AsyncIterator[bytes]:
+    try:
+        return await storage.driver.read(version_of(row), start, end)
+    except Missing:
+        raise no_object() from None
+
+
+def not_modified(request: Request, etag: str, modified_at: float) -> bool:
+    given = request.headers.get("if-none-match")
+    if given is not None:
+        # Weak comparison (RFC 9110, 13.1.2): a proxy that compresses marks the ETag with W/.
+        tags = {tag.strip() for tag in given.replace("W/", "").split(",")}
+        return etag in tags or "*" in tags
+    since = request.headers.get("if-modified-since")
+    if not since:
+        return False
+    try:
+        return int(modified_at) <= parsedate_to_datetime(since).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return False
+
+
+def _range(request: Request, etag: str, size: int) -> tuple[int, int, int]:
+    """Start, end (exclusive) and status. A malformed range, or several, count as none (RFC 9110, 14.2)."""
+    found = RANGE.fullmatch(request.headers.get("range", "").strip())
+    condition = request.headers.get("if-range")
+    if not found or found[0] == "bytes=-" or (condition and condition != etag):
+        return 0, size, 200
+    first, last = found[1], found[2]
+    start = int(first) if first else max(0, size - int(last))
+    end = min(size, int(last) + 1) if first and last else size
+    if start >= size or end <= start:
+        raise StorageError(
+            416,
+            "invalid_range",
+            "invalid range provided",
+            "InvalidRange",
+            http_status=416,
+            headers={"Content-Range": f"bytes */{size}"},
+        )
+    return start, end, 206
+
+
+def _disposition(request: Request) -> dict[str, str]:
+    name = request.query_params.get("download")
+    if name is None:
+        return {}
+    if not name:
+        return {"Content-Disposition": "attachment;"}
+    encoded = quote(name[:255], safe="!'()*")
+    value = f"attachment; filename={encoded}; filename*=UTF-8''{encoded}"
+    return {"Content-Disposition": value}
+
+
+def _plain(value: object, otherwise: str) -> str:
+    return value if isinstance(value, str) and PLAIN.fullmatch(value) else otherwise

@@ -1,0 +1,253 @@
+"""Resumable uploads (tus 1.0: creation, termination, expiration): a file and its JSON in the staging folder.
+
+The upload's id is base64url of ``<bucket>/<key>/<uuid>``, as upstream; the file's name is the UUID.
+"""
+
+import asyncio
+import base64
+import fcntl
+import hashlib
+import json
+import os
+import re
+import time
+from dataclasses import dataclass
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+
+from functions._platform.storage.access import SERVICE, access_of, subject_of
+from functions._platform.storage.context import Storage, storage_of
+from functions._platform.storage.errors import StorageError
+from functions._platform.storage.keys import checked_key
+from functions._platform.storage.signing import verified_token
+from functions._platform.storage.staging import UPLOAD_S, WRITE_BYTES, Staged, staging_folder
+from functions._platform.storage.writes import Destination, check_allowed, limits_of, store
+from functions._shared.resources import resources_of
+
+VERSION = {"Tus-Resumable": "1.0.0"}
+METADATA = re.compile(r"\s*([A-Za-z0-9_-]+)(?:\s+([A-Za-z0-9+/=]*))?\s*")
+MAX_METADATA = 16 * 1024
+
+
+class TusError(StorageError):
+    """Answered with its own status and a plain text, as upstream's tus server does."""
+
+
+@dataclass
+class Upload:
+    """``info``: bucket, key, length, owner, upsert, and what the client said of the file."""
+
+    path: Path
+    info: dict[str, Any]
+
+    @property
+    def offset(self) -> int:
+        return self.path.stat().st_size
+
+    @property
+    def expires_at(self) -> float:
+        return float(self.path.stat().st_mtime) + float(self.info["expiry_s"])
+
+
+async def create(request: Request) -> Response:
+    """201 with Location. The right to write is checked here, and again when the row is written."""
+    storage = storage_of(request)
+    given = _metadata(request.headers.get("upload-metadata", ""))
+    bucket, key = given.get("bucketName", ""), checked_key(given.get("objectName", ""))
+    to = await _destination(request, bucket, key)
+    max_bytes, accept = await limits_of(storage, bucket)
+    length = _number(request, "upload-length")
+    if length > max_bytes:
+        raise TusError(413, "Payload too large", "Maximum size exceeded", http_status=413)
+    mime_type = given.get("contentType") or "application/octet-stream"
+    accept(mime_type)
+    await check_allowed(storage, to)
+    age = given.get("cacheControl", "")
+    name = uuid4()
+    info = {
+        "bucket": bucket,
+        "key": key,
+        "length": length,
+        "owner": to.owner_id,
+        "mime_type": mime_type,
+        "cache_control": f"max-age={age}" if age.isdigit() else "no-cache",
+        "user_metadata": _user_metadata(given.get("metadata")),
+        "expiry_s": storage.settings.tus_url_expiry_ms / 1000,
+    }
+    upload = Upload(_file(storage, name), info)
+    upload.path.with_suffix(".json").write_text(json.dumps(info))
+    upload.path.touch(exist_ok=False)
+    upload_id = base64.urlsafe_b64encode(f"{bucket}/{key}/{name}".encode()).decode().rstrip("=")
+    base = f"{resources_of(request).settings.public_base}{request.url.path.rstrip('/')}"
+    headers = {**_progress(upload), "Location": f"{base}/{upload_id}"}
+    if request.headers.get("content-type") == "application/offset+octet-stream" or length == 0:
+        await _append(request, upload, to)
+        headers["Upload-Offset"] = str(length if not upload.path.exists() else upload.offset)
+    return Response(status_code=201, headers=headers)
+
+
+async def head(request: Request) -> Response:
+    upload = _found(request)
+    headers = {**_progress(upload), "Upload-Length": str(upload.info["length"])}
+    return Response(status_code=200, headers={**headers, "Cache-Control": "no-store"})
+
+
+async def append(request: Request) -> Response:
+    """204 with the new offset; 409 at another offset than the file's (a lost response, resumed by HEAD)."""
+    upload = _found(request)
+    if request.headers.get("content-type") != "application/offset+octet-stream":
+        raise TusError(415, "TusError", "Invalid Content-Type", http_status=415)
+    to = await _destination(request, upload.info["bucket"], upload.info["key"])
+    expires = formatdate(upload.expires_at, usegmt=True)
+    offset = await _append(request, upload, to, _number(request, "upload-offset"))
+    headers = {**VERSION, "Upload-Offset": str(offset), "Upload-Expires": expires}
+    return Response(status_code=204, headers=headers)
+
+
+async def terminate(request: Request) -> Response:
+    upload = _found(request)
+    to = await _destination(request, upload.info["bucket"], upload.info["key"])
+    if to.access is not SERVICE and to.owner_id != upload.info["owner"]:
+        raise TusError(403, "Unauthorized", "Access denied", http_status=403)
+    _forget(upload)
+    return Response(status_code=204, headers=VERSION)
+
+
+async def on_tus_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TusError)
+    return PlainTextResponse(str(error), error.http_status, {**VERSION, **error.headers})
+
+
+async def _append(request: Request, upload: Upload, to: Destination, offset: int = 0) -> int:
+    """The file's new size. What arrived before a lost connection stays, for a resumption."""
+    length: int = upload.info["length"]
+    with upload.path.open("r+b", buffering=0) as out:
+        try:
+            fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the file is closed
+        except BlockingIOError:
+            raise TusError(423, "TusError", "Resource locked", http_status=423) from None
+        if os.fstat(out.fileno()).st_size != offset:
+            raise TusError(409, "TusError", "Upload-Offset conflict", http_status=409)
+        out.seek(offset)
+        buffer = bytearray()
+        try:
+            async with asyncio.timeout(UPLOAD_S):
+                async for chunk in request.stream():
+                    buffer += chunk
+                    if offset + len(buffer) > length:
+                        raise TusError(413, "TusError", "Exceeded Upload-Length", http_status=413)
+                    if len(buffer) >= WRITE_BYTES:
+                        offset += await asyncio.to_thread(_write, out.fileno(), bytes(buffer))
+                        buffer.clear()
+        except (ClientDisconnect, TimeoutError):
+            await asyncio.to_thread(_write, out.fileno(), bytes(buffer))
+            raise
+        offset += await asyncio.to_thread(_write, out.fileno(), bytes(buffer))
+        if offset == length:
+            await _finish(request, upload, to)
+    return offset
+
+
+async def _finish(request: Request, upload: Upload, to: Destination) -> None:
+    info = upload.info
+    digest = await asyncio.to_thread(_digest, upload.path)
+    file = Staged(
+        upload.path,
+        info["mime_type"],
+        info["cache_control"],
+        info["length"],
+        info["user_metadata"],
+        digest,
+    )
+    await store(storage_of(request), to, file)
+    upload.path.with_suffix(".json").unlink(missing_ok=True)
+
+
+async def _destination(request: Request, bucket: str, key: str) -> Destination:
+    if "/upload/resumable/sign" in request.url.path:
+        settings = storage_of(request).settings
+        token = request.headers.get("x-signature", "")
+        claims = verified_token(settings, token, f"{bucket}/{key}", scope="upload")
+        owner = claims.get("owner")
+        upsert = claims.get("upsert") is True
+        return Destination(bucket, key, SERVICE, upsert, owner if isinstance(owner, str) else None)
+    access = await access_of(request)
+    upsert = request.headers.get("x-upsert") == "true"
+    return Destination(bucket, key, access, upsert, subject_of(access))
+
+
+def _found(request: Request) -> Upload:
+    """Raises TusError: 404 for none, and for one that has expired."""
+    text = request.path_params["id"]
+    try:
+        whole = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+        path = _file(storage_of(request), UUID(whole.rpartition("/")[2]))
+        info = json.loads(path.with_suffix(".json").read_text())
+        upload = Upload(path, info)
+        named = whole.rpartition("/")[0] == f"{info['bucket']}/{info['key']}"
+        if named and time.time() < upload.expires_at:
+            return upload
+    except (ValueError, FileNotFoundError):
+        pass
+    raise TusError(404, "TusError", "The file for this url was not found", http_status=404)
+
+
+def _progress(upload: Upload) -> dict[str, str]:
+    expires = formatdate(upload.expires_at, usegmt=True)
+    return {**VERSION, "Upload-Offset": str(upload.offset), "Upload-Expires": expires}
+
+
+def _file(storage: Storage, name: UUID) -> Path:
+    return staging_folder(storage.folder) / f"tus-{name}"
+
+
+def _forget(upload: Upload) -> None:
+    upload.path.unlink(missing_ok=True)
+    upload.path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _number(request: Request, name: str) -> int:
+    text = request.headers.get(name, "")
+    if not re.fullmatch(r"\d{1,15}", text):
+        raise TusError(400, "TusError", f"Invalid {name}", http_status=400)
+    return int(text)
+
+
+def _metadata(header: str) -> dict[str, str]:
+    """Upload-Metadata: pairs of a name and base64, divided by commas."""
+    found: dict[str, str] = {}
+    for pair in header[:MAX_METADATA].split(","):
+        match = METADATA.fullmatch(pair)
+        try:
+            if match:
+                found[match[1]] = base64.b64decode(match[2] or "", validate=True).decode()
+        except ValueError:
+            match = None
+        if not match:
+            raise TusError(400, "TusError", "Invalid Upload-Metadata header", http_status=400)
+    return found
+
+
+def _user_metadata(text: str | None) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text) if text and "\\u0000" not in text else None
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _write(descriptor: int, data: bytes) -> int:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    return len(data)
+
+
+def _digest(file: Path) -> Any:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, lambda: hashlib.md5(usedforsecurity=False))

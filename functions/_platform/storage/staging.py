@@ -1,0 +1,246 @@
+"""An upload's body → a local file, streamed in bounded memory: plain bytes, or a form with one file (multipart)."""
+
+import asyncio
+import base64
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+from uuid import uuid4
+
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+
+from functions._platform.storage.errors import StorageError, invalid_request, too_large
+
+UPLOAD_S = 600.0
+"""Until the whole body has arrived: 50 MiB at 0.7 Mbit/s."""
+MAX_FIELD_BYTES = 64 * 1024
+"""All fields of a form besides the file."""
+WRITE_BYTES = 256 * 1024
+"""Chunks are gathered up to this much before a thread writes them."""
+STAGING = ".incoming"
+"""The folder of partial uploads, on the same file system as the blobs."""
+
+
+@dataclass
+class Staged:
+    """A file that has arrived whole. ``size`` in bytes."""
+
+    path: Path
+    mime_type: str = "application/octet-stream"
+    cache_control: str = "no-cache"
+    size: int = 0
+    user_metadata: dict[str, Any] | None = None
+    digest: Any = field(default_factory=lambda: hashlib.md5(usedforsecurity=False))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return object_metadata(
+            self.digest.hexdigest(), self.size, self.mime_type, self.cache_control
+        )
+
+
+def object_metadata(digest: str, size: int, mime_type: str, cache_control: str) -> dict[str, Any]:
+    """The column storage.objects.metadata, in upstream's shape."""
+    return {
+        "eTag": f'"{digest}"',
+        "size": size,
+        "mimetype": mime_type,
+        "cacheControl": cache_control,
+        "lastModified": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "contentLength": size,
+        "httpStatusCode": 200,
+    }
+
+
+def staging_folder(folder: Path) -> Path:
+    staging = folder / STAGING
+    staging.mkdir(parents=True, exist_ok=True)
+    return staging
+
+
+@asynccontextmanager
+async def staged(
+    request: Request, folder: Path, max_bytes: int, accept: Callable[[str], None]
+) -> AsyncIterator[Staged]:
+    """The body in a file, which is removed at the end of the block unless it was moved away.
+
+    ``accept`` raises StorageError for a content type that the bucket refuses. Raises StorageError.
+    """
+    file = Staged(staging_folder(folder) / str(uuid4()))
+    try:
+        with file.path.open("wb", buffering=0) as out:
+            try:
+                async with asyncio.timeout(UPLOAD_S):
+                    await _receive(request, _Sink(file, out, max_bytes), accept)
+            except TimeoutError:
+                message = "The object took too long to arrive"
+                raise StorageError(408, "RequestTimeout", message) from None
+        yield file
+    finally:
+        file.path.unlink(missing_ok=True)
+
+
+class _Sink:
+    """Gathers small chunks, hashes and writes them in a thread."""
+
+    def __init__(self, file: Staged, out: IO[bytes], max_bytes: int) -> None:
+        self.file = file
+        self._out = out
+        self._max = max_bytes
+        self._buffer = bytearray()
+
+    def take(self, chunk: bytes) -> None:
+        """Raises StorageError: too large."""
+        self.file.size += len(chunk)
+        if self.file.size > self._max:
+            raise too_large()
+        self._buffer += chunk
+
+    async def flush(self, least: int = 0) -> None:
+        if len(self._buffer) > least:
+            data, self._buffer = self._buffer, bytearray()
+            await asyncio.to_thread(self._write, data)
+
+    def _write(self, data: bytearray) -> None:
+        self.file.digest.update(data)
+        view = memoryview(data)
+        while view:
+            view = view[self._out.write(view) :]
+
+    def check_declared(self, request: Request, slack: int) -> None:
+        declared = request.headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > self._max + slack:
+            raise too_large()
+
+
+async def _receive(request: Request, sink: _Sink, accept: Callable[[str], None]) -> None:
+    content_type = request.headers.get("content-type", "")
+    if content_type.lower().startswith("multipart/form-data"):
+        sink.check_declared(request, 2 * MAX_FIELD_BYTES)
+        await _receive_form(request, content_type, sink, accept)
+        return
+    sink.check_declared(request, 0)
+    file = sink.file
+    file.mime_type = content_type or file.mime_type
+    accept(file.mime_type)
+    file.cache_control = request.headers.get("cache-control") or file.cache_control
+    file.user_metadata = _header_metadata(request)
+    async for chunk in request.stream():
+        sink.take(chunk)
+        await sink.flush(WRITE_BYTES)
+    await sink.flush()
+
+
+async def _receive_form(
+    request: Request, content_type: str, sink: _Sink, accept: Callable[[str], None]
+) -> None:
+    boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
+    form = _Form(sink, accept)
+    try:
+        parser = MultipartParser(boundary, form.callbacks)  # type: ignore[arg-type]
+        async for chunk in request.stream():
+            parser.write(chunk)
+            await sink.flush(WRITE_BYTES)
+        parser.finalize()
+    except ValueError as error:  # the parser's own errors
+        raise invalid_request(f"The multipart form is malformed: {str(error)[:200]}") from None
+    await sink.flush()
+    if not form.has_file:
+        raise invalid_request("The form holds no file")
+    age = form.fields.get("cacheControl", b"").decode(errors="replace")
+    if age:
+        sink.file.cache_control = f"max-age={age}" if age.isdigit() else age
+    if form.fields.get("contentType"):
+        sink.file.mime_type = form.fields["contentType"].decode(errors="replace")
+        accept(sink.file.mime_type)
+    if form.fields.get("metadata"):
+        sink.file.user_metadata = _json_object(form.fields["metadata"])
+
+
+class _Form:
+    """Callbacks of the parser: the first part with a file name is the object, the others are fields."""
+
+    def __init__(self, sink: _Sink, accept: Callable[[str], None]) -> None:
+        self._sink = sink
+        self._accept = accept
+        self.has_file = False
+        self.fields: dict[str, bytes] = {}
+        self._headers: dict[bytes, bytes] = {}
+        self._name, self._value = b"", b""
+        self._field: str | None = None
+        self._length = 0
+        self.callbacks = {
+            "on_part_begin": self._part_begin,
+            "on_header_field": self._header_name,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_headers_finished": self._headers_finished,
+            "on_part_data": self._part_data,
+        }
+
+    def _part_begin(self) -> None:
+        self._headers = {}
+
+    def _header_name(self, data: bytes, start: int, end: int) -> None:
+        self._name += self._bounded(data[start:end])
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += self._bounded(data[start:end])
+
+    def _header_end(self) -> None:
+        self._headers[self._name.lower()] = self._value
+        self._name = self._value = b""
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        name = options.get(b"name", b"").decode(errors="replace")
+        # supabase-js names the file's part "", and a Buffer there has no file name.
+        if b"filename" in options or name in {"", "file"}:
+            if self.has_file:
+                raise invalid_request("The form holds more than one file")
+            self.has_file, self._field = True, None
+            given = self._headers.get(b"content-type", b"").decode("latin-1")
+            self._sink.file.mime_type = given or self._sink.file.mime_type
+            self._accept(self._sink.file.mime_type)
+        else:
+            self._field = name
+            self.fields[name] = b""
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._field is None:
+            self._sink.take(data[start:end])
+        else:
+            self.fields[self._field] += self._bounded(data[start:end])
+
+    def _bounded(self, data: bytes) -> bytes:
+        self._length += len(data)
+        if self._length > MAX_FIELD_BYTES:
+            raise invalid_request("The form's fields are too long")
+        return data
+
+
+def _header_metadata(request: Request) -> dict[str, Any] | None:
+    given = request.headers.get("x-metadata")
+    if not given:
+        return None
+    try:
+        return _json_object(base64.b64decode(given))
+    except ValueError:
+        raise invalid_request("x-metadata is not base64") from None
+
+
+def _json_object(text: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    # PostgreSQL's jsonb holds no NUL.
+    if not isinstance(value, dict) or b"\\u0000" in text:
+        raise invalid_request("The metadata is no JSON object")
+    return value

@@ -1,0 +1,28 @@
+"""A transaction under a caller's role and claims, so that row-level security decides (impersonation, as PostgREST)."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from functions._shared.database.pool import Pool
+
+SET = "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)"
+
+
+@asynccontextmanager
+async def as_role(
+    pool: Pool, role: str, claims_json: str, **more: str
+) -> AsyncIterator[AsyncConnection[DictRow]]:
+    """A transaction: committed at the end of the block, rolled back by an exception.
+
+    ``more``: further settings, local to the transaction as well, with ``__`` for a dot in their names.
+    """
+    async with pool.connection() as connection, connection.transaction():
+        for name, value in more.items():
+            await connection.execute(
+                "select set_config(%s, %s, true)", (name.replace("__", "."), value)
+            )
+        await connection.execute(SET, (role, claims_json))
+        yield connection

@@ -1,0 +1,74 @@
+-- delete_generation; triggers that keep images rows and stored objects together when either is deleted.
+-- Called by   DELETE start-generation/<id> of an ended generation; clients' from('images').delete(); storage.remove
+-- Promises    the file's removal is a job in the deletion's own transaction (transactional outbox): a rollback removes
+--             nothing, a crash loses nothing. The ledger of quota_uses is not touched: deleting gives no quota back
+
+create or replace function public.delete_generation(p_generation_id uuid, p_user_id uuid) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+    delete from public.image_generations
+    where image_generations.id = p_generation_id and image_generations.user_id = p_user_id
+        and image_generations.status in ('completed', 'failed', 'cancelled');
+    if not found then
+        raise exception using errcode = 'PT404', message = 'Generation not found';
+    end if;
+end;
+$$;
+comment on function public.delete_generation(uuid, uuid) is
+'Delete a user''s ended generation with its images; their files are removed by a job.';
+revoke execute on function public.delete_generation(uuid, uuid) from public, anon, authenticated;
+grant execute on function public.delete_generation(uuid, uuid) to service_role;
+
+create or replace function edge_private.remove_files_of_images() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform edge_private.refuse_shadows();
+    perform public.enqueue_job(
+        'cleanup-storage', jsonb_build_object('paths', jsonb_agg(distinct gone.storage_path)), p_max_attempts => 10
+    ) from gone having count(*) > 0;
+    return null;
+end;
+$$;
+comment on function edge_private.remove_files_of_images() is
+'Trigger: queue the removal of the files of deleted images rows (transactional outbox).';
+revoke execute on function edge_private.remove_files_of_images() from public, anon, authenticated, service_role;
+
+create or replace trigger remove_files
+after delete on public.images referencing old table as gone
+for each statement execute function edge_private.remove_files_of_images();
+
+create or replace function edge_private.delete_images_of_objects() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform edge_private.refuse_shadows();
+    delete from public.images using gone
+    where gone.bucket_id = 'generated-images' and images.storage_path = gone.name
+        and images.user_id::text = split_part(gone.name, '/', 1);
+    return null;
+end;
+$$;
+comment on function edge_private.delete_images_of_objects() is
+'Trigger: an images row goes with its stored object, where its owner''s folder is the row''s user.';
+revoke execute on function edge_private.delete_images_of_objects() from public, anon, authenticated, service_role;
+
+create index if not exists images_storage_path on public.images (storage_path);
+comment on index public.images_storage_path is 'delete_images_of_objects finds the row of a removed object.';
+
+-- On a real Supabase storage's tables belong to another role, and its janitor does without.
+do $do$
+begin
+    if obj_description(to_regnamespace('storage'), 'pg_namespace') like 'Stand-in for %' then
+        create or replace trigger delete_images
+        after delete on storage.objects referencing old table as gone
+        for each statement execute function edge_private.delete_images_of_objects();
+    end if;
+end;
+$do$;

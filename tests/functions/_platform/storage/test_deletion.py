@@ -1,0 +1,68 @@
+"""Deleting a picture by any way removes row and file, and gives no quota back; the janitor finds what is left over."""
+
+import os
+import time
+from uuid import uuid4
+
+import pytest
+
+from functions._shared.files.file_system import FileSystem
+from tests.conftest import Edge
+from tests.help import eventually, start, until, until_ended
+
+
+def files(tmp_path):
+    return [file for file in (tmp_path / "data/storage").rglob("*") if file.is_file()]
+
+
+def as_user(edge: Edge, method: str, path: str, **options):
+    headers = {"Authorization": f"Bearer {edge.user_token()}", "apikey": edge.anon_key}
+    return edge.client.request(method, f"{edge.url}{path}", headers=headers, **options)
+
+
+@pytest.mark.parametrize("way", ["generation", "images", "storage"])
+def test_row_and_file_go_together(edge: Edge, db, tmp_path, way):
+    generation_id = start(edge)
+    [image] = until_ended(edge, generation_id)["images"]
+    assert len(files(tmp_path)) == 1
+    if way == "generation":
+        answer = edge.call("DELETE", f"start-generation/{generation_id}")
+        assert answer.json()["status"] == "deleted"
+    elif way == "images":
+        answer = as_user(edge, "DELETE", f"/rest/v1/images?id=eq.{image['id']}")
+    else:
+        body = {"prefixes": [image["storage_path"]]}
+        answer = as_user(edge, "DELETE", "/storage/v1/object/generated-images", json=body)
+    assert answer.is_success, answer.text
+    until(db, "select count(*)::int from public.images", 0)
+    until(db, "select count(*)::int from storage.objects", 0)
+    eventually(lambda: not files(tmp_path))
+    uses = db.execute("select count(*)::int as it from public.quota_uses").fetchone()
+    assert uses == {"it": 1}
+
+
+def test_the_janitor_removes_orphans_and_reports_lost_files(edge: Edge, db, tmp_path, monkeypatch):
+    monkeypatch.setattr("functions._shared.files.janitor.GRACE_S", -60)
+    driver = FileSystem(tmp_path / "data/storage")
+    start_id = start(edge)
+    until_ended(edge, start_id)
+    [kept] = files(tmp_path)
+    orphan = driver.path(uuid4())
+    orphan.parent.mkdir(parents=True, exist_ok=True)
+    orphan.write_bytes(b"x")
+    stale = tmp_path / "data/storage/.incoming/part"
+    stale.write_bytes(b"x")
+    os.utime(stale, (time.time() - 90_000,) * 2)
+    db.execute(
+        "insert into storage.objects (bucket_id, name, version) values ('generated-images', 'lost', %s)",
+        (str(uuid4()),),
+    )
+    job = "select public.enqueue_job('cleanup-storage', '{}')"
+    db.execute(job)
+    until(db, "select result ->> 'removed' from job_queue where job_type = 'cleanup-storage'", "2")
+    until(
+        db,
+        "select result ->> 'rows_without_file' from job_queue where job_type = 'cleanup-storage'",
+        "1",
+    )
+    assert files(tmp_path) == [kept]

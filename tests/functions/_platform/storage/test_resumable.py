@@ -1,0 +1,86 @@
+"""Resumable uploads as tus clients send them: create, append, resume, terminate, expire."""
+
+import base64
+
+from tests.conftest import Edge
+
+OFFSET = "application/offset+octet-stream"
+
+
+def metadata(**pairs: str) -> str:
+    return ",".join(
+        f"{name} {base64.b64encode(text.encode()).decode()}" for name, text in pairs.items()
+    )
+
+
+def tus(edge: Edge, method: str, url: str, token: str | None = None, **options):
+    headers = {
+        "Tus-Resumable": "1.0.0",
+        "Authorization": f"Bearer {token or edge.user_token()}",
+        **options.pop("headers", {}),
+    }
+    return edge.client.request(method, url, headers=headers, **options)
+
+
+def create(edge: Edge, length: int, key: str | None = None, **headers: str):
+    about = metadata(
+        bucketName="source-images",
+        objectName=key or f"{edge.user_id}/a.png",
+        contentType="image/png",
+        cacheControl="60",
+        metadata='{"a": 1}',
+    )
+    return tus(
+        edge,
+        "POST",
+        f"{edge.url}/storage/v1/upload/resumable",
+        headers={"Upload-Length": str(length), "Upload-Metadata": about, **headers},
+    )
+
+
+def patch(edge: Edge, url: str, offset: int, data: bytes):
+    headers = {"Upload-Offset": str(offset), "Content-Type": OFFSET}
+    return tus(edge, "PATCH", url, headers=headers, content=data)
+
+
+def test_an_upload_in_parts(idle_edge: Edge):
+    url = create(idle_edge, 10).headers["location"]
+    first = patch(idle_edge, url, 0, b"01234")
+    assert (first.status_code, first.headers["upload-offset"]) == (204, "5")
+    assert patch(idle_edge, url, 0, b"01234").status_code == 409
+    where = tus(idle_edge, "HEAD", url)
+    assert (where.headers["upload-offset"], where.headers["upload-length"]) == ("5", "10")
+    assert patch(idle_edge, url, 5, b"56789").status_code == 204
+    read = f"{idle_edge.url}/storage/v1/object/source-images/{idle_edge.user_id}/a.png"
+    answer = tus(idle_edge, "GET", read)
+    assert answer.content == b"0123456789"
+    assert answer.headers["cache-control"] == "max-age=60"
+    info = tus(idle_edge, "GET", read.replace("/object/", "/object/info/")).json()
+    assert (info["metadata"], info["content_type"]) == ({"a": 1}, "image/png")
+    assert tus(idle_edge, "HEAD", url).status_code == 404
+
+
+def test_rights_are_checked_before_the_first_byte(idle_edge: Edge):
+    answer = create(idle_edge, 10, "another/a.png")
+    assert answer.json()["statusCode"] == "403"
+
+
+def test_termination(idle_edge: Edge, tmp_path):
+    url = create(idle_edge, 10).headers["location"]
+    patch(idle_edge, url, 0, b"01")
+    assert tus(idle_edge, "DELETE", url).status_code == 204
+    assert tus(idle_edge, "HEAD", url).status_code == 404
+    assert not [file for file in (tmp_path / "data/storage").rglob("*") if file.is_file()]
+
+
+def test_an_upload_expires(start_edge):
+    edge = start_edge(TUS_URL_EXPIRY_MS="1")
+    url = create(edge, 10).headers["location"]
+    assert tus(edge, "HEAD", url).status_code == 404
+
+
+def test_more_than_was_declared_or_allowed(start_edge):
+    edge = start_edge(UPLOAD_FILE_SIZE_LIMIT="10")
+    assert create(edge, 11).status_code == 413
+    url = create(edge, 4).headers["location"]
+    assert patch(edge, url, 0, b"01234").status_code == 413
