@@ -1,13 +1,19 @@
--- Clients watch these two tables through Supabase Realtime, where there is one.
+-- Clients watch these tables through Realtime: Supabase's own, or /realtime/v1 of the gateway. On a plain PostgreSQL
+-- the publication and the table of private channels are made here, in Supabase's shape.
 
 do $$
 declare
     v_table text;
 begin
     if not exists (select 1 from pg_catalog.pg_publication where pubname = 'supabase_realtime') then
-        return;
+        if not pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create') then
+            return;
+        end if;
+        -- Silent: below wal_level logical the server warns that it will publish nothing.
+        set local client_min_messages = error;
+        create publication supabase_realtime;
     end if;
-    foreach v_table in array array['image_generations', 'job_queue'] loop
+    foreach v_table in array array['image_generations', 'job_queue', 'images'] loop
         if not exists (
             select 1 from pg_catalog.pg_publication_tables
             where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = v_table
@@ -15,5 +21,41 @@ begin
             execute format('alter publication supabase_realtime add table public.%I', v_table);
         end if;
     end loop;
+end;
+$$;
+
+do $$
+begin
+    if pg_catalog.to_regnamespace('realtime') is null then
+        create schema realtime;
+        comment on schema realtime is 'Private channels of /realtime/v1, in Supabase''s shape.';
+        grant usage on schema realtime to anon, authenticated, service_role;
+    end if;
+    if pg_catalog.to_regclass('realtime.messages') is null then
+        create table realtime.messages (
+            topic text not null,
+            extension text not null,
+            payload jsonb,
+            event text,
+            private boolean default false,
+            updated_at timestamp not null default now(),
+            inserted_at timestamp not null default now(),
+            id uuid not null default gen_random_uuid(),
+            primary key (id, inserted_at)
+        );
+        comment on table realtime.messages is 'Its policies decide who may read (select) and write (insert) the topics
+of private channels. Holds no rows: those that are tried are rolled back.';
+        alter table realtime.messages enable row level security;
+        grant select, insert, update on realtime.messages to anon, authenticated, service_role;
+    end if;
+    if pg_catalog.to_regprocedure('realtime.topic()') is null then
+        create function realtime.topic() returns text
+        language sql
+        stable
+        set search_path = ''
+        as 'select nullif(pg_catalog.current_setting(''realtime.topic'', true), '''')::text';
+        comment on function realtime.topic() is 'The topic whose policies are asked, for those policies.';
+        grant execute on function realtime.topic() to anon, authenticated, service_role;
+    end if;
 end;
 $$;

@@ -7,7 +7,7 @@ create or replace function picture_edge.version() returns int
 language sql
 immutable
 set search_path = ''
-as $$ select 2 $$;
+as $$ select 3 $$;
 
 comment on function picture_edge.version() is 'Which sql/ was applied to this database: a number raised by each
 change.';

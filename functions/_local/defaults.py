@@ -39,7 +39,7 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
         "SUPABASE_SERVICE_ROLE_KEY": sign_key(secret, "service_role"),
     }
     if "SUPABASE_UPSTREAM_URL" not in chosen:
-        values["SERVE"] = "auth,rest,storage"
+        values["SERVE"] = "auth,rest,realtime,storage"
         values["ENABLE_EMAIL_AUTOCONFIRM"] = "true"
     if secret == LOCAL_JWT_SECRET:
         values["ALLOW_ANON"] = "true"
