@@ -16,7 +16,7 @@ FORMAT = frozenset({"UNAUTHORIZED_INVALID_JWT_FORMAT", "UNAUTHORIZED_INVALID_API
 
 @dataclass(frozen=True)
 class Access:
-    """``claims_json``: for ``request.jwt.claims``, equal text for equal claims. ``expires_at``: Unix time or infinity."""
+    """``claims_json``: for ``request.jwt.claims``; equal for equal claims. ``expires_at``: Unix time or infinity."""
 
     role: str
     claims_json: str

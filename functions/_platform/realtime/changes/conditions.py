@@ -1,6 +1,7 @@
 """Filters that PostgreSQL decides: its operators, collations and casts, many comparisons in one statement."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 import psycopg
 from psycopg import sql
@@ -21,13 +22,13 @@ async def canonical(pool: Pool, column: Column, condition: Condition) -> str | N
     if condition.operator == "is":
         return None
     suffix = "[]" if condition.operator == "in" else ""
-    cast = sql.SQL(f"{column.cast_type}{suffix}")  # of format_type
+    type_sql = sql.SQL(cast(Any, f"{column.cast_type}{suffix}"))  # of format_type
     async with pool.connection() as connection, connection.transaction():
         await connection.execute(
             "select set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true)"
         )
         cursor = await connection.execute(
-            sql.SQL("select %s::text::{}::text as it").format(cast), (condition.value,)
+            sql.SQL("select %s::text::{}::text as it").format(type_sql), (condition.value,)
         )
         row = await cursor.fetchone()
         # Also that the operator exists for the type, as LIKE does not for numbers.
@@ -65,14 +66,14 @@ async def _holding(pool: Pool, part: list[Comparison]) -> dict[Comparison, bool]
 
 def _comparison(comparison: Comparison) -> sql.Composable:
     condition, type_name, value = comparison
-    cast = sql.SQL(type_name)  # of format_type
-    operator = sql.SQL(OPERATORS[condition.operator])
+    type_sql = sql.SQL(cast(Any, type_name))  # of format_type
+    operator = sql.SQL(cast(Any, OPERATORS[condition.operator]))
     if condition.operator == "is":
-        right: sql.Composable = sql.SQL(condition.value.lower())  # one of IS
+        right: sql.Composable = sql.SQL(cast(Any, condition.value.lower()))  # one of IS
     elif condition.operator == "in":
-        right = sql.SQL("({}::{}[])").format(sql.Literal(condition.value), cast)
+        right = sql.SQL("({}::{}[])").format(sql.Literal(condition.value), type_sql)
     else:
-        right = sql.SQL("{}::{}").format(sql.Literal(condition.value), cast)
-    left = sql.SQL("{}::{}").format(sql.Literal(value), cast)
+        right = sql.SQL("{}::{}").format(sql.Literal(condition.value), type_sql)
+    left = sql.SQL("{}::{}").format(sql.Literal(value), type_sql)
     whole = sql.SQL("({} {} {})").format(left, operator, right)
     return sql.SQL("(not {})").format(whole) if condition.negated else whole

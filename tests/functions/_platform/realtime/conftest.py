@@ -96,3 +96,14 @@ def socket(open_socket: Callable[..., Socket]) -> Socket:
 
 def token_of(user: str, **claims: Any) -> str:
     return user_token(sub=user, **claims)
+
+
+@pytest.fixture
+def idle_realtime(start_edge: Callable[..., Edge], monkeypatch: pytest.MonkeyPatch) -> Edge:
+    """A gateway whose worker leaves the test's jobs alone."""
+
+    async def never(_: object) -> None:
+        return None
+
+    monkeypatch.setattr("functions.process_jobs.worker.Worker._claim_loop", never)
+    return start_edge(SERVE="realtime,rest")
