@@ -59,3 +59,39 @@ of private channels. Holds no rows: those that are tried are rolled back.';
     end if;
 end;
 $$;
+
+-- The trigger of /realtime/v1 where the server has no logical decoding: the gateway puts it on the publication's tables
+-- while somebody listens (changes/triggers.py). Its arguments are the columns of the primary key.
+create or replace function picture_edge.tell_realtime() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_old jsonb;
+    v_new jsonb;
+    v_told text;
+begin
+    if tg_op <> 'INSERT' then
+        v_old := to_jsonb(old);
+    end if;
+    if tg_op <> 'DELETE' then
+        v_new := to_jsonb(new);
+    end if;
+    v_told := json_build_object(
+        'table', tg_relid::bigint,
+        'operation', tg_op,
+        'at', clock_timestamp(), -- also keeps NOTIFY from dropping a second change of the row as a duplicate
+        'key', (select json_object_agg(k, v_new ->> k) from unnest(tg_argv) as k where v_new is not null),
+        'old', (select json_object_agg(k, v_old ->> k) from unnest(tg_argv) as k where v_old is not null)
+    )::text;
+    if octet_length(v_told) < 8000 then -- a longer payload is an error, which would undo the change itself
+        perform pg_notify('picture_edge_changes', v_told);
+    end if;
+    return null;
+end;
+$$;
+
+comment on function picture_edge.tell_realtime() is 'Trigger: tells /realtime/v1 table, key and operation of a change,
+where the server has no logical decoding.';
+revoke execute on function picture_edge.tell_realtime() from public, anon, authenticated;
+grant execute on function picture_edge.tell_realtime() to service_role;

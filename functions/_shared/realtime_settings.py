@@ -1,4 +1,6 @@
-"""The settings of /realtime/v1: limits, which are those of one process."""
+"""The settings of /realtime/v1. Limits are those of one process."""
+
+from typing import Literal
 
 from pydantic import BaseModel, PositiveInt
 
@@ -6,6 +8,8 @@ from pydantic import BaseModel, PositiveInt
 class RealtimeSettings(BaseModel):
     """A part of ``Settings``."""
 
+    realtime_changes: Literal["auto", "logical", "triggers"] = "auto"
+    """Where changes come from: logical decoding, else triggers with NOTIFY; auto: the first that the server allows."""
     realtime_max_concurrent_users: PositiveInt = 10_000
     """Open websockets."""
     realtime_max_channels_per_client: PositiveInt = 100

@@ -1,4 +1,4 @@
-"""The feed of a process: one replication stream while anybody listens, its changes to all subscribers."""
+"""The feed of a process: one stream of changes while anybody listens, delivered to all subscribers."""
 
 import asyncio
 import itertools
@@ -21,6 +21,7 @@ from functions._platform.realtime.changes.subscriptions import (
     is_exact,
 )
 from functions._platform.realtime.changes.tables import PUBLICATION, Table, Tables
+from functions._platform.realtime.changes.triggers import TriggerStream
 from functions._shared.database.pool import Pool
 from functions._shared.settings import Settings
 
@@ -33,11 +34,11 @@ READY_S = 8.0
 RETRY_S = 1.0
 CHUNK = 200
 """Changes that are delivered before the senders of the connections get their turn."""
+LOGICAL, TRIGGERS = "logical", "triggers"
 SUBSCRIBED = "Subscribed to PostgreSQL"
 INTERRUPTED = "The connection to PostgreSQL was lost: changes may have been missed"
 CAPABLE = """
-select current_setting('wal_level') = 'logical' and r.rolreplication or r.rolsuper as capable,
-    exists (select from pg_catalog.pg_publication where pubname = %s) as published
+select current_setting('wal_level') = 'logical' and (r.rolreplication or r.rolsuper) as capable
 from pg_catalog.pg_roles as r where r.rolname = current_user
 """
 
@@ -61,6 +62,9 @@ class Feed:
         self._open = asyncio.Event()
         self._interrupted = False
         self._used_at = time.monotonic()
+        self._asked_for = settings.realtime_changes
+        self.source: str | None = None
+        """LOGICAL or TRIGGERS; None until the database has answered."""
         self.slot: str | None = None
         """The name of the temporary slot while the stream is open."""
 
@@ -130,18 +134,35 @@ class Feed:
     async def run(self) -> None:
         """Stream while there are subscribers, and reconnect."""
         while True:
-            await self._wanted.wait()
             try:
+                if self.source is None:
+                    self.source = await self._chosen()
+                    log.info("realtime: changes come from %s", self.source)
+                await self._wanted.wait()
                 await self._stream()
             except (psycopg.Error, OSError) as error:
-                log.warning("realtime: the replication stream is lost: %s", type(error).__name__)
+                log.warning("realtime: the stream of changes is lost: %s", type(error).__name__)
                 await asyncio.sleep(RETRY_S * random.uniform(0.5, 1))  # noqa: S311 - jitter
             finally:
                 self._open.clear()
                 self.slot = None
 
+    async def _chosen(self) -> str:
+        """Logical decoding where the server and the login allow it, unless REALTIME_CHANGES names one."""
+        if self._asked_for != "auto":
+            return self._asked_for
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(CAPABLE)
+            row = await cursor.fetchone()
+        return LOGICAL if row and row["capable"] else TRIGGERS
+
+    async def _opened(self) -> Stream | TriggerStream:
+        if self.source == TRIGGERS:
+            return await TriggerStream.open(self._address, self._tables)
+        return await Stream.open(self._address, PUBLICATION, self._max_lag)
+
     async def _stream(self) -> None:
-        stream = await Stream.open(self._address, PUBLICATION, self._max_lag)
+        stream = await self._opened()
         try:
             self.slot = stream.slot
             self._open.set()
@@ -164,7 +185,7 @@ class Feed:
         return now - self._used_at > LINGER_S
 
     async def _delivered(
-        self, stream: Stream, messages: Sequence[Change | Relation | Commit]
+        self, stream: Stream | TriggerStream, messages: Sequence[Change | Relation | Commit]
     ) -> None:
         pending: list[Change] = []
         for message in messages:

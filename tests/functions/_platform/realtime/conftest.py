@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from websockets.sync.client import ClientConnection, connect
@@ -67,13 +68,9 @@ class Socket:
 
 
 @pytest.fixture
-def publication(db: Database) -> None:
-    db.execute("set client_min_messages = error")
-
-
-@pytest.fixture
-def realtime(start_edge: Callable[..., Edge]) -> Edge:
-    return start_edge(SERVE="realtime,rest")
+def realtime(start_edge: Callable[..., Edge], request: pytest.FixtureRequest) -> Edge:
+    """Parametrised indirectly: with other settings."""
+    return start_edge(SERVE="realtime,rest", **getattr(request, "param", {}))
 
 
 @pytest.fixture
@@ -107,3 +104,34 @@ def idle_realtime(start_edge: Callable[..., Edge], monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("functions.process_jobs.worker.Worker._claim_loop", never)
     return start_edge(SERVE="realtime,rest")
+
+
+NOTES = """
+create table public.notes (
+    id bigint primary key, owner uuid, text text, tags text[], done boolean, score numeric, at timestamptz, more jsonb
+);
+alter table public.notes enable row level security;
+create policy own on public.notes for select to authenticated
+using (owner = (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid);
+grant select on public.notes to authenticated, anon;
+alter publication supabase_realtime add table public.notes;
+"""
+ME, OTHER = str(uuid4()), str(uuid4())
+
+
+@pytest.fixture
+def notes(db: Database) -> Callable[..., None]:
+    db.execute("set client_min_messages = error")
+    db.execute(NOTES.encode())
+
+    def insert(number: int, owner: str = ME, **values: Any) -> None:
+        columns = {"id": number, "owner": owner, "text": "hello", **values}
+        names = ", ".join(columns)
+        places = ", ".join(["%s"] * len(columns))
+        db.execute(f"insert into notes ({names}) values ({places})".encode(), [*columns.values()])
+
+    return insert
+
+
+def binding(event: str = "*", **more: Any) -> dict[str, Any]:
+    return {"event": event, "schema": "public", "table": "notes", **more}

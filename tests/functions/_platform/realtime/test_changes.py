@@ -2,42 +2,11 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from tests.conftest import Database
-from tests.functions._platform.realtime.conftest import Socket, token_of
-
-NOTES = """
-create table public.notes (
-    id bigint primary key, owner uuid, text text, tags text[], done boolean, score numeric, at timestamptz, more jsonb
-);
-alter table public.notes enable row level security;
-create policy own on public.notes for select to authenticated
-using (owner = (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid);
-grant select on public.notes to authenticated, anon;
-alter publication supabase_realtime add table public.notes;
-"""
-ME, OTHER = str(uuid4()), str(uuid4())
-
-
-@pytest.fixture
-def notes(db: Database) -> Callable[..., None]:
-    db.execute("set client_min_messages = error")
-    db.execute(NOTES.encode())
-
-    def insert(number: int, owner: str = ME, **values: Any) -> None:
-        columns = {"id": number, "owner": owner, "text": "hello", **values}
-        names = ", ".join(columns)
-        places = ", ".join(["%s"] * len(columns))
-        db.execute(f"insert into notes ({names}) values ({places})".encode(), [*columns.values()])
-
-    return insert
-
-
-def binding(event: str = "*", **more: Any) -> dict[str, Any]:
-    return {"event": event, "schema": "public", "table": "notes", **more}
+from tests.functions._platform.realtime.conftest import ME, OTHER, Socket, binding, token_of
 
 
 def test_reply_then_system_then_the_change(socket: Socket, notes: Callable[..., None]):
