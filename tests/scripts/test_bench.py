@@ -25,6 +25,7 @@ PAGES = {
     "http": ["(a) pgbench, the same SQL", "floor: (b), and (a) within it", "start-generation"],
     "parked": ["50 parked jobs", "20 open event streams"],
     "pictures": ["1 process", "2 processes"],
+    "realtime": ["floor: NOTIFY to a bare listener", "2 subscribers", "100 updates:"],
     "hostile": list(ATTACKS),
 }
 

@@ -227,7 +227,8 @@ class Channel:
             self._connection.send(frame)
 
     def _changed(self, payload: str) -> None:
-        if self.access.expires_at > time.time():
+        # A batch may be on its way while the channel closes, or its token expires.
+        if self._connection.has(self) and self.access.expires_at > time.time():
             self._send("postgres_changes", payload)
 
     def _told(self, status: str, message: str, extension: str = "postgres_changes") -> None:

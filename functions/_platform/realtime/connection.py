@@ -5,6 +5,7 @@ connection is closed with a reason (slow-consumer protection).
 """
 
 import asyncio
+import logging
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from functions._platform.realtime.rates import Rate
 from functions._shared.auth.authenticator import Authenticator
 from functions._shared.database.pool import Pool
 from functions._shared.settings import Settings
+
+log = logging.getLogger(__name__)
 
 IDLE_S = 60.0
 """Without a frame for so long the client is gone: heartbeats come every 25 s."""
@@ -77,7 +80,9 @@ class Connection:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for failure in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(failure, Exception) and not isinstance(failure, WebSocketDisconnect):
+                    log.error("realtime: a connection has failed", exc_info=failure)
             for channel in [*self._channels.values()]:
                 channel.leave()
             self._channels.clear()
@@ -104,9 +109,13 @@ class Connection:
             self._close = why
             self._ending.set()
 
+    def has(self, channel: Channel) -> bool:
+        """Whether it is still this connection's channel of its topic."""
+        return self._channels.get(channel.topic) is channel
+
     def forget(self, channel: Channel) -> bool:
-        """Whether it was still this connection's channel of its topic."""
-        if self._channels.get(channel.topic) is not channel:
+        """Whether it was there."""
+        if not self.has(channel):
             return False
         del self._channels[channel.topic]
         return True

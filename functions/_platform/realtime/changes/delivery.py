@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from functions._platform.realtime.access import Access
 from functions._platform.realtime.changes import payload
 from functions._platform.realtime.changes.conditions import Comparison, holding
 from functions._platform.realtime.changes.pgoutput import Change
@@ -34,14 +35,14 @@ class Delivery:
     async def deliver(self, changes: Sequence[Change]) -> None:
         """Raises psycopg.OperationalError while there is no database."""
         matches = await self._matching(changes)
-        visible = await self._visible(matches)
+        # As it is now: a token may be renewed while the database answers.
+        access = {one.subscriber: one.subscriber.access for *_, own in matches for one in own}
+        visible = await self._visible(matches, access)
         data: dict[tuple[int, frozenset[str], Key], str] = {}
         for number, change, table, listeners in matches:
             for subscriber, own in _by_subscriber(listeners).items():
-                answer = visible.get(key_of(subscriber.access, table))
-                text = _shown(
-                    number, change, table, own, answer, data, key_of(subscriber.access, table)
-                )
+                key = key_of(access[subscriber], table)
+                text = _shown(number, change, table, own, visible.get(key), data, key)
                 if text is not None:
                     ids = ",".join(str(listener.id) for listener in own)
                     subscriber.deliver(f'{{"ids":[{ids}],"data":{text}}}')
@@ -63,12 +64,14 @@ class Delivery:
             if (matching := [one for one in listeners if _holds(one, change, table, holds)])
         ]
 
-    async def _visible(self, matches: Matches) -> Mapping[Key, Answer]:
+    async def _visible(
+        self, matches: Matches, access: Mapping[Subscriber, Access]
+    ) -> Mapping[Key, Answer | None]:
         rows: defaultdict[Key, dict[int, Change]] = defaultdict(dict)
         tables: dict[Key, Table] = {}
         for number, change, table, listeners in matches:
             for listener in listeners:
-                key = key_of(listener.subscriber.access, table)
+                key = key_of(access[listener.subscriber], table)
                 tables[key] = table
                 if change.operation != "DELETE" and table.key:
                     rows[key][number] = change
@@ -121,8 +124,10 @@ def _shown(
     key: Key,
 ) -> str | None:
     """The frame's data; None where the row is not the subscriber's to see."""
-    if answer is None:
+    if not table.key:
         return payload.refused_data(change, table, payload.NO_KEY)
+    if answer is None:
+        return None
     if not {column.name for column in table.key} <= answer.columns:
         return payload.refused_data(change, table, payload.NO_RIGHT)
     if change.operation != "DELETE" and number not in answer.found:

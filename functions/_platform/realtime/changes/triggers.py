@@ -15,7 +15,7 @@ from typing import Any, cast
 import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.conninfo import make_conninfo
-from psycopg.rows import dict_row
+from psycopg.rows import DictRow, dict_row
 from pydantic import SecretStr
 
 from functions._platform.realtime.changes.pgoutput import Change, Commit, Relation
@@ -34,14 +34,14 @@ class TriggerStream:
 
     slot = None
 
-    def __init__(self, connection: AsyncConnection[dict[str, Any]], tables: Tables) -> None:
+    def __init__(self, connection: AsyncConnection[DictRow], tables: Tables) -> None:
         self._connection = connection
         self._tables = tables
 
     @classmethod
     async def open(cls, address: SecretStr, tables: Tables) -> "TriggerStream":
         """Changes that commit after this returns are told. Raises psycopg.Error."""
-        connection = await AsyncConnection.connect(
+        connection = await AsyncConnection[DictRow].connect(
             make_conninfo(
                 address.get_secret_value(),
                 options=OPTIONS,

@@ -48,18 +48,15 @@ class Answer:
     found: Mapping[int, Mapping[str, str]]
 
 
-NOTHING = Answer(frozenset(), {})
-
-
 def key_of(access: Access, table: Table) -> tuple[int, str, str]:
     """Equal for subscribers who see the same."""
     return table.oid, access.role, access.claims_json
 
 
-async def answers(pool: Pool, questions: Sequence[Question]) -> list[Answer]:
-    """In the questions' order, in one round trip; a failing one finds nothing. Raises psycopg.OperationalError."""
+async def answers(pool: Pool, questions: Sequence[Question]) -> list[Answer | None]:
+    """In the questions' order, in one round trip; None for one that fails. Raises psycopg.OperationalError."""
     try:
-        return await _asked(pool, questions)
+        return [*await _asked(pool, questions)]
     except psycopg.OperationalError as error:
         if error.sqlstate is None:
             raise
@@ -68,7 +65,7 @@ async def answers(pool: Pool, questions: Sequence[Question]) -> list[Answer]:
         refusal = error
     if len(questions) == 1:
         log.warning("realtime: the rows of a subscriber cannot be read: %s", refusal.sqlstate)
-        return [NOTHING]
+        return [None]
     return [(await answers(pool, [question]))[0] for question in questions]
 
 

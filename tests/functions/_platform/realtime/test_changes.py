@@ -93,6 +93,19 @@ def test_another_user_and_nobody_hear_nothing(
     assert mine.silent()
 
 
+def test_a_role_that_is_none_hears_nothing_and_disturbs_nobody(
+    open_socket: Callable[..., Socket], notes: Callable[..., None]
+):
+    mine, nobodys = open_socket(), open_socket()
+    for socket, token in ((nobodys, token_of(ME, role="absent")), (mine, token_of(ME))):
+        socket.join("notes", token, postgres_changes=[binding()])
+        socket.until("system")
+    for number in (1, 2):
+        notes(number)
+        assert mine.next()["payload"]["data"]["record"]["id"] == number
+    assert nobodys.silent()
+
+
 def test_update_and_delete_have_the_key_of_the_old_row(
     socket: Socket, db: Database, notes: Callable[..., None]
 ):
