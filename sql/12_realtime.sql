@@ -4,14 +4,16 @@
 do $$
 declare
     v_table text;
+    v_level text := pg_catalog.current_setting('client_min_messages');
 begin
     if not exists (select 1 from pg_catalog.pg_publication where pubname = 'supabase_realtime') then
         if not pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create') then
             return;
         end if;
         -- Silent: below wal_level logical the server warns that it will publish nothing.
-        set local client_min_messages = error;
+        perform pg_catalog.set_config('client_min_messages', 'error', true);
         create publication supabase_realtime;
+        perform pg_catalog.set_config('client_min_messages', v_level, true);
     end if;
     foreach v_table in array array['image_generations', 'job_queue', 'images'] loop
         if not exists (
