@@ -230,3 +230,29 @@ def test_the_slot_goes_with_the_gateway(socket: Socket, db: Database, notes: Cal
         "select temporary from pg_replication_slots where database = current_database()"
     )
     assert slots.fetchall() == [{"temporary": True}]
+
+
+def test_a_lost_stream_is_told_and_opened_again(
+    socket: Socket, db: Database, notes: Callable[..., None]
+):
+    socket.join("notes", token_of(ME), postgres_changes=[binding()])
+    socket.until("system")
+    db.execute(
+        "select pg_terminate_backend(active_pid) from pg_replication_slots where database = current_database()"
+    )
+    assert socket.next()["payload"]["status"] == "error"
+    assert socket.next()["payload"]["message"] == "Subscribed to PostgreSQL"
+    notes(1)
+    assert socket.next()["payload"]["data"]["record"]["id"] == 1
+
+
+def test_a_renewed_token_is_the_one_that_rows_are_looked_for_with(
+    socket: Socket, notes: Callable[..., None]
+):
+    socket.join("notes", token_of(OTHER), postgres_changes=[binding()])
+    socket.until("system")
+    socket.send("realtime:notes", "access_token", {"access_token": token_of(ME)})
+    assert socket.silent()
+    notes(1, OTHER)
+    notes(2)
+    assert socket.next()["payload"]["data"]["record"]["id"] == 2
