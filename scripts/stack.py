@@ -58,7 +58,7 @@ def local_stack(environ: Mapping[str, str]) -> Iterator[Settings]:
         with bound("127.0.0.1", settings.edge_db_port, "EDGE_DB_PORT"):
             pass  # a probe only, for the same clear message about a busy port; PostgreSQL binds it itself
         stack.callback(postgres.stop)
-        postgres.start()
+        postgres.start(["wal_level=logical", "max_slot_wal_keep_size=1GB"])
         url = settings.supabase_db_url.get_secret_value()
         apply_schema(url)
         watch_schema(postgres.admin_url)

@@ -67,7 +67,13 @@ def postgres() -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="picture-edge-", ignore_cleanup_errors=True) as folder:
         server = cluster(Path(folder), PORT)
         server.start(
-            ["fsync=off", "full_page_writes=off", "max_connections=300", "max_wal_size=256MB"]
+            [
+                "fsync=off",
+                "full_page_writes=off",
+                "max_connections=300",
+                "max_wal_size=256MB",
+                "wal_level=logical",
+            ]
         )
         yield server
         server.stop("immediate")

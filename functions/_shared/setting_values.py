@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, Json, SecretStr, ValidationError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-SERVABLE = frozenset({"auth", "rest", "storage"})
+SERVABLE = frozenset({"auth", "realtime", "rest", "storage"})
 """Services that SERVE may name."""
 
 EMPTY_IS_A_VALUE = frozenset(

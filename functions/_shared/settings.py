@@ -30,6 +30,7 @@ from pydantic import (
 from functions._shared.auth_settings import AuthSettings
 from functions._shared.local_keys import is_well_known
 from functions._shared.mail_settings import MailSettings
+from functions._shared.realtime_settings import RealtimeSettings
 from functions._shared.rest_settings import RestSettings
 from functions._shared.setting_values import (
     LOOPBACK,
@@ -56,7 +57,9 @@ class SettingsError(Exception):
     """One line that names each invalid setting and what it must be."""
 
 
-class Settings(RestSettings, AuthSettings, MailSettings, StorageSettings, BaseModel):
+class Settings(
+    RealtimeSettings, RestSettings, AuthSettings, MailSettings, StorageSettings, BaseModel
+):
     """Immutable. Field ``max_parallel_jobs`` is the variable ``MAX_PARALLEL_JOBS``; an empty one counts as absent."""
 
     model_config = ConfigDict(
@@ -132,7 +135,7 @@ class Settings(RestSettings, AuthSettings, MailSettings, StorageSettings, BaseMo
     log_format: Literal["console", "json"] = "console"
 
     serve: Services = frozenset()
-    """Supabase services that this process serves itself: auth, rest, storage (from files in ``edge_data_dir``)."""
+    """Supabase services served by this process: auth, rest, realtime, storage (from files in ``edge_data_dir``)."""
     edge_data_dir: Path = Path(".local")
     edge_host: str = "127.0.0.1"
     edge_port: Annotated[int, Field(ge=1, le=65535)] = 54321

@@ -18,6 +18,8 @@ from starlette.types import ASGIApp
 from functions._platform.auth.app import app as auth
 from functions._platform.auth.app import open_auth
 from functions._platform.auth.mailbox.routes import routes as mailbox
+from functions._platform.realtime.app import app as realtime
+from functions._platform.realtime.app import open_realtime
 from functions._platform.rest.app import app as rest
 from functions._platform.rest.app import open_rest
 from functions._platform.storage.app import app as storage
@@ -69,6 +71,7 @@ FUNCTIONS: Mapping[str, Function] = {
 PLATFORM: Mapping[str, Service] = {
     "auth": Service(auth, open_auth),
     "rest": Service(rest, open_rest, own_options=True),
+    "realtime": Service(realtime, open_realtime),
     "storage": Service(storage, open_storage),
 }
 """The first path segment, before /v1 → our own app for a service of Supabase, which SERVE may name."""

@@ -3,6 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from functions._platform.realtime.connection import Realtime
 from functions._shared.database.listener import Listener
 from functions._shared.resources import resources_of
 from functions.gateway.routing import served_by
@@ -18,11 +19,13 @@ async def ready(request: Request) -> JSONResponse:
     """Readiness, for load balancers: 503 while the process drains, or while the worker has trouble with the database.
 
     ``notifications``: whether LISTEN works. ``cron_silent_s``: seconds since cron called process-jobs, once that is too
-    long. ``services``: where each service of Supabase's is served from. These are for people, and do not make the
+    long. ``services``: where each service of Supabase's is served from. ``realtime``: where its
+    changes come from. These are for people, and do not make the
     process unready: workers poll by themselves.
     """
     worker: Worker = request.state.worker
     listener: Listener = request.state.listener
+    realtime: Realtime | None = getattr(request.state, "realtime", None)
     silence = worker.clock_silent_for
     status = "stopping" if worker.draining else worker.trouble or "ready"
     return JSONResponse(
@@ -31,6 +34,7 @@ async def ready(request: Request) -> JSONResponse:
             "notifications": listener.up,
             "cron_silent_s": round(silence.total_seconds()) if silence else None,
             "services": served_by(resources_of(request).settings),
+            "realtime": realtime.feed.source if realtime else None,
         },
         status_code=200 if status == "ready" else 503,
     )

@@ -1,7 +1,8 @@
 """``make bench``: every page, or those named in PAGES.
 
-Pages: queue claims wakeup sharing jobs http platform parked pictures hostile. SECONDS is the duration of a timed cell
-(default 3), ROWS the number of finished jobs in the table (1,000,000), COUNT the number of samples in percent (100).
+Pages: queue claims wakeup sharing jobs http platform parked pictures realtime hostile. SECONDS is the duration of a
+timed cell (default 3), ROWS the number of finished jobs in the table (1,000,000), COUNT the number of samples in
+percent (100).
 """
 
 import os
@@ -18,6 +19,7 @@ from scripts.bench.lite import lacking
 from scripts.bench.parked import parked
 from scripts.bench.pictures import chain, pictures
 from scripts.bench.platform import Figure, platform
+from scripts.bench.realtime import burst, commits_to_frames
 from scripts.bench.sharing import waits
 from scripts.bench.throughput import throughput
 from scripts.bench.wakeup import wakeups
@@ -35,7 +37,7 @@ def main() -> int:
     names = os.environ.get("PAGES", "").split() or list(PAGES)
     with tempfile.TemporaryDirectory(prefix="picture-edge-", ignore_cleanup_errors=True) as folder:
         postgres = cluster(Path(folder), free_port())
-        postgres.start(["max_connections=200"])
+        postgres.start(["max_connections=200", "wal_level=logical"])
         try:
             apply_schema(postgres.url)
             print(
@@ -125,6 +127,17 @@ def pictures_page(postgres: Postgres) -> None:
     print(f"from a known success to the stored picture: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
 
 
+def realtime_page(postgres: Postgres) -> None:
+    print("\nFrom a commit to the frame at a subscriber, each a user with a filter of its own")
+    print(f"{'':46}{'p50 ms':>8}{'p99 ms':>8}")
+    counts = (2 * COUNT, 20 * COUNT)
+    for name, p50, p99 in commits_to_frames(postgres.url, counts, 3 * COUNT):
+        print(f"{name:46}{p50:>8.2f}{p99:>8.2f}", flush=True)
+    updates = 100 * COUNT
+    received, seconds = burst(postgres.url, updates)
+    print(f"a burst of {updates:,} updates: {received:,} frames in {seconds:.2f} s")
+
+
 def hostile_page(postgres: Postgres) -> None:
     print("\nOne gateway each: its memory, and what GET /health takes meanwhile")
     print(f"{'':38}{'RSS MB':>8}{'peak MB':>9}{'p50 ms':>8}{'p99 ms':>8}{'worst':>8}")
@@ -146,6 +159,7 @@ PAGES: Mapping[str, Callable[[Postgres], None]] = {
     "platform": platform_page,
     "parked": parked_page,
     "pictures": pictures_page,
+    "realtime": realtime_page,
     "hostile": hostile_page,
 }
 

@@ -36,6 +36,7 @@ PAGES = {
     ],
     "parked": ["50 parked jobs", "20 open event streams"],
     "pictures": ["1 process", "2 processes"],
+    "realtime": ["floor: NOTIFY to a bare listener", "2 subscribers", "100 updates:"],
     "hostile": list(ATTACKS),
 }
 

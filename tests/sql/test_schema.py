@@ -62,13 +62,14 @@ def test_a_projects_own_auth_schema_is_left_alone(dsn, db):
 
 def test_tables_join_the_realtime_publication_where_there_is_one(db, dsn):
     db.execute("set client_min_messages = error")  # creating one warns about wal_level
+    db.execute("drop publication supabase_realtime")
     db.execute("create publication supabase_realtime")
     apply_schema(dsn)
     apply_schema(dsn)
     rows = db.execute(
         "select tablename from pg_publication_tables where pubname = 'supabase_realtime'"
     ).fetchall()
-    assert {row["tablename"] for row in rows} == {"image_generations", "job_queue"}
+    assert {row["tablename"] for row in rows} == {"image_generations", "images", "job_queue"}
 
 
 def test_the_models_of_the_catalogue_are_seeded(db):

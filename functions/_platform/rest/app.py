@@ -70,6 +70,10 @@ class Rest:
     """The role of its connections."""
     plans: PlanCache = field(default_factory=PlanCache)
 
+    def is_anonymous(self, access: Access) -> bool:
+        """Whether the role is PGRST_DB_ANON_ROLE, so that 42501 is 401 (log in first), not 403."""
+        return access.role == self.settings.pgrst_db_anon_role
+
     async def catalogue(self) -> Catalogue:
         """Raises RestError: PGRST002."""
         try:
@@ -162,7 +166,7 @@ async def _answered(request: Request) -> Answer:
         return preflight(request.headers)
     timing = Timing()
     access = await access_of(request)
-    if access.role == rest.login and not access.is_anonymous:
+    if access.role == rest.login and not rest.is_anonymous(access):
         # Privilege escalation: PostgreSQL lets each role assume itself, and the login role may assume all others.
         raise errors.may_not_assume(access.role)
     timing.end("jwt")
@@ -227,7 +231,7 @@ async def _run(
     except NoDatabase:
         raise errors.unreachable() from None
     except psycopg.Error as error:
-        raise from_database(error, access.is_anonymous) from None
+        raise from_database(error, rest.is_anonymous(access)) from None
 
 
 def _told(rest: Rest, asked: Asked, planned: Planned, results: list[PGresult]) -> Answer:

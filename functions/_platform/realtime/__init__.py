@@ -1,0 +1,1 @@
+"""/realtime/v1: changes of tables, broadcast and presence over a websocket."""

@@ -1,0 +1,106 @@
+"""The published tables: what a change's record needs of the catalogue, kept until the log says that a table changed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from functions._shared.database.pool import Pool
+
+PUBLICATION = "supabase_realtime"
+PUBLISHED = """
+select c.oid::int8 as oid, n.nspname as schema, c.relname as table
+from pg_catalog.pg_publication_tables as p
+join pg_catalog.pg_namespace as n on n.nspname = p.schemaname
+join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = p.tablename
+where p.pubname = %s and %s::text in ('*', n.nspname::text) and %s::text in ('*', c.relname::text)
+"""
+COLUMNS = """
+select n.nspname as schema, c.relname as table, c.relrowsecurity as secured, a.attname as name, t.typname as type,
+    pg_catalog.format_type(a.atttypid, null) as cast_type, t.typtype = 'e' as is_enum, e.typname as element,
+    coalesce(a.attnum = any (i.indkey::int2[]), false) as is_key
+from pg_catalog.pg_class as c
+join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+join pg_catalog.pg_type as t on t.oid = a.atttypid
+left join pg_catalog.pg_type as e on e.oid = t.typelem and t.typcategory = 'A'
+left join pg_catalog.pg_index as i on i.indrelid = c.oid and i.indisprimary
+where c.oid = %s::int8::oid order by a.attnum
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``type``: the type's short name (int4, _text). ``cast_type``: as SQL writes it. ``element``: of an array."""
+
+    name: str
+    type: str
+    cast_type: str
+    is_key: bool
+    is_enum: bool
+    element: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """``secured``: row level security is on."""
+
+    oid: int
+    schema: str
+    name: str
+    secured: bool
+    columns: Mapping[str, Column]
+
+    @property
+    def key(self) -> Sequence[Column]:
+        return [column for column in self.columns.values() if column.is_key]
+
+
+class Tables:
+    """A cache by oid."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._known: dict[int, Table | None] = {}
+
+    def forget(self, oid: int) -> None:
+        self._known.pop(oid, None)
+
+    async def published(self, schema: str, table: str) -> list[Table]:
+        """The tables that a binding means; ``*`` means all. Raises psycopg.Error."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(PUBLISHED, (PUBLICATION, schema, table))
+            oids = [int(row["oid"]) for row in await cursor.fetchall()]
+        found = [await self.get(oid) for oid in oids]
+        return [table for table in found if table]
+
+    async def get(self, oid: int) -> Table | None:
+        """None once it is dropped. Raises psycopg.Error."""
+        if oid not in self._known:
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(COLUMNS, (oid,))
+                self._known[oid] = _table(oid, await cursor.fetchall())
+        return self._known[oid]
+
+
+def _table(oid: int, rows: Sequence[Mapping[str, Any]]) -> Table | None:
+    if not rows:
+        return None
+    columns = [
+        Column(
+            row["name"],
+            row["type"],
+            row["cast_type"],
+            row["is_key"],
+            row["is_enum"],
+            row["element"],
+        )
+        for row in rows
+    ]
+    first = rows[0]
+    return Table(
+        oid,
+        first["schema"],
+        first["table"],
+        first["secured"],
+        {column.name: column for column in columns},
+    )

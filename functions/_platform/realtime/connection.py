@@ -1,0 +1,205 @@
+"""One websocket: frames in, a bounded queue of frames out, its channels.
+
+A slow client never holds the others up: what is sent to it is queued, up to REALTIME_MAX_BUFFER_KB; beyond that the
+connection is closed with a reason (slow-consumer protection).
+"""
+
+import asyncio
+import logging
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from functions._platform.realtime.access import Access, Refused, access_of
+from functions._platform.realtime.changes.feed import Feed
+from functions._platform.realtime.channel import Channel, JoinError, config_of
+from functions._platform.realtime.frames import BadFrame, Message, decode, encode
+from functions._platform.realtime.hub import Hub
+from functions._platform.realtime.rates import Rate
+from functions._shared.auth.authenticator import Authenticator
+from functions._shared.database.pool import Pool
+from functions._shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 60.0
+"""Without a frame for so long the client is gone: heartbeats come every 25 s."""
+CLOSE_S = 1.0
+SLOW, TOO_BIG, POLICY = (
+    (1008, "slow consumer"),
+    (1009, "message too big"),
+    (1008, "policy violation"),
+)
+
+
+@dataclass(frozen=True)
+class Realtime:
+    """What a process's connections share."""
+
+    settings: Settings
+    pool: Pool
+    auth: Authenticator
+    hub: Hub
+    feed: Feed
+    joins: Rate
+
+
+class Connection:
+    """``run`` once. ``access`` and ``token``: the handshake's, for channels without a token of their own."""
+
+    def __init__(
+        self, realtime: Realtime, websocket: WebSocket, version: str, access: Access, token: str
+    ) -> None:
+        self.realtime = realtime
+        self.websocket = websocket
+        self.version = version
+        self.events = Rate(realtime.settings.realtime_max_events_per_second)
+        self._access = access
+        self._token = token
+        self._channels: dict[str, Channel] = {}
+        self._queue: deque[str | bytes] = deque()
+        self._queued = 0
+        self._max_queued = realtime.settings.realtime_max_buffer_kb * 1024
+        self._max_message = realtime.settings.realtime_max_payload_kb * 1024
+        self._filled = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._close = (1000, "")
+
+    async def run(self) -> None:
+        """Until either side closes. The websocket has been accepted."""
+        tasks = [
+            asyncio.create_task(self._read()),
+            asyncio.create_task(self._write()),
+            asyncio.create_task(self._ending.wait()),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            for failure in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(failure, Exception) and not isinstance(failure, WebSocketDisconnect):
+                    log.error("realtime: a connection has failed", exc_info=failure)
+            for channel in [*self._channels.values()]:
+                channel.leave()
+            self._channels.clear()
+            with suppress(Exception):  # the peer may be gone already
+                async with asyncio.timeout(CLOSE_S):
+                    await self.websocket.close(*self._close)
+
+    def send(self, frame: str | bytes) -> None:
+        """Queue a frame; never waits."""
+        self._queued += len(frame)
+        if self._queued > self._max_queued:
+            self.end(SLOW)
+            return
+        self._queue.append(frame)
+        self._filled.set()
+
+    def reply(self, to: Message, status: str, response: Any) -> None:
+        payload = {"status": status, "response": response}
+        answer = Message(to.join_ref, to.ref, to.topic, "phx_reply", payload)
+        self.send(encode(self.version, answer))
+
+    def end(self, why: tuple[int, str]) -> None:
+        if not self._ending.is_set():
+            self._close = why
+            self._ending.set()
+
+    def has(self, channel: Channel) -> bool:
+        """Whether it is still this connection's channel of its topic."""
+        return self._channels.get(channel.topic) is channel
+
+    def forget(self, channel: Channel) -> bool:
+        """Whether it was there."""
+        if not self.has(channel):
+            return False
+        del self._channels[channel.topic]
+        return True
+
+    async def _write(self) -> None:
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            while self._queue:
+                frame = self._queue.popleft()
+                self._queued -= len(frame)
+                if isinstance(frame, str):
+                    await self.websocket.send_text(frame)
+                else:
+                    await self.websocket.send_bytes(frame)
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    event = await self.websocket.receive()
+            except TimeoutError:
+                return
+            if event["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect
+            data = event.get("text") or event.get("bytes") or ""
+            if len(data) > self._max_message:
+                self.end(TOO_BIG)
+                return
+            try:
+                await self._handle(decode(data, self.version))
+            except BadFrame:
+                self.end(POLICY)
+                return
+
+    async def _handle(self, message: Message) -> None:
+        channel = self._channels.get(message.topic)
+        if message.topic == "phoenix" and message.event == "heartbeat":
+            self.reply(message, "ok", {})
+        elif message.event == "phx_join":
+            await self._joined(message)
+        elif message.event == "phx_leave":
+            self.reply(message, "ok", {})
+            if channel:
+                channel.close()
+        elif channel is None:
+            self.reply(message, "error", {"reason": "unmatched topic"})
+        elif message.join_ref in {None, channel.join_ref}:
+            await channel.handle(message)
+
+    async def _joined(self, message: Message) -> None:
+        before = self._channels.get(message.topic)
+        if before:
+            before.close()
+        try:
+            channel = await self._channel(message)
+        except Refused as refusal:
+            self.reply(message, "error", {"reason": f"{refusal.code}: {refusal}"})
+            return
+        except JoinError as error:
+            self.reply(message, "error", {"reason": str(error)})
+            return
+        try:
+            await channel.authorise()
+            await channel.open(message)
+        except JoinError as error:
+            self.forget(channel)
+            channel.leave()
+            self.reply(message, "error", {"reason": str(error)})
+
+    async def _channel(self, message: Message) -> Channel:
+        settings = self.realtime.settings
+        if not message.topic.startswith("realtime:"):
+            raise JoinError("unmatched topic")
+        if message.topic == "realtime:":
+            raise JoinError("TopicNameRequired: You must provide a topic name")
+        if not self.realtime.joins.take():
+            raise JoinError("ClientJoinRateLimitReached: Too many joins per second")
+        if len(self._channels) >= settings.realtime_max_channels_per_client:
+            raise JoinError("ChannelRateLimitReached: Too many channels")
+        token = message.payload.get("access_token") if isinstance(message.payload, dict) else None
+        if not isinstance(token, str) or token.startswith("sb_"):
+            token = self._token
+        access = await access_of(self.realtime.auth, self.websocket, token)
+        channel = Channel(self, message, config_of(message.payload), access, token)
+        self._channels[message.topic] = channel
+        return channel
