@@ -1,8 +1,9 @@
 """What the handlers of /storage/v1 share while the service is served."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ class Storage:
     driver: Driver
     folder: Path
     renderer: "Renderer"
+    rowless: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set where a file was kept without a row (``rowless.py``)."""
 
     @asynccontextmanager
     async def transaction(self, access: Access) -> AsyncIterator[AsyncConnection[DictRow]]:

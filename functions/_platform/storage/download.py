@@ -10,6 +10,7 @@ from psycopg.rows import DictRow
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from functions._platform.storage import rowless
 from functions._platform.storage.access import SERVICE, access_of
 from functions._platform.storage.context import Storage, storage_of
 from functions._platform.storage.errors import StorageError, no_bucket, no_object
@@ -31,7 +32,14 @@ PLAIN = re.compile(r"[\x20-\x7e]{1,300}")
 
 
 async def public(request: Request) -> Response:
-    row = await public_object(request)
+    try:
+        row = await public_object(request)
+    except (StorageError, *rowless.DOWN) as error:
+        bucket, key = request.path_params["bucket"], checked_key(request.path_params["path"])
+        if kept := rowless.response(storage_of(request), bucket, key, error):
+            kept.headers.update(SAFE)
+            return kept
+        raise
     return await answer(request, row)
 
 

@@ -1,4 +1,7 @@
-"""Migration: files of the earlier storage, ``storage/<bucket>/<key>`` without rows, become objects at a start."""
+"""Files without rows, ``storage/<bucket>/<key>``, become objects: at a start, and after the database was down.
+
+At a start they are those of the earlier storage (migration), later those of ``rowless.py``.
+"""
 
 import asyncio
 import hashlib
@@ -28,7 +31,7 @@ CHUNK_BYTES = 1024 * 1024
 @asynccontextmanager
 async def adopting(storage: Storage) -> AsyncIterator[None]:
     """In the background, while the service is served: a database that is down is tried again."""
-    task = asyncio.create_task(_adopt_until_done(storage))
+    task = asyncio.create_task(_adopt_all(storage))
     try:
         yield
     finally:
@@ -36,14 +39,15 @@ async def adopting(storage: Storage) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _adopt_until_done(storage: Storage) -> None:
+async def _adopt_all(storage: Storage) -> None:
     root = storage.folder / storage.settings.storage_bucket
     while True:
         try:
             await _make_bucket(storage)
+            storage.rowless.clear()  # before the look: a file that is kept during it asks for another one
             if await asyncio.to_thread(root.is_dir):
                 await _adopt(storage, root)
-            return
+            await storage.rowless.wait()
         except (psycopg.Error, PoolTimeout, OSError) as error:
             log.warning("earlier files are not adopted yet: %s", type(error).__name__)
             await asyncio.sleep(RETRY_S)
@@ -82,7 +86,7 @@ async def _adopt(storage: Storage, root: Path) -> None:
             pass
         await asyncio.to_thread(file.unlink, missing_ok=True)
     if files:
-        log.info("%d files of the earlier storage have rows now", len(files))
+        log.info("%d files without rows have them now", len(files))
 
 
 def _size_and_digest(file: Path) -> tuple[int, str]:

@@ -1,8 +1,11 @@
 """Uploads: POST and PUT of an object, and by a signed URL."""
 
+from uuid import UUID, uuid4
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from functions._platform.storage import rowless
 from functions._platform.storage.access import SERVICE, access_of
 from functions._platform.storage.context import storage_of
 from functions._platform.storage.keys import checked_key
@@ -50,8 +53,18 @@ async def upload_signed(request: Request) -> Response:
 
 async def _received(request: Request, to: Destination) -> Response:
     storage = storage_of(request)
-    max_bytes, accept = await limits_of(storage, to.bucket)
-    await check_allowed(storage, to)
+    try:
+        max_bytes, accept = await limits_of(storage, to.bucket)
+        await check_allowed(storage, to)
+    except rowless.DOWN as error:
+        if not rowless.is_kept_without_row(storage, to, error):
+            raise
+        await rowless.keep(request, storage, to)
+        return _told(uuid4(), to)
     async with staged(request, storage.folder, max_bytes, accept) as file:
         object_id = await store(storage, to, file)
+    return _told(object_id, to)
+
+
+def _told(object_id: UUID, to: Destination) -> JSONResponse:
     return JSONResponse({"Id": str(object_id), "Key": f"{to.bucket}/{to.key}"})

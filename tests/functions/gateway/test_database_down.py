@@ -49,6 +49,34 @@ def test_the_gateway_recovers_by_itself(own_server, environ):
         assert until_ended(edge, generation_id)["status"] == "completed"
 
 
+def test_a_picture_is_stored_and_shown_meanwhile_and_is_an_object_afterwards(own_server, environ):
+    """By the service role alone: whether anybody else may is the database's to say."""
+    environ["SUPABASE_DB_URL"] = own_server.url
+    with running_edge(**environ) as edge:
+        address = f"{edge.url}/storage/v1/object"
+
+        def put(token: str, **headers: str) -> int:
+            headers |= {"Authorization": f"Bearer {token}", "content-type": "image/png"}
+            url = f"{address}/generated-images/user/a.png"
+            return edge.client.post(url, content=b"picture", headers=headers).status_code
+
+        own_server.stop("immediate")
+        assert put(edge.user_token()) == 503
+        assert put(edge.service_role_key) == 200
+        assert put(edge.service_role_key) == 400, "it is there"
+        assert put(edge.service_role_key, **{"x-upsert": "true"}) == 200
+        shown = edge.client.get(f"{address}/public/generated-images/user/a.png")
+        assert (shown.status_code, shown.content) == (200, b"picture")
+        assert "sandbox" in shown.headers["content-security-policy"]
+        assert edge.client.get(f"{address}/public/generated-images/b.png").status_code == 503
+
+        own_server.start(["fsync=off"])
+        info = f"{address}/info/public/generated-images/user/a.png"
+        eventually(lambda: edge.client.get(info).status_code == 200)
+        shown = edge.client.get(f"{address}/public/generated-images/user/a.png")
+        assert (shown.status_code, shown.content) == (200, b"picture")
+
+
 def test_a_gateway_starts_before_its_database(own_server, environ):
     environ["SUPABASE_DB_URL"] = own_server.url
     own_server.stop()
