@@ -39,8 +39,9 @@ def test_a_picture_from_start_to_end(edge: Edge, as_user, version):
     while (row := invoke(name, {"method": "GET"})["data"])["status"] != "completed":
         assert row["status"] != "failed"
     assert row["images"][0]["public_url"].startswith(edge.url)
+    assert invoke(name, {"method": "DELETE"})["data"]["status"] == "deleted"
     again = invoke(name, {"method": "DELETE"})["error"]
-    assert (again["status"], again["body"]["code"]) == (409, "CONFLICT")
+    assert (again["status"], again["body"]["code"]) == (404, "NOT_FOUND")
     nobody = as_user(edge, edge.user_token(exp=1), version)("start-generation", {"body": BODY})
     assert nobody["error"]["body"]["error"] == "JWT expired"
 

@@ -354,7 +354,12 @@ def test_no_call_of_either_form_is_open_but_the_users_own_enqueue(db):
         "enqueue_job",
     ]
     definers = db.execute("select proname from pg_proc where prosecdef order by 1").fetchall()
-    assert [row["proname"] for row in definers] == ["enqueue_own_job", "follow_own_cancel"]
+    assert [row["proname"] for row in definers] == [
+        "delete_images_of_objects",
+        "enqueue_own_job",
+        "follow_own_cancel",
+        "remove_files_of_images",
+    ]
 
 
 def test_users_read_the_views_where_the_field_variant_was(form, db):
