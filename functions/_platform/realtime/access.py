@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from starlette.requests import HTTPConnection, Request
 
+from functions._shared.auth.access import is_assumable
 from functions._shared.auth.authenticator import Authenticator
 from functions._shared.errors import FunctionError, Unauthorized
 
@@ -51,8 +52,7 @@ def _of_key(role: str) -> Access:
 
 def _of_claims(claims: Mapping[str, Any]) -> Access:
     role, expires_at = claims.get("role"), claims.get("exp")
-    # SET ROLE none is the login role itself (privilege escalation).
-    named = isinstance(role, str) and role not in {"", "none"} and "\0" not in role
+    named = isinstance(role, str) and role != "" and is_assumable(role)
     if not named or type(expires_at) not in {int, float}:
         raise Refused("InvalidJWTToken", "Fields `role` and `exp` are required in JWT")
     access = Access(

@@ -87,7 +87,7 @@ def test_a_draining_process_is_not_ready_and_claims_nothing(start_edge, db, monk
     workers = []
     begin = Worker.start
     monkeypatch.setattr(Worker, "start", lambda self: (workers.append(self), begin(self))[1])
-    edge = start_edge(SERVE="")  # storage has a job of its own, whose claim may be under way
+    edge = start_edge()
     assert edge.client.get(f"{edge.url}/ready").json()["status"] == "ready"
     workers[0].drain()
     answer = edge.client.get(f"{edge.url}/ready")
@@ -95,7 +95,8 @@ def test_a_draining_process_is_not_ready_and_claims_nothing(start_edge, db, monk
     edge.post("start-generation", SMALL)
     answer = edge.post("process-jobs", {}, edge.service_role_key)
     assert answer.json()["processed"] == 0
-    assert db.execute("select status from job_queue").fetchall() == [{"status": "pending"}]
+    # A claim that was under way when the worker was told takes the job, and releases it at once.
+    until(db, "select status from job_queue", "pending")
 
 
 def test_a_stream_is_let_go_at_a_stop(environ, db, slow):
