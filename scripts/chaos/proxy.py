@@ -47,6 +47,8 @@ class Proxy:
             pair = asyncio.create_task(self._pair(reader, writer))
             pairs.add(pair)
             pair.add_done_callback(pairs.discard)
+            # A task that is cancelled before its first step runs no `finally`: accepted as the proxy stops.
+            pair.add_done_callback(lambda _: writer.transport.abort())
 
         server = await asyncio.start_server(accept, "127.0.0.1", self.port)
         self.ready.set()
@@ -54,7 +56,8 @@ class Proxy:
         server.close()
         self._flowing.set()
         self._cut()
-        await asyncio.gather(*pairs)
+        while pairs:
+            await asyncio.gather(*pairs)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stopping.set)
