@@ -18,13 +18,14 @@ from functions._shared.pictures.fetch import Fetcher
 from functions._shared.pictures.storage import Storage, open_storage
 from functions._shared.provider.replicate import Replicate
 from functions._shared.settings import Settings
+from functions._shared.supervisor import Supervisor
 
 
 @dataclass(frozen=True)
 class Resources:
     """Shared by all functions of the process; immutable.
 
-    Worker and poller are made from it, so it holds what they are called by: two passive objects that exist before them.
+    Worker and poller are made from it, so it holds what they are called by: passive objects that exist before them.
     """
 
     settings: Settings
@@ -41,6 +42,8 @@ class Resources:
     """Wakes the worker of this process, and hands claimed jobs to it."""
     poll_alarm: Alarm
     """Tells the poller of this process that a parked prediction falls due."""
+    supervisor: Supervisor
+    """Starts the background loops of this process, and knows which of them have failed."""
 
 
 def resources_of(request: Request) -> Resources:
@@ -78,6 +81,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 models=ModelStore(replicate),
                 worker_inbox=WorkerInbox(),
                 poll_alarm=Alarm(),
+                supervisor=Supervisor(),
             )
         finally:
             await signing_keys.close()

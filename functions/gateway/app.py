@@ -124,10 +124,13 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                 streams.close_all()
 
             worker.start()
+            supervise = resources.supervisor.start
             loops = [
-                asyncio.create_task(loop.run()) for loop in (Poller(resources), streams, listener)
+                supervise("poller", Poller(resources).run),
+                supervise("event streams", streams.run),
+                supervise("listener", listener.run),
+                supervise("quotas", lambda: keep_quotas(chosen, resources.pool)),
             ]
-            loops.append(asyncio.create_task(keep_quotas(chosen, resources.pool)))
             try:
                 with called_at_stop(drain):
                     yield {

@@ -16,7 +16,8 @@ async def health(request: Request) -> JSONResponse:
 
 
 async def ready(request: Request) -> JSONResponse:
-    """Readiness, for load balancers: 503 while the process drains, or while the worker has trouble with the database.
+    """Readiness, for load balancers: 503 while the process drains, while the worker has trouble with the database, or
+    after a background loop has failed.
 
     ``notifications``: whether LISTEN works. ``cron_silent_s``: seconds since cron called process-jobs, once that is too
     long. ``services``: where each service of Supabase's is served from. ``realtime``: where its
@@ -27,13 +28,15 @@ async def ready(request: Request) -> JSONResponse:
     listener: Listener = request.state.listener
     realtime: Realtime | None = getattr(request.state, "realtime", None)
     silence = worker.clock_silent_for
-    status = "stopping" if worker.draining else worker.trouble or "ready"
+    resources = resources_of(request)
+    trouble = worker.trouble or resources.supervisor.trouble
+    status = "stopping" if worker.draining else trouble or "ready"
     return JSONResponse(
         {
             "status": status,
             "notifications": listener.up,
             "cron_silent_s": round(silence.total_seconds()) if silence else None,
-            "services": served_by(resources_of(request).settings),
+            "services": served_by(resources.settings),
             "realtime": realtime.feed.source if realtime else None,
         },
         status_code=200 if status == "ready" else 503,

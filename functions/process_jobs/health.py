@@ -6,7 +6,7 @@ from datetime import timedelta
 import psycopg
 
 from functions._shared.database.pool import Pool
-from functions._shared.database.schema import OLDER, schema_mismatch, trouble_of
+from functions._shared.database.schema import NEWER, schema_mismatch, trouble_of
 
 log = logging.getLogger(__name__)
 
@@ -23,21 +23,21 @@ class Health:
         self.clock_silent_for: timedelta | None = None
         """How long cron has not called process-jobs, once that is too long."""
 
-    async def may_claim(self) -> bool:
-        """Whether sql/ is not older than the code: else every claimed job would fail, as its calls are absent.
+    async def refusal(self) -> str | None:
+        """Why nothing may be claimed, in words: older sql/, or another encoding, would fail every claimed job.
 
         A newer sql/ is warned of, and worked with. Raises psycopg.Error.
         """
         if self._schema_looked_at:
-            return True
+            return None
         mismatch = await schema_mismatch(self._pool)
-        if mismatch == OLDER:
-            self._note(OLDER, "claims nothing")
-            return False
+        if mismatch and mismatch != NEWER:
+            self._note(mismatch, "claims nothing")
+            return mismatch
         self._schema_looked_at = True
         if mismatch:
             log.warning("%s", mismatch)
-        return True
+        return None
 
     def answered(self) -> None:
         """A claim was answered."""

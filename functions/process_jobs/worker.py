@@ -12,7 +12,6 @@ from uuid import UUID
 import psycopg
 
 from functions._shared import jobs
-from functions._shared.database.schema import OLDER
 from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import Unavailable
 from functions._shared.resources import Resources
@@ -39,6 +38,7 @@ class Worker:
 
     def __init__(self, resources: Resources, hinted: Callable[[], bool] = lambda: False) -> None:
         self._settings = resources.settings
+        self._supervisor = resources.supervisor
         self._pool = resources.pool
         self._inbox = resources.worker_inbox
         self._hinted = hinted
@@ -69,8 +69,9 @@ class Worker:
 
     def start(self) -> None:
         self._loops = [
-            asyncio.create_task(loop())
-            for loop in (self._claim_loop, self._inbox_loop, self._lease_loop)
+            self._supervisor.start("claims", self._claim_loop),
+            self._supervisor.start("handed-over jobs", self._inbox_loop),
+            self._supervisor.start("leases", self._lease_loop),
         ]
 
     def drain(self) -> None:
@@ -93,12 +94,12 @@ class Worker:
     async def run_once(self, limit: int) -> tuple[int, int]:
         """Claim up to ``limit`` jobs and see them to their end: how many, and how many of them with an error.
 
-        Raises Unavailable while sql/ is older than the code.
+        Raises Unavailable while sql/ is older than the code, or the database's encoding is not UTF8.
         """
         if self.draining:
             return 0, 0
-        if not await self._health.may_claim():
-            raise Unavailable(OLDER)
+        if refused := await self._health.refusal():
+            raise Unavailable(refused)
         async with self._quarantine.claiming():
             if self.draining:
                 return 0, 0
@@ -145,7 +146,7 @@ class Worker:
     async def _try_claim(self, limit: int) -> int:
         """Claim and start jobs; how many."""
         try:
-            if not await self._health.may_claim():
+            if await self._health.refusal():
                 return 0
             async with self._quarantine.claiming():
                 claimed = await queue.claim(self._pool, limit, self._inbox.worker_id)
@@ -164,7 +165,7 @@ class Worker:
     async def _try_suspect(self) -> bool:
         """Run a job alone that two workers have died with, if there is one and it is time to look."""
         try:
-            may = not self.draining and await self._health.may_claim()
+            may = not self.draining and not await self._health.refusal()
             return may and await self._quarantine.run_due()
         except psycopg.Error as error:
             await self._health.failed(error)

@@ -18,6 +18,7 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 from pydantic_core import from_json
 
+from functions._shared.database.session import settle
 from functions._shared.database.sqlstates import is_lost
 from functions._shared.database.version import SCHEMA_VERSION
 from functions._shared.settings import Settings
@@ -174,6 +175,7 @@ def make_pool(settings: Settings, min_size: int) -> Pool:
             "prepare_threshold": None,  # a transaction pooler does not keep prepared statements
             "connect_timeout": POOL_WAIT_S,
             "application_name": APPLICATION_NAME,
+            "client_encoding": "utf-8",
         },
         configure=_configure,
         open=False,
@@ -181,6 +183,7 @@ def make_pool(settings: Settings, min_size: int) -> Pool:
 
 
 async def _configure(connection: AsyncConnection[DictRow]) -> None:
+    await settle(connection)
     set_json_loads(
         from_json, connection
     )  # pydantic's parser: faster, and a claim parses many payloads

@@ -5,6 +5,7 @@ from typing import cast
 import psycopg
 
 from functions._shared.database.pool import Pool
+from functions._shared.database.session import unfit_encoding
 from functions._shared.database.sqlstates import is_down, lacks_function
 from functions._shared.database.version import SCHEMA_VERSION
 
@@ -14,12 +15,14 @@ NO_DATABASE = "no database"
 
 
 async def schema_mismatch(pool: Pool) -> str | None:
-    """OLDER or NEWER: what to do about a database with another version of sql/. None where the versions agree.
+    """OLDER, NEWER or ``unfit_encoding``: what to do about a database that this code was not written for; None if fit.
 
     Raises psycopg.Error, except for an absent version: sql/ had none at first.
     """
     try:
         async with pool.connection() as connection:
+            if unfit := unfit_encoding(connection):
+                return unfit
             cursor = await connection.execute("select picture_edge.version() as version")
             row = cast(dict[str, int], await cursor.fetchone())
             found = row["version"]

@@ -75,8 +75,8 @@ async def health(environ):
 async def test_it_is_logged_once_at_start_though_claims_are_answered(health, db, caplog):
     set_version(db, SCHEMA_VERSION + 1)
     with caplog.at_level(logging.INFO):
-        assert await health.may_claim()
-        assert await health.may_claim()
+        assert await health.refusal() is None
+        assert await health.refusal() is None
     assert [record.getMessage() for record in caplog.records] == [NEWER]
     assert health.trouble is None
 

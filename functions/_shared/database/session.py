@@ -1,0 +1,31 @@
+"""Session settings that results depend on: psycopg reads timestamps, intervals and text in one style each."""
+
+from typing import Any
+
+from psycopg import AsyncConnection, BaseConnection
+
+ENCODING = "UTF8"
+STYLES = {"DateStyle": "ISO", "IntervalStyle": "postgres"}
+"""Setting → how the value has to begin. ALTER DATABASE and ALTER ROLE may set others, which psycopg refuses."""
+
+
+async def settle(connection: AsyncConnection[Any]) -> None:
+    """Set the styles where they differ. The server reports them at connect, so the usual case costs no round trip.
+
+    PgBouncer follows DateStyle for each of its clients, and IntervalStyle since 1.20.
+    """
+    for name, wanted in STYLES.items():
+        found = connection.info.parameter_status(name)
+        if found is not None and not found.startswith(wanted):
+            await connection.execute("select set_config(%s, %s, false)", (name, wanted))
+
+
+def unfit_encoding(connection: BaseConnection[Any]) -> str | None:
+    """What is wrong with the database's encoding, in words; None for UTF8.
+
+    SQL_ASCII yields bytes for text, and others cannot store most of the characters that prompts have.
+    """
+    found = connection.info.parameter_status("server_encoding")
+    if found in (None, ENCODING):  # None: a pooler that does not report it
+        return None
+    return f"the database's encoding is {found}, and must be UTF8: create database … encoding 'UTF8' template template0"

@@ -1,0 +1,46 @@
+"""Supervision of background loops: an exception restarts a loop, is logged with its traceback, and shows in /ready."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+RESTART_S = 1.0
+"""Pause before a restart: a loop that fails at once must not take a core."""
+STEADY_S = 60.0
+"""A restarted loop counts as well after this long without another exception."""
+
+
+class Supervisor:
+    """Starts loops as tasks. A loop that returns has done its work; one that raises is started again after RESTART_S.
+
+    An asyncio task that dies of an exception says nothing until somebody awaits it: leases would no longer be
+    renewed, and everything would look healthy.
+    """
+
+    def __init__(self) -> None:
+        self._broken: dict[str, float] = {}
+        """Loop → when it last failed, by the event loop's clock."""
+
+    @property
+    def trouble(self) -> str | None:
+        """The loops that failed within the last STEADY_S, in words; None where all is well."""
+        now = asyncio.get_running_loop().time()
+        names = sorted(name for name, at in self._broken.items() if now - at < STEADY_S)
+        return f"restarted after an error: {', '.join(names)}" if names else None
+
+    def start(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        """``name``: for the log and /ready. ``run`` is called again for each restart."""
+        return asyncio.create_task(self._supervise(name, run), name=name)
+
+    async def _supervise(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            try:
+                await run()
+                return
+            except Exception:
+                log.exception("%s: bug; it starts again in %g s", name, RESTART_S)
+            self._broken[name] = asyncio.get_running_loop().time()
+            await asyncio.sleep(RESTART_S)

@@ -1,0 +1,37 @@
+"""No background loop ends unheard: an unexpected exception is logged, shown in /ready, and the loop starts again."""
+
+import pytest
+
+from tests.conftest import Edge
+from tests.help import eventually, start, until_ended, until_logged
+
+
+def status_of(edge: Edge) -> tuple[int, str]:
+    answer = edge.client.get(f"{edge.url}/ready")
+    return answer.status_code, answer.json()["status"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "loop"),
+    [
+        ("functions.process_jobs.queue.claim", "claims"),
+        ("functions.process_jobs.queue.requeue_expired", "leases"),
+    ],
+)
+def test_a_loop_that_fails_starts_again(start_edge, monkeypatch, capsys, broken, loop):
+    monkeypatch.setattr("functions._shared.supervisor.RESTART_S", 0.01)
+    monkeypatch.setattr("functions._shared.jobs.LEASE_S", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(broken, _bug)
+        edge = start_edge()
+        generation_id = start(edge)
+        said = until_logged(capsys, f"{loop}: bug; it starts again")
+        assert "a bug of the test" in said
+        eventually(lambda: status_of(edge) == (503, f"restarted after an error: {loop}"))
+    monkeypatch.setattr("functions._shared.supervisor.STEADY_S", 0)
+    assert until_ended(edge, generation_id)["status"] == "completed"
+    eventually(lambda: status_of(edge) == (200, "ready"))
+
+
+async def _bug(*_: object, **__: object) -> None:
+    raise NotImplementedError("a bug of the test")
