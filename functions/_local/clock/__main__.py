@@ -1,10 +1,12 @@
-"""``python -m functions._local.clock``: serve the stand-ins on SUPABASE_DB_URL until SIGTERM."""
+"""``python -m functions._local.clock``: serve the stand-ins until SIGTERM, on SUPABASE_DB_DIRECT_URL where it is set,
+else on SUPABASE_DB_URL.
+"""
 
 import asyncio
 import signal
 import sys
 
-from functions._local.clock.clock import run_clock
+from functions._local.clock.clock import BehindPooler, run_clock
 from functions._shared.logs import configure_logging
 from functions._shared.settings import Settings, SettingsError
 
@@ -14,7 +16,8 @@ async def main(settings: Settings) -> None:
     assert task
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    await run_clock(settings.supabase_db_url.get_secret_value())
+    address = settings.supabase_db_direct_url or settings.supabase_db_url
+    await run_clock(address.get_secret_value())
 
 
 if __name__ == "__main__":
@@ -27,3 +30,5 @@ if __name__ == "__main__":
         asyncio.run(main(loaded))
     except (KeyboardInterrupt, asyncio.CancelledError):
         pass
+    except BehindPooler as error:
+        sys.exit(f"Cannot serve: {error}")

@@ -13,18 +13,30 @@ from psycopg.rows import DictRow, dict_row
 from functions._local.clock.install import install
 from functions._local.clock.scheduler import Scheduler
 from functions._local.clock.sender import USER_AGENT, Sender
+from functions._shared.database.session import is_pooled, settle
 
 log = logging.getLogger(__name__)
 
 LEADER_LOCK = "select pg_advisory_lock(hashtext('picture-edge clock'))"
+IS_FREE = "select pg_try_advisory_lock(hashtext('picture-edge clock')) as free"
 RETRY_S = 1.0
+
+
+class BehindPooler(Exception):
+    """The clock's lead is a session-level advisory lock: a transaction pooler would keep it when the clock is gone."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database is reached through a pooler, and the clock needs a direct connection:"
+            " set SUPABASE_DB_DIRECT_URL"
+        )
 
 
 async def run_clock(dsn: str, ready: Callable[[], None] = lambda: None) -> None:
     """Serve until cancelled, reconnecting as needed; ``ready`` is called at each election as leader.
 
-    ``dsn`` is a direct connection: session-level advisory locks and LISTEN do not work behind a transaction pooler.
-    While another clock leads, this one waits for its lock, which PostgreSQL releases with its connection.
+    While another clock leads, this one waits for its lock, which PostgreSQL releases with its connection. Raises
+    BehindPooler.
     """
     while True:
         try:
@@ -41,7 +53,9 @@ async def run_clock(dsn: str, ready: Callable[[], None] = lambda: None) -> None:
 async def _serve(dsn: str, ready: Callable[[], None]) -> None:
     async with AsyncExitStack() as stack:
         control = await stack.enter_async_context(await _connect(dsn, "pg_cron scheduler"))
-        await control.execute(LEADER_LOCK)
+        if await is_pooled(control):
+            raise BehindPooler
+        await _lead(control)
         served = await install(control)
         changed, woken = asyncio.Event(), asyncio.Event()
         # LISTEN before the first query, or a change between the two would be missed.
@@ -69,6 +83,14 @@ async def _serve(dsn: str, ready: Callable[[], None]) -> None:
                 (changed if notice.channel == "cron" else woken).set()
 
 
+async def _lead(control: AsyncConnection[DictRow]) -> None:
+    """Leader election: hold the lock, and say so where that has to wait."""
+    row = await (await control.execute(IS_FREE)).fetchone()
+    if not (row and row["free"]):
+        log.info("another clock leads: this one waits for it to end")
+        await control.execute(LEADER_LOCK)
+
+
 @asynccontextmanager
 async def _new_session(dsn: str) -> AsyncIterator[AsyncConnection[DictRow]]:
     async with await _connect(dsn, "pg_net settings") as connection:
@@ -76,7 +98,7 @@ async def _new_session(dsn: str) -> AsyncIterator[AsyncConnection[DictRow]]:
 
 
 async def _connect(dsn: str, name: str) -> AsyncConnection[DictRow]:
-    return await AsyncConnection[DictRow].connect(
+    connection = await AsyncConnection[DictRow].connect(
         make_conninfo(
             dsn,
             application_name=name,
@@ -87,4 +109,7 @@ async def _connect(dsn: str, name: str) -> AsyncConnection[DictRow]:
         autocommit=True,
         row_factory=dict_row,
         prepare_threshold=None,
+        client_encoding="utf-8",
     )
+    await settle(connection)
+    return connection

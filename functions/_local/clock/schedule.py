@@ -4,11 +4,16 @@ cronsim combines day of month and day of week as pg_cron does (Debian cron's rul
 schedule when a job is made; forms that pg_cron accepts and cronsim does not are normalised here.
 """
 
+import logging
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cache
+from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
+
+log = logging.getLogger(__name__)
 
 NAMED = {
     "@yearly": "0 0 1 1 *",
@@ -25,7 +30,7 @@ DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """An interval of ``seconds``, or five cron ``fields`` (GMT); a schedule with neither is never due."""
+    """An interval of ``seconds``, or five cron ``fields``; a schedule with neither is never due."""
 
     seconds: int | None = None
     fields: str | None = None
@@ -33,14 +38,27 @@ class Schedule:
     """@reboot: due once, when a clock becomes leader."""
 
     def last_due(self, now: datetime) -> datetime | None:
-        """The latest full minute at or before ``now`` that matches the cron fields, if any."""
+        """The latest full minute at or before ``now`` that matches the cron fields in the time zone of ``now``, if any.
+
+        Where a zone's clocks change, Debian cron's rule holds: no run is lost with an hour, none doubled.
+        """
         if self.fields is None:
             return None
-        minute = now.astimezone(UTC).replace(second=0, microsecond=0)
+        minute = now.replace(second=0, microsecond=0)
         try:
             return next(CronSim(self.fields, minute + timedelta(minutes=1), reverse=True))
         except (CronSimError, StopIteration):
             return None  # a date that never exists, such as 30 February
+
+
+@cache
+def time_zone(name: str | None) -> tzinfo:
+    """``cron.timezone``; GMT where it is not set, and, with a warning, where nothing has that name."""
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (ValueError, OSError, KeyError):  # a path, a folder's name, an unknown name
+        log.warning("cron.timezone: no time zone is named so: schedules are in GMT")
+        return UTC
 
 
 def read_schedule(text: str) -> Schedule:

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow
 
-from functions._local.clock.schedule import Schedule, read_schedule
+from functions._local.clock.schedule import Schedule, read_schedule, time_zone
 
 log = logging.getLogger(__name__)
 
@@ -19,12 +19,18 @@ MAX_RUNNING = 32
 CONNECT_S = 10
 
 ACTIVE_JOBS = """
-select job.*, clock_state.fired_at, clock_timestamp() as now
+select job.*, clock_state.fired_at, clock_timestamp() as now, current_setting('cron.timezone', true) as zone
 from cron.job left join cron.clock_state using (jobid) where job.active
 """
 REGISTER = """
 insert into cron.clock_state (jobid, fired_at)
 select jobid, clock_timestamp() from cron.job where active on conflict do nothing
+"""
+# The server's clock was set back: without this no job would run until it has caught up. Up to a minute is waited for:
+# a time that was fired before a small correction must not be fired again.
+CATCH_UP = """
+update cron.clock_state set fired_at = clock_timestamp() where fired_at > clock_timestamp() + interval '1 minute'
+returning jobid
 """
 # Compare-and-set: of two clocks that see the same due time, one updates the row and fires.
 FIRE = "update cron.clock_state set fired_at = %s where jobid = %s and fired_at < %s returning 1"
@@ -85,6 +91,10 @@ class Scheduler:
     async def _tick(self, first: bool) -> float:
         """Fire the due jobs; returns the seconds until the next job may be due."""
         await self._work.execute(REGISTER)
+        if (set_back := await self._work.execute(CATCH_UP)).rowcount:
+            log.warning(
+                "the server's clock was set back: %d jobs start from now", set_back.rowcount
+            )
         jobs = await (await self._work.execute(ACTIVE_JOBS)).fetchall()
         known = {job["jobid"] for job in jobs}
         for jobid, task in list(self._running.items()):
@@ -116,7 +126,7 @@ class Scheduler:
                 return 1.0  # the end of a run sets self._changed
             due: datetime | None = now
         else:
-            due = schedule.last_due(now)
+            due = schedule.last_due(now.astimezone(time_zone(job["zone"])))
         if due and due > fired_at:
             cursor = await self._work.execute(FIRE, (due, jobid, due))
             self._due_runs[jobid] += cursor.rowcount

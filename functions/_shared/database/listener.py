@@ -14,6 +14,7 @@ from psycopg import AsyncConnection, sql
 from pydantic import SecretStr
 
 from functions._shared.database.pool import cut_after
+from functions._shared.database.session import is_pooled
 
 log = logging.getLogger(__name__)
 
@@ -86,9 +87,7 @@ class Listener:
                     await connection.execute("select 1")
 
     async def _begin(self, connection: AsyncConnection) -> None:
-        cursor = await connection.execute("select pg_backend_pid()")
-        row = await cursor.fetchone()
-        if row != (connection.info.backend_pid,):  # a pooler sends its clients invented process ids
+        if await is_pooled(connection):
             raise Pooled
         for channel in self._channels:
             await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))

@@ -1,4 +1,4 @@
-"""Session settings that results depend on: psycopg reads timestamps, intervals and text in one style each."""
+"""What a session must be like: the styles that psycopg reads, the encoding, and for some uses no pooler in between."""
 
 from typing import Any
 
@@ -18,6 +18,18 @@ async def settle(connection: AsyncConnection[Any]) -> None:
         found = connection.info.parameter_status(name)
         if found is not None and not found.startswith(wanted):
             await connection.execute("select set_config(%s, %s, false)", (name, wanted))
+
+
+async def is_pooled(connection: AsyncConnection[Any]) -> bool:
+    """Whether a transaction pooler (PgBouncer, Supavisor) is in between: it sends its clients invented process ids.
+
+    LISTEN and session-level advisory locks do not work behind one, as sessions change hands.
+    """
+    cursor = await connection.execute("select pg_backend_pid() as pid")
+    row = await cursor.fetchone()
+    return tuple(row.values() if isinstance(row, dict) else row or ()) != (
+        connection.info.backend_pid,
+    )
 
 
 def unfit_encoding(connection: BaseConnection[Any]) -> str | None:

@@ -1,18 +1,23 @@
 """The stand-in for pg_cron: functions/_local/clock/cron.sql, scheduler.py, schedule.py."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
-from functions._local.clock.clock import run_clock
+from functions._local.clock.clock import BehindPooler, run_clock
 from functions._local.clock.install import install
-from functions._local.clock.schedule import read_schedule
+from functions._local.clock.schedule import read_schedule, time_zone
 from functions._local.clock.scheduler import Scheduler
+from functions._local.defaults import local_environment
 from scripts.stack import ticking
-from tests.help import eventually, until
+from tests.help import PROJECT, eventually, renumbering, until
 
 pytestmark = pytest.mark.slow
 
@@ -153,6 +158,48 @@ async def test_two_clocks_fire_once_and_the_second_takes_over(dsn, connect):
     for task in clocks:
         task.cancel()
     await asyncio.gather(*clocks, return_exceptions=True)
+
+
+async def test_a_clock_that_waits_for_another_says_so(clock, dsn, caplog):
+    with caplog.at_level("INFO"):
+        second = asyncio.create_task(run_clock(dsn))
+        await asyncio.to_thread(eventually, lambda: "another clock leads" in caplog.text)
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+
+
+async def test_a_pooler_is_refused(dsn):
+    """PgBouncer kept the lead of a clock that was gone: the next one waited for ever."""
+    pooler = renumbering(int(conninfo_to_dict(dsn)["port"]))
+    with pooler as port, pytest.raises(BehindPooler, match="SUPABASE_DB_DIRECT_URL"):
+        await run_clock(make_conninfo(dsn, port=port))
+
+
+def test_the_command_takes_the_direct_address(dsn, db):
+    """The deployment guide's environment file has both, and SUPABASE_DB_URL may be a pooler's."""
+    with renumbering(int(conninfo_to_dict(dsn)["port"])) as port:
+        pooler = make_conninfo(dsn, port=port)
+        command = [sys.executable, "-m", "functions._local.clock"]
+        values = {**os.environ, **local_environment({"SUPABASE_DB_URL": pooler})}
+        refused = subprocess.run(command, cwd=PROJECT, env=values, capture_output=True, text=True)
+        assert (refused.returncode, "needs a direct connection" in refused.stderr) == (1, True)
+        values["SUPABASE_DB_DIRECT_URL"] = dsn
+        with subprocess.Popen(command, cwd=PROJECT, env=values) as running:
+            until(db, "select to_regclass('cron.job') is not null", True)
+            running.terminate()
+
+
+def test_a_clock_that_was_set_back_stops_no_job(dsn, db):
+    """After a correction by eight hours no job ran for eight hours."""
+    with ticking(dsn):
+        jobs = [schedule(db, "select 1", when) for when in ("1 second", YEARLY)]
+        until(db, "select count(*) from cron.clock_state", 2)
+    db.execute("update cron.clock_state set fired_at = now() + interval '8 hours'")
+    db.execute("delete from cron.job_run_details")
+    with ticking(dsn):
+        ended_run(db, jobs[0])
+    state = "select fired_at <= now() as past from cron.clock_state where jobid = %s"
+    assert db.execute(state, (jobs[1],)).fetchone() == {"past": True}
 
 
 async def test_a_time_is_fired_once_whoever_serves(dsn, connect):
@@ -304,3 +351,47 @@ def test_when_a_schedule_was_last_due(text, due):
         datetime(2026, 11, 24, 10, 17, 42, tzinfo=UTC)
     )  # a Tuesday
     assert found == (due and datetime.fromisoformat(due).replace(tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "text", "due"),
+    [
+        ("Europe/Berlin", "2026-11-24 10:17", "30 9 * * *", "2026-11-24 08:30"),
+        ("Asia/Kolkata", "2026-11-24 10:17", "0 0 * * *", "2026-11-23 18:30"),
+        (
+            "Europe/Berlin",
+            "2026-03-29 06:00",
+            "30 2 * * *",
+            "2026-03-29 01:00",
+        ),  # an hour that is skipped
+        (
+            "Europe/Berlin",
+            "2026-10-25 06:00",
+            "30 2 * * *",
+            "2026-10-25 00:30",
+        ),  # one that is twice
+        (None, "2026-11-24 10:17", "30 9 * * *", "2026-11-24 09:30"),
+        ("", "2026-11-24 10:17", "30 9 * * *", "2026-11-24 09:30"),
+        ("Nowhere/At all", "2026-11-24 10:17", "30 9 * * *", "2026-11-24 09:30"),
+        ("../etc/passwd", "2026-11-24 10:17", "30 9 * * *", "2026-11-24 09:30"),
+    ],
+)
+def test_schedules_are_in_the_time_zone_of_cron(zone, now, text, due):
+    moment = datetime.fromisoformat(f"{now}+00:00").astimezone(time_zone(zone))
+    found = read_schedule(text).last_due(moment)
+    assert found
+    assert found.astimezone(UTC) == datetime.fromisoformat(f"{due}+00:00")
+
+
+def test_the_clock_reads_cron_timezone(dsn, db):
+    """An hour of now in Auckland, which no zone near GMT has."""
+    db.execute(f"alter database {db.info.dbname} set cron.timezone = 'Pacific/Auckland'")
+    hour = db.execute(
+        "select extract(hour from now() at time zone 'Pacific/Auckland')::int as hour"
+    ).fetchone()["hour"]
+    with ticking(dsn):
+        here = schedule(db, "select 1", f"0 {hour} * * *")
+        long_ago(db, here)
+        ended_run(db, here)
+        state = "select fired_at > now() - interval '61 minutes' as ok from cron.clock_state where jobid = %s"
+        assert db.execute(state, (here,)).fetchone() == {"ok": True}

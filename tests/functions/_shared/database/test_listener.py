@@ -1,15 +1,11 @@
 """LISTEN/NOTIFY: a hint starts a job at once; a half-open connection is noticed (heartbeat) and loses no job."""
 
-import socket
-import struct
-import threading
-
 import psycopg
 import pytest
 
 from scripts.chaos.proxy import Proxy, proxied
 from tests.conftest import Database, Edge
-from tests.help import eventually, until, until_logged
+from tests.help import eventually, renumbering, until, until_logged
 
 
 @pytest.fixture
@@ -121,39 +117,3 @@ def test_without_a_direct_connection_it_says_so_and_looks_often(start_edge, dsn,
         assert not hears(edge)
         enqueue(db)
         until_done(db)
-
-
-class renumbering:
-    """A proxy that changes the BackendKeyData message of each connection, as a pooler does."""
-
-    def __init__(self, upstream: int) -> None:
-        self._upstream = upstream
-        self._server = socket.create_server(("127.0.0.1", 0))
-
-    def __enter__(self) -> int:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return int(self._server.getsockname()[1])
-
-    def __exit__(self, *_: object) -> None:
-        self._server.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._server.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self._upstream))
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        with source, sink:
-            try:
-                while data := source.recv(65536):
-                    key = data.find(b"K\x00\x00\x00")
-                    if key >= 0 and data.endswith(b"Z\x00\x00\x00\x05I"):
-                        data = data[: key + 5] + struct.pack("!I", 1) + data[key + 9 :]
-                    sink.sendall(data)
-            except OSError:
-                pass
