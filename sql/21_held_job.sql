@@ -16,7 +16,18 @@ declare
 begin
     select * into v_job from public.job_queue where job_queue.id = p_job_id for update;
     if not found then
-        raise exception using errcode = 'PT404', message = format('Job %s not found', p_job_id);
+        raise exception using
+            errcode = 'PT404',
+            message = format('Job %s not found', coalesce(p_job_id::text, 'null')),
+            hint = coalesce((
+                select
+                    'This is the id of a generation. Its jobs: '
+                    || string_agg(of_it.job_type || ' ' || of_it.id::text, ', ')
+                from public.job_queue as of_it
+                inner join public.image_generations on image_generations.id = p_job_id
+                where of_it.payload ->> 'generation_id' = p_job_id::text
+                    and of_it.created_at >= image_generations.created_at
+            ), '');
     end if;
     if p_lease_token is not null
         and (v_job.lease_token <> p_lease_token or v_job.status <> all (p_statuses)) then

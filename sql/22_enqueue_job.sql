@@ -20,6 +20,7 @@ as $$
 declare
     v_due boolean := coalesce(p_scheduled_at <= clock_timestamp(), true);
     v_rank bigint := 0;
+    v_nearest text;
     v_id uuid;
 begin
     if coalesce(btrim(p_job_type), '') = '' then
@@ -84,6 +85,15 @@ begin
             and job_queue.status in ('pending', 'processing');
         exit when v_id is not null; -- else the conflicting job has ended between the two statements: insert again
     end loop;
+    -- After the insert: make schema locks job_queue before job_types, and would wait for ever in the other order.
+    if not exists (select from public.job_types where job_types.job_type = p_job_type) then
+        v_nearest := picture_edge.nearest_name(
+            p_job_type, array(select job_types.job_type from public.job_types), 0.75
+        );
+        if v_nearest is not null then
+            raise notice 'No handler of ours has the job type %; perhaps %', p_job_type, v_nearest;
+        end if;
+    end if;
     return v_id;
 end;
 $$;

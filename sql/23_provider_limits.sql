@@ -22,6 +22,15 @@ begin
         tokens = 1,
         refilled_at = clock_timestamp();
     perform picture_edge.wake_workers();
+    if not exists (select from public.job_types where job_types.provider = p_provider) then
+        raise notice 'No job type spends provider %, so no limit applies%', p_provider, coalesce(
+            '; perhaps ' || picture_edge.nearest_name(
+                p_provider, array(select distinct job_types.provider from public.job_types where provider is not null)
+            ), ''
+        );
+    end if;
+    raise notice '%: % predictions a minute, % at a time',
+        p_provider, coalesce(p_per_minute::text, 'any number of'), coalesce(p_in_flight::text, 'any number');
 end;
 $$;
 

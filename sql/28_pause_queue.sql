@@ -1,5 +1,6 @@
 -- pause_queue, resume_queue: hold back the jobs of a type, or of all. Running jobs go on; a pause outlives restarts.
--- Called by   operators; claim_jobs and claim_suspect read the table
+-- paused_due: what a pause holds back.
+-- Called by   operators; claim_jobs and claim_suspect read the table; process-jobs-test
 
 create table if not exists public.paused_queues (
     job_type text primary key,
@@ -19,6 +20,12 @@ begin
         raise exception using errcode = 'PT400', message = 'p_job_type must not be empty';
     end if;
     insert into public.paused_queues (job_type) values (p_job_type) on conflict (job_type) do nothing;
+    if p_job_type <> '*' then
+        perform picture_edge.notice_unknown_type(p_job_type);
+    end if;
+    raise notice 'Paused: % due jobs are held, and all that come', coalesce((
+        select held.jobs from picture_edge.paused_due() as held where held.job_type = p_job_type
+    ), 0);
 end;
 $$;
 
@@ -35,6 +42,9 @@ begin
     end if;
     delete from public.paused_queues where paused_queues.job_type = p_job_type or p_job_type = '*';
     if not found then
+        raise notice 'Nothing was paused under this name. Paused: %', coalesce(
+            (select string_agg(paused_queues.job_type, ', ') from public.paused_queues), 'nothing'
+        );
         return false;
     end if;
     perform picture_edge.wake_workers();
@@ -46,6 +56,29 @@ comment on function public.resume_queue(text) is
 'End the pause of a type, or every pause by default; returns whether there was a pause. While * is paused, so is every
 type.';
 
+create or replace function picture_edge.paused_due()
+returns table (job_type text, jobs bigint, paused_at timestamptz)
+language sql
+stable
+set search_path = ''
+as $$
+    select paused_queues.job_type, due.jobs, paused_queues.paused_at
+    from public.paused_queues
+    cross join lateral (
+        select count(*) as jobs
+        from public.job_queue
+        where job_queue.status = 'pending' and job_queue.scheduled_at <= clock_timestamp()
+            and paused_queues.job_type in (job_queue.job_type, '*')
+    ) as due
+    where due.jobs > 0
+    order by paused_queues.job_type;
+$$;
+
+comment on function picture_edge.paused_due() is
+'Each pause that holds back due jobs, with how many; a pause of * counts those of every type.';
+
+revoke execute on function picture_edge.paused_due() from public, anon, authenticated;
+grant execute on function picture_edge.paused_due() to service_role;
 revoke execute on function public.pause_queue(text) from public, anon, authenticated;
 grant execute on function public.pause_queue(text) to service_role;
 revoke execute on function public.resume_queue(text) from public, anon, authenticated;

@@ -67,6 +67,12 @@ declare
     v_id uuid;
     v_count int := 0;
 begin
+    if p_limit < 0 then
+        raise exception using errcode = 'PT400', message = 'p_limit must be 0 or more, or null for all';
+    end if;
+    if p_job_type is not null then
+        perform picture_edge.notice_unknown_type(p_job_type);
+    end if;
     for v_id in
         select job_queue.id
         from public.job_queue

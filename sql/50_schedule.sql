@@ -87,7 +87,15 @@ begin
     perform cron.schedule('cleanup-old-jobs', '17 3 * * *', 'select public.purge_jobs(''7 days'')');
     perform cron.schedule(
         'purge-cron-history', '37 3 * * *',
-        'delete from cron.job_run_details where end_time < now() - interval ''7 days'''
+        -- A run whose connection failed has no time at all, one that a restart ended has no end_time. Of the former
+        -- go those before the first run of the last seven days, which is this one at the latest.
+        'delete from cron.job_run_details where coalesce(end_time, start_time) < now() - interval ''7 days'''
+        ' or (coalesce(end_time, start_time) is null and runid < ('
+        'select min(runid) from cron.job_run_details where start_time > now() - interval ''7 days''))'
+    );
+    perform picture_edge.expect_ticks(
+        -- How far apart the calls are is measured from the second one on; until then any schedule may be hourly.
+        case when p_schedule !~ '^\s*(\*(\s+\*){4}|[0-9]+\s+seconds?)\s*$' then interval '1 hour' end
     );
     return cron.schedule(
         'process-jobs-worker',

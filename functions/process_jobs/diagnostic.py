@@ -49,7 +49,9 @@ async def _schema(resources: Resources) -> str:
 async def _claim(resources: Resources) -> str:
     """A dry run: the transaction is rolled back, no job is taken."""
     waiting = await queue.try_claim(resources.pool)
-    return "a job would be claimed" if waiting else "works; no job is due"
+    held = await queue.paused_due(resources.pool)
+    found = "a job would be claimed" if waiting else "works" if held else "works; no job is due"
+    return "; ".join([found, *held])
 
 
 async def _provider(resources: Resources) -> str:
@@ -61,11 +63,19 @@ async def _storage(resources: Resources) -> str:
 
 
 async def _cron(resources: Resources) -> str:
-    silence = await queue.tick_overdue(resources.pool)
+    """Well only with evidence: a call in time, and no failure in cron's and net's own records."""
+    silence, age_s = await queue.tick_overdue(resources.pool), await queue.tick_age(resources.pool)
+    records = await queue.clock_records(resources.pool)
     if silence:
-        raise FunctionError(f"has not called process-jobs for {silence.total_seconds():.0f} s")
-    age_s = await queue.tick_age(resources.pool)
-    return "has never called" if age_s is None else f"called {age_s} s ago"
+        found = f"has not called process-jobs for {silence.total_seconds():.0f} s"
+    elif age_s is None:
+        found = "has not called yet: schedule_process_jobs() makes the schedule"
+    else:
+        found = f"called {age_s} s ago"
+    told = "; ".join([found, *records])
+    if silence or age_s is None or records:
+        raise FunctionError(told)
+    return told
 
 
 CHECKS: dict[str, Check] = {

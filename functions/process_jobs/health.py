@@ -7,6 +7,7 @@ import psycopg
 
 from functions._shared.database.pool import Pool
 from functions._shared.database.schema import NEWER, schema_mismatch, trouble_of
+from functions.process_jobs import queue
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +56,16 @@ class Health:
             log.warning("the queue does not answer: %s: %s", detail, trouble)
         self.trouble = trouble
 
-    def note_clock(self, silence: timedelta | None) -> None:
-        """How long cron is overdue; None while it calls in time, or where there is no cron."""
+    async def look_at_clock(self) -> None:
+        """Whether cron is overdue; once per silence, what its own records say. Raises psycopg.Error."""
+        silence = await queue.tick_overdue(self._pool)
         if silence and not self.clock_silent_for:
-            log.warning("cron has not called process-jobs for %d s", silence.total_seconds())
+            records = await queue.clock_records(self._pool)
+            log.warning(
+                "cron has not called process-jobs for %d s%s",
+                silence.total_seconds(),
+                "".join(f"; {record}" for record in records),
+            )
         elif self.clock_silent_for and not silence:
             log.info("cron calls process-jobs again")
         self.clock_silent_for = silence

@@ -159,6 +159,27 @@ async def tick_overdue(pool: Pool) -> timedelta | None:
         return silence
 
 
+async def clock_records(pool: Pool) -> list[str]:
+    """What pg_cron's and pg_net's own records say is wrong, a text each."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute("select picture_edge.clock_records() as found")
+        found: list[str] = (await cursor.fetchall())[0]["found"]
+        return found
+
+
+async def paused_due(pool: Pool) -> list[str]:
+    """Due jobs that a pause holds back, a text for each pause."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "select job_type, jobs, paused_at from picture_edge.paused_due()"
+        )
+        return [
+            f"{row['jobs']} due, held by pause_queue({row['job_type']})"
+            f" since {row['paused_at']:%Y-%m-%d %H:%M}"
+            for row in await cursor.fetchall()
+        ]
+
+
 async def tick_age(pool: Pool) -> int | None:
     """Seconds since the last call of the clock; None before the first one."""
     async with pool.connection() as connection:

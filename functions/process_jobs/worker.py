@@ -190,7 +190,7 @@ class Worker:
                 gone = {job.id for job in held} - await queue.extend(self._pool, held)
                 if await queue.requeue_expired(self._pool):
                     self._inbox.wake()
-                self._health.note_clock(await queue.tick_overdue(self._pool))
+                await self._health.look_at_clock()
             except psycopg.Error as error:
                 await self._health.failed(error)
                 continue

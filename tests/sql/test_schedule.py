@@ -355,6 +355,58 @@ def test_an_hour_without_ticks_is_seen(db: Database):
     assert db.execute(seconds).fetchone() == {"it": None}
 
 
+@pytest.mark.parametrize(
+    ("when", "minutes", "is_overdue"),
+    [
+        ("* * * * *", 2, False),
+        ("* * * * *", 4, True),
+        ("30 seconds", 4, True),
+        ("*/10 * * * *", 25, False),  # how far apart its calls are is not known before the second
+        ("*/10 * * * *", 181, True),
+    ],
+)
+def test_silence_counts_from_the_moment_of_scheduling(
+    clock, db: Database, when, minutes, is_overdue
+):
+    """A wrong address, a wrong key, `connection failed`: no call ever came, and none was missed."""
+    db.execute("select schedule_process_jobs('https://edge.example', 'k', %s)", (when,))
+    db.execute(
+        "update cron_ticks set expected_since = now() - make_interval(mins => %s)", (minutes,)
+    )
+    found = db.execute("select picture_edge.tick_overdue() is not null as it").fetchone()
+    assert found == {"it": is_overdue}
+    db.execute("select picture_edge.record_tick()")
+    db.execute("select picture_edge.record_tick()")
+    row = db.execute("select distance < '1 minute' as measured from cron_ticks").fetchone()
+    assert row == {"measured": True}
+
+
+def test_runs_without_an_end_are_purged_too(any_clock: Database):
+    """`connection failed` has no time at all in pg_cron 1.4: those rows stayed for ever."""
+    db = any_clock
+    db.execute("select schedule_process_jobs('https://edge.example', 'k')")
+    db.execute("delete from cron.job_run_details")
+    for runid, started, ended in [
+        (1, None, None),  # connection failed, long ago
+        (2, "8 days", "8 days"),
+        (3, "8 days", None),  # ended by a restart
+        (4, "6 days", "6 days"),
+        (5, None, None),  # connection failed, after a run of the last week
+        (6, "0 days", None),
+    ]:
+        db.execute(
+            "insert into cron.job_run_details (runid, jobid, status, start_time, end_time)"
+            " values (%s, 1, 'failed', now() - %s::interval, now() - %s::interval)",
+            (runid, started, ended),
+        )
+    command = db.execute(
+        "select command from cron.job where jobname = 'purge-cron-history'"
+    ).fetchone()
+    db.execute(command["command"])
+    kept = db.execute("select runid from cron.job_run_details order by runid").fetchall()
+    assert [row["runid"] for row in kept] == [4, 5, 6]
+
+
 def test_the_gateway_says_when_ticks_stop_and_come_again(db, start_edge, monkeypatch, capfd):
     monkeypatch.setattr("functions._shared.jobs.LEASE_S", 0.1)
     db.execute("insert into cron_ticks (ticked_at) values (now() - interval '1 hour')")
