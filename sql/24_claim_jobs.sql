@@ -2,12 +2,14 @@
 -- Called by   functions/process_jobs as service_role; operators by hand
 -- Promises    mutual exclusion: one job, one worker at a time; each claim raises the fencing token; priority first,
 --             then fair queueing among users, then age, and no priority starves; the provider's rate limit leaves jobs
---             in the queue; the cost is independent of finished, future and paused jobs and of those of other types;
---             suspects (sql/25_suspects.sql) have a negative share_rank, and are claim_suspect's
+--             in the queue; the cost is independent of finished, future and paused jobs, and of other types where
+--             p_job_types names those that are asked for; suspects (sql/25_suspects.sql) have a negative share_rank,
+--             and are claim_suspect's
 --
 -- Map of claim_jobs
---     lane      a job type at a priority: one range of the index job_queue_share_lane_idx. The recursive query skips
---               from lane to lane (a loose index scan), so that the jobs in between are not read.
+--     kind      a job type that is asked for and not paused; without p_job_types those of all pending jobs.
+--     lane      a kind at a priority: one range of the index job_queue_share_lane_idx. Both recursive queries skip from
+--               range to range (a loose index scan), so that the jobs in between are not read.
 --     due head  the first p_limit due jobs of a lane, in two parts: by age (share_rank 0) and by turn (share_rank above
 --               0, fair queueing). Heads are read without a lock; nothing behind them is read at all.
 --     share     how many jobs of a part are among the best p_limit of all heads, ageing included.
@@ -87,36 +89,75 @@ begin
     foreach v_all in array array[false, true] loop
         v_seen := 0;
         for v_lane in
-            with recursive lane (job_type, priority, depth) as (
+            with recursive pending (job_type) as (
                 (
-                    select job_queue.job_type, job_queue.priority, 1
+                    select job_queue.job_type
                     from public.job_queue
-                    where job_queue.status = 'pending'
+                    where job_queue.status = 'pending' and p_job_types is null
                     order by job_queue.job_type, job_queue.priority desc
                     limit 1
                 )
                 union all
-                select following.* from lane
+                select following.job_type from pending
                 cross join lateral (
-                    (
-                        select job_queue.job_type, job_queue.priority, lane.depth + 1
-                        from public.job_queue
-                        where job_queue.status = 'pending' and job_queue.job_type = lane.job_type
-                            and job_queue.priority < lane.priority
-                            and lane.depth < 100 -- bounds the recursion: of more priorities the highest 100 are read
-                        order by job_queue.priority desc
-                        limit 1
-                    )
-                    union all
-                    (
-                        select job_queue.job_type, job_queue.priority, 1
-                        from public.job_queue
-                        where job_queue.status = 'pending' and job_queue.job_type > lane.job_type
-                        order by job_queue.job_type, job_queue.priority desc
-                        limit 1
-                    )
+                    select job_queue.job_type
+                    from public.job_queue
+                    where job_queue.status = 'pending' and job_queue.job_type > pending.job_type
+                    order by job_queue.job_type, job_queue.priority desc
                     limit 1
                 ) as following
+            ),
+            kind as (
+                select wanted.job_type
+                from (
+                    select pending.job_type from pending
+                    union
+                    select asked.job_type from unnest(p_job_types) as asked (job_type)
+                ) as wanted
+                where not exists (
+                    select from public.paused_queues where paused_queues.job_type in (wanted.job_type, '*')
+                )
+            ),
+            lane (job_type, priority, depth) as (
+                select kind.job_type, highest.priority, 0
+                from kind
+                cross join lateral (
+                    select job_queue.priority
+                    from public.job_queue
+                    where job_queue.status = 'pending' and job_queue.job_type = kind.job_type
+                    order by job_queue.priority desc
+                    limit 1
+                ) as highest
+                union all
+                -- Bounds the recursion: of more priorities the highest 100 that have a due job are read. A scalar
+                -- subquery with a limit, not exists: that could become a hash table of the whole lane.
+                select lane.job_type, following.priority, lane.depth + coalesce(
+                    (
+                        select 1 from public.job_queue
+                        where job_queue.status = 'pending' and job_queue.job_type = lane.job_type
+                            and job_queue.priority = lane.priority and job_queue.share_rank = 0
+                            and job_queue.scheduled_at <= v_now
+                        limit 1
+                    ),
+                    (
+                        select 1 from public.job_queue
+                        where job_queue.status = 'pending' and job_queue.job_type = lane.job_type
+                            and job_queue.priority = lane.priority and job_queue.share_rank > 0
+                            and job_queue.scheduled_at <= v_now
+                        limit 1
+                    ),
+                    0
+                )
+                from lane
+                cross join lateral (
+                    select job_queue.priority
+                    from public.job_queue
+                    where job_queue.status = 'pending' and job_queue.job_type = lane.job_type
+                        and job_queue.priority < lane.priority
+                    order by job_queue.priority desc
+                    limit 1
+                ) as following
+                where lane.depth < 100
             ),
             head as (
                 select
@@ -147,11 +188,6 @@ begin
                         limit p_limit
                     )
                 ) as due
-                where (p_job_types is null or lane.job_type = any (p_job_types))
-                    and not exists (
-                        select from public.paused_queues
-                        where paused_queues.job_type in (lane.job_type, '*')
-                    )
             )
             select
                 head.job_type, head.priority, head.shared,
@@ -191,7 +227,8 @@ begin
             claimed as (
                 update public.job_queue
                 set status = 'processing',
-                    attempt_number = job_queue.attempt_number + 1,
+                    -- Saturating: a number that a person has set to the maximum must not fail the whole claim.
+                    attempt_number = least(job_queue.attempt_number, 2147483646) + 1,
                     lease_token = job_queue.lease_token + 1,
                     lease_expires_at = clock_timestamp() + p_lease,
                     worker_id = p_worker_id,

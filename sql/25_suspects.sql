@@ -82,7 +82,7 @@ begin
     return query
     update public.job_queue
     set status = 'processing',
-        attempt_number = job_queue.attempt_number + 1,
+        attempt_number = least(job_queue.attempt_number, 2147483646) + 1, -- saturating, as in claim_jobs
         lease_token = job_queue.lease_token + 1,
         lease_expires_at = clock_timestamp() + p_lease,
         worker_id = p_worker_id,

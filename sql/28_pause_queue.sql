@@ -1,5 +1,5 @@
 -- pause_queue, resume_queue: hold back the jobs of a type, or of all. Running jobs go on; a pause outlives restarts.
--- paused_due: what a pause holds back.
+-- paused_due, unhandled_due: what a pause holds back, and what no handler is there for.
 -- Called by   operators; claim_jobs and claim_suspect read the table; process-jobs-test
 
 create table if not exists public.paused_queues (
@@ -77,6 +77,25 @@ $$;
 comment on function picture_edge.paused_due() is
 'Each pause that holds back due jobs, with how many; a pause of * counts those of every type.';
 
+create or replace function picture_edge.unhandled_due(p_job_types text[]) returns table (job_type text, jobs bigint)
+language sql
+stable
+set search_path = ''
+as $$
+    select job_queue.job_type, count(*) as jobs
+    from public.job_queue
+    where job_queue.status = 'pending' and job_queue.scheduled_at <= clock_timestamp()
+        and job_queue.job_type <> all (p_job_types)
+    group by job_queue.job_type
+    order by jobs desc, job_queue.job_type
+    limit 10;
+$$;
+
+comment on function picture_edge.unhandled_due(text[]) is
+'Due jobs of types other than p_job_types, those that a process can run: how many of each type, ten types at most.';
+
+revoke execute on function picture_edge.unhandled_due(text[]) from public, anon, authenticated;
+grant execute on function picture_edge.unhandled_due(text[]) to service_role;
 revoke execute on function picture_edge.paused_due() from public, anon, authenticated;
 grant execute on function picture_edge.paused_due() to service_role;
 revoke execute on function public.pause_queue(text) from public, anon, authenticated;

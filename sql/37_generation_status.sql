@@ -122,8 +122,9 @@ as $$
         inner join public.image_generations on image_generations.id = report.generation_id
         where image_generations.status = 'processing'
             and (image_generations.stage is distinct from report.stage or image_generations.progress < report.progress)
-        order by image_generations.id -- one lock order for all statements that lock several generations: no deadlock
-        for update of image_generations
+        -- Skip locked: complete_jobs locks generations in the order of their jobs. A progress that is left out comes with
+        -- the next poll, and a statement that waits for nobody is in no deadlock.
+        for update of image_generations skip locked
     )
     update public.image_generations
     set stage = moved.stage, progress = moved.progress, updated_at = clock_timestamp()

@@ -8,7 +8,6 @@ The one place from an exception to an ending, and to the error class kept in ``j
     TimeoutError           retried, timeout
     LeaseLost, is_down      passed on: nothing can be written about the job
     anything else          retried, bug
-    no such job type       retried, unknown_type: a newer deployment may have its handler
 """
 
 import asyncio
@@ -33,10 +32,7 @@ async def run_handler(job: Job, resources: Resources) -> Ending | None:
 
     Raises LeaseLost, psycopg.Error (``is_down``).
     """
-    handler = jobs.JOBS.get(job.job_type)
-    if handler is None:
-        text = f"No handler for job type {job.job_type}"
-        return Ending(job=job, error=text, error_class="unknown_type")
+    handler = jobs.JOBS[job.job_type]  # no other types are claimed
     timeout_ms = resources.settings.job_timeout_ms
     try:
         async with asyncio.timeout(timeout_ms / 1000 + HANDLER_MARGIN_S):

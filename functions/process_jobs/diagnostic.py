@@ -17,6 +17,7 @@ from functions._shared.errors import FunctionError
 from functions._shared.resources import Resources, resources_of
 from functions._shared.web.function_app import function_app
 from functions.process_jobs import queue
+from functions.process_jobs.jobs import job_types
 
 CHECK_TIMEOUT_S = 5.0
 """How long one part may take to answer."""
@@ -48,8 +49,9 @@ async def _schema(resources: Resources) -> str:
 
 async def _claim(resources: Resources) -> str:
     """A dry run: the transaction is rolled back, no job is taken."""
-    waiting = await queue.try_claim(resources.pool)
-    held = await queue.paused_due(resources.pool)
+    pool = resources.pool
+    waiting = await queue.try_claim(pool, job_types())
+    held = await queue.paused_due(pool) + await queue.unhandled_due(pool, job_types())
     found = "a job would be claimed" if waiting else "works" if held else "works; no job is due"
     return "; ".join([found, *held])
 

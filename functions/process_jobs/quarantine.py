@@ -16,6 +16,7 @@ from functions._shared.database.pool import Pool
 from functions._shared.errors import LeaseLost, NotFound
 from functions._shared.jobs import Job
 from functions.process_jobs import queue
+from functions.process_jobs.jobs import job_types
 from functions.process_jobs.slots import Slots
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class Quarantine:
         Raises what the database raises while no suspect is claimed yet.
         """
         async with self._one_at_a_time:
-            job = await queue.claim_suspect(self._pool, self._worker_id)
+            job = await queue.claim_suspect(self._pool, self._worker_id, job_types())
             if job is None:
                 return None
             log.warning("job %s: two of its workers died: it runs alone", job.id)

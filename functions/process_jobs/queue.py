@@ -31,22 +31,22 @@ class Ending:
     error_class: str | None = None
 
 
-async def claim(pool: Pool, limit: int, worker_id: str) -> list[Job]:
-    """Up to ``limit`` jobs, now ours under a lease of LEASE_S."""
+async def claim(pool: Pool, limit: int, worker_id: str, job_types: Sequence[str]) -> list[Job]:
+    """Up to ``limit`` jobs of ``job_types``, now ours under a lease of LEASE_S."""
     async with (
         pool.connection() as connection,
         connection.cursor(row_factory=args_row(Job)) as cursor,
     ):
         await cursor.execute(
             "select id, job_type, payload, attempt_number, max_attempts, lease_token"
-            " from public.claim_jobs(%s, %s, p_lease => make_interval(secs => %s))",
-            (limit, worker_id, jobs.LEASE_S),
+            " from public.claim_jobs(%s, %s, make_interval(secs => %s), %s)",
+            (limit, worker_id, jobs.LEASE_S, list(job_types)),
             binary=True,
         )
         return await cursor.fetchall()
 
 
-async def claim_suspect(pool: Pool, worker_id: str) -> Job | None:
+async def claim_suspect(pool: Pool, worker_id: str, job_types: Sequence[str]) -> Job | None:
     """A suspect (two workers died with it), ours under a lease of LEASE_S; to be run after begin_alone only."""
     async with (
         pool.connection() as connection,
@@ -54,8 +54,8 @@ async def claim_suspect(pool: Pool, worker_id: str) -> Job | None:
     ):
         await cursor.execute(
             "select id, job_type, payload, attempt_number, max_attempts, lease_token"
-            " from picture_edge.claim_suspect(%s, p_lease => make_interval(secs => %s))",
-            (worker_id, jobs.LEASE_S),
+            " from picture_edge.claim_suspect(%s, make_interval(secs => %s), %s)",
+            (worker_id, jobs.LEASE_S, list(job_types)),
         )
         return await cursor.fetchone()
 
@@ -69,12 +69,12 @@ async def begin_alone(pool: Pool, job: Job) -> None:
         )
 
 
-async def try_claim(pool: Pool) -> int:
-    """Dry run of a claim, rolled back: how many jobs could be claimed, 0 or 1."""
+async def try_claim(pool: Pool, job_types: Sequence[str]) -> int:
+    """Dry run of a claim, rolled back: how many jobs of ``job_types`` could be claimed, 0 or 1."""
     async with pool.connection() as connection, connection.transaction(force_rollback=True):
         cursor = await connection.execute(
-            "select id from public.claim_jobs(1, 'process-jobs-test', p_lease => make_interval(secs => %s))",
-            (jobs.LEASE_S,),
+            "select id from public.claim_jobs(1, 'process-jobs-test', make_interval(secs => %s), %s)",
+            (jobs.LEASE_S, list(job_types)),
         )
         return len(await cursor.fetchall())
 
@@ -165,6 +165,18 @@ async def clock_records(pool: Pool) -> list[str]:
         cursor = await connection.execute("select picture_edge.clock_records() as found")
         found: list[str] = (await cursor.fetchall())[0]["found"]
         return found
+
+
+async def unhandled_due(pool: Pool, job_types: Sequence[str]) -> list[str]:
+    """Due jobs of other types than ``job_types``, a text for each type."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "select job_type, jobs from picture_edge.unhandled_due(%s)", (list(job_types),)
+        )
+        return [
+            f"{row['jobs']} due of type {foreign.text(row['job_type'])[:100]}, for which this version has no handler"
+            for row in await cursor.fetchall()
+        ]
 
 
 async def paused_due(pool: Pool) -> list[str]:

@@ -17,6 +17,7 @@ from functions._shared.errors import Unavailable
 from functions._shared.resources import Resources
 from functions.process_jobs import queue
 from functions.process_jobs.health import Health
+from functions.process_jobs.jobs import job_types
 from functions.process_jobs.quarantine import Quarantine
 from functions.process_jobs.slots import Slots
 
@@ -103,7 +104,7 @@ class Worker:
         async with self._quarantine.claiming():
             if self.draining:
                 return 0, 0
-            claimed = await queue.claim(self._pool, limit, self._inbox.worker_id)
+            claimed = await queue.claim(self._pool, limit, self._inbox.worker_id, job_types())
             attempts = self._slots.start(claimed)
         await asyncio.gather(*attempts, return_exceptions=True)
         while len(claimed) < limit and not self.draining:
@@ -149,7 +150,7 @@ class Worker:
             if await self._health.refusal():
                 return 0
             async with self._quarantine.claiming():
-                claimed = await queue.claim(self._pool, limit, self._inbox.worker_id)
+                claimed = await queue.claim(self._pool, limit, self._inbox.worker_id, job_types())
                 self._slots.start(claimed)
         except psycopg.Error as error:
             # Every error of the database, a missing table included: an operator may mend it while the worker polls.

@@ -43,6 +43,25 @@ def test_a_low_priority_does_not_starve(db, enqueue):
     assert claimed(db, 1) == [starving]
 
 
+def test_future_jobs_of_many_priorities_hide_no_due_one(db, enqueue):
+    db.execute(
+        "select enqueue_job('generate-image', '{}', p, p_scheduled_at => now() + interval '1 year')"
+        " from generate_series(1, 300) as p"
+    )
+    due_one = enqueue()
+    assert claimed(db) == [due_one]
+
+
+def test_a_number_of_attempts_at_its_maximum_stops_no_claim(db, enqueue):
+    """One such row, set by hand, failed every claim: integer out of range."""
+    jobs = {enqueue() for _ in range(2)}
+    db.execute(
+        "update job_queue set attempt_number = 2147483647, max_attempts = 2147483647 where id = %s",
+        (min(jobs),),
+    )
+    assert set(claimed(db)) == jobs
+
+
 @pytest.mark.parametrize("user", [None, USER])
 def test_only_the_asked_types_are_handed_out(db, enqueue, user):
     enqueue(p_created_by=user)

@@ -217,7 +217,7 @@ def test_the_originals_own_statement_schedules_as_it_is(any_clock: Database):
 
 
 def enqueue_by_sql(db: Database) -> None:
-    db.execute("select enqueue_job('no-such-type', '{}', p_max_attempts => 1)")
+    db.execute("select enqueue_job('generate-image', '{}', p_max_attempts => 1)")
 
 
 def until_done(db: Database) -> None:

@@ -23,6 +23,12 @@ from functions.process_jobs.jobs import (
 
 Handler = Callable[[Job, Resources], Awaitable[dict[str, Any] | None]]
 
+
+def job_types() -> list[str]:
+    """What this process may claim: in a rolling deploy an older one leaves the jobs that it does not know to newer."""
+    return list(JOBS)
+
+
 JOBS: Mapping[str, Handler] = {
     "generate-image": generate_image.run,
     "download-image": download_image.run,

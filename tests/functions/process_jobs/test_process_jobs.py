@@ -47,11 +47,11 @@ def test_a_claim_that_does_not_come_through_asks_for_fewer_next(edge: Edge, db, 
     asked, narrow = [], True
     real = queue.claim
 
-    async def claim(pool, limit, worker_id):
+    async def claim(pool, limit, *others):
         asked.append(limit)
         if narrow and limit > 4:
             raise psycopg.OperationalError("cut")
-        return await real(pool, limit, worker_id)
+        return await real(pool, limit, *others)
 
     monkeypatch.setattr(queue, "claim", claim)
     monkeypatch.setattr("functions.process_jobs.worker.POLL_S", 0.1)
@@ -102,13 +102,24 @@ def test_a_download_that_is_handed_over_has_a_lease_of_the_same_length(
 
 
 def test_told_not_to_wait_it_answers_at_once_and_the_worker_does_it(edge: Edge, db):
-    db.execute("select enqueue_job('no-such-type', '{}', p_max_attempts => 1)")
+    db.execute("select enqueue_job('generate-image', '{}', p_max_attempts => 1)")
     assert process(edge, {"wait": False})["processed"] == 0
     until(db, "select status from job_queue", "failed")
-    assert (
-        "No handler"
-        in db.execute("select error_message from job_queue").fetchone()["error_message"]
-    )
+
+
+def test_a_job_of_an_unknown_type_waits_for_a_version_that_knows_it(edge: Edge, db):
+    """A rolling deploy: the old workers claimed the new type, and spent its attempts."""
+    db.execute("select enqueue_job('resize-video', '{}')")
+    db.execute("select enqueue_job('generate-image', '{}')")
+    until(db, "select count(*) from job_queue where status = 'failed'", 1)
+    assert process(edge)["processed"] == 0
+    row = db.execute(
+        "select status, attempt_number from job_queue where job_type = 'resize-video'"
+    ).fetchone()
+    assert row == {"status": "pending", "attempt_number": 0}
+    checks = edge.get("process-jobs-test", edge.service_role_key).json()["checks"]
+    told = "works; 1 due of type resize-video, for which this version has no handler"
+    assert checks["claim"]["detail"] == told
 
 
 @pytest.mark.parametrize("body", ["[", "[]", '{"wait": "no"}'])
@@ -120,9 +131,9 @@ def test_a_bad_body_is_400(idle_edge: Edge, body):
 
 
 def test_errors_are_counted(idle_edge: Edge, db):
-    db.execute("select enqueue_job('no-such-type', '{}')")
+    db.execute("select enqueue_job('generate-image', '{}')")
     assert process(idle_edge)["message"] == "Processed 1 job(s) with 1 error(s)"
-    assert db.execute("select status from job_queue").fetchone()["status"] == "pending"
+    assert db.execute("select status from job_queue").fetchone()["status"] == "failed"
 
 
 def test_bad_input_fails_at_once_and_tells_the_user(edge: Edge, db, sandbox):

@@ -35,7 +35,7 @@ def until_hearing(edge: Edge, hearing: bool = True) -> None:
 
 
 def enqueue(db: Database) -> None:
-    db.execute("select enqueue_job('no-such-type', '{}', p_max_attempts => 1)")
+    db.execute("select enqueue_job('generate-image', '{}', p_max_attempts => 1)")
 
 
 def until_done(db: Database) -> None:
@@ -61,7 +61,7 @@ def test_what_makes_a_job_runnable_again_gives_a_hint_too(rare, edge: Edge, db, 
     if "resume" in statement:
         db.execute("select pause_queue()")
     future = "now() + interval '1 day'"
-    db.execute(f"select enqueue_job('no-such-type', '{{}}', 0, 1, {future})")
+    db.execute(f"select enqueue_job('generate-image', '{{}}', 0, 1, {future})")
     if "redrive" in statement:
         db.execute("update job_queue set status = 'cancelled'")
     elif "release" in statement:
