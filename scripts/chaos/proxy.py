@@ -16,7 +16,8 @@ class Proxy:
         self.lost = 0
         """Number of answers lost so far."""
         self.has_lost = threading.Event()
-        self._upstream_port = upstream_port
+        self.upstream_port = upstream_port
+        """Of new connections; those that are open stay where they are, as behind an address that moves (VIP)."""
         self._losing = False
         self._open: set[asyncio.StreamWriter] = set()
         self.ready = threading.Event()
@@ -66,7 +67,7 @@ class Proxy:
         writers = [writer]
         self._open.add(writer)
         try:
-            answers, requests = await asyncio.open_connection("127.0.0.1", self._upstream_port)
+            answers, requests = await asyncio.open_connection("127.0.0.1", self.upstream_port)
             writers.append(requests)
             self._open.add(requests)
             await asyncio.gather(

@@ -32,18 +32,22 @@ POOL_WAIT_S = 3
 ANSWER_S = 5.0
 """Read timeout, longer than any statement of ours waits: a connection that is silent for so long is dead, although TCP
 takes hours to notice."""
+DRAIN_EVERY_S = 1.0
+"""How often all sessions are replaced at most, while the server is a standby."""
 LAST_S = 5.0
 """Grace period at a stop for steps that were begun (``to_the_end``)."""
 
 
 class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
-    """A psycopg pool with two additions: a watchdog on each connection in use, and a liveness check without round trip.
+    """A psycopg pool with three additions: a watchdog, a liveness check without round trip, and no stay on a standby.
 
     The watchdog cuts a connection whose server is silent (half-open TCP), so that no request waits for ever. The check
     replaces connections that died while idle (idle_session_timeout, a failover, a pooler's restart): a statement sent
-    over one would fail as if the database were down.
+    over one would fail as if the database were down. After a failover new connections reach the primary, while open
+    ones may stay on the standby: the first refusal to write replaces them all.
     """
 
+    _drain_at = 0.0
     _away_probe: asyncio.Task[bool] | None = None
     _steps: frozenset[asyncio.Task[Any]] = frozenset()
     """Running ``to_the_end`` steps, awaited before the pool closes."""
@@ -53,9 +57,15 @@ class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
         self,
         timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own
     ) -> AsyncIterator[AsyncConnection[DictRow]]:
-        async with super().connection(timeout) as connection:
-            with cut_after(connection, ANSWER_S):
-                yield connection
+        try:
+            async with super().connection(timeout) as connection:
+                with cut_after(connection, ANSWER_S):
+                    yield connection
+        except psycopg.errors.ReadOnlySqlTransaction:
+            if time.monotonic() >= self._drain_at:
+                self._drain_at = time.monotonic() + DRAIN_EVERY_S
+                await self.drain()
+            raise
 
     async def getconn(
         self,

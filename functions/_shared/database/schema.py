@@ -12,6 +12,7 @@ from functions._shared.database.version import SCHEMA_VERSION
 OLDER = "sql/ is older than the code: run make schema"
 NEWER = "sql/ is newer than the code: update the code"
 NO_DATABASE = "no database"
+READ_ONLY = "the database is read-only: a standby, or default_transaction_read_only"
 
 
 async def schema_mismatch(pool: Pool) -> str | None:
@@ -37,6 +38,8 @@ async def schema_mismatch(pool: Pool) -> str | None:
 
 async def trouble_of(error: psycopg.Error, pool: Pool) -> str:
     """Why a call of ours failed that should not, in words for /ready and the log: the version of sql/ if that is it."""
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return READ_ONLY
     if is_down(error):
         return NO_DATABASE
     try:

@@ -30,6 +30,9 @@ STALE = frozenset({"0A000", "26000"})
 a pooler has dropped it. Both have other causes, too; a needless reconnect costs a few milliseconds.
 """
 
+READ_ONLY = "25006"
+"""read_only_sql_transaction: of a GET that writes, too."""
+
 Key = tuple[bytes, tuple[int, ...]]
 """A statement's text and its parameters' types."""
 
@@ -68,6 +71,10 @@ class Session:
         )
 
     @property
+    def _is_on_standby(self) -> bool:
+        return self._libpq.parameter_status(b"in_hot_standby") == b"on"
+
+    @property
     def is_in_transaction(self) -> bool:
         states = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
         return not self._closed and self._libpq.transaction_status in states
@@ -97,6 +104,10 @@ class Session:
             if result.status == ExecStatus.FATAL_ERROR:
                 error = error_from_result(result, encoding="utf-8")
                 self._is_stale = bool(self._prepared) and error.sqlstate in STALE
+                if error.sqlstate == READ_ONLY and self._is_on_standby:
+                    # After a failover new connections reach the primary, and this one would stay here for good.
+                    self._is_stale = True
+                    raise psycopg.OperationalError("the server is a standby")
                 raise error
         return [result for result in results if result.status == ExecStatus.TUPLES_OK]
 
