@@ -1,4 +1,4 @@
-"""The routes of start-generation: POST one, GET and DELETE one by id, GET its events."""
+"""The routes of start-generation: POST one, GET the caller's own, GET and DELETE one by id, GET its events."""
 
 from typing import Any
 
@@ -12,6 +12,7 @@ from functions._shared.resources import resources_of
 from functions._shared.web.bodies import read_object
 from functions._shared.web.function_app import function_app
 from functions.start_generation.events import events
+from functions.start_generation.listing import list_own
 from functions.start_generation.own_generation import generation_id_of, own_generation
 from functions.start_generation.request import (
     StartRequest,
@@ -85,6 +86,7 @@ async def cancel(request: Request) -> JSONResponse:
 app = function_app(
     [
         Route("/start-generation", start, methods=["POST"]),
+        Route("/start-generation", list_own, methods=["GET"]),
         Route("/start-generation/{generation_id}", show, methods=["GET"]),
         Route("/start-generation/{generation_id}", cancel, methods=["DELETE"]),
         Route("/start-generation/{generation_id}/events", events, methods=["GET"]),

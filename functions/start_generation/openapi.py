@@ -2,6 +2,7 @@
 
 from functions._shared.errors import (
     Conflict,
+    InvalidRequest,
     KeyReused,
     NotFound,
     TooManyRequests,
@@ -50,6 +51,11 @@ SCHEMAS = {
         error_message={"type": ["string", "null"]},
         images={"type": "array", "items": ref("Image")},
     ),
+    "Generations": object_of(
+        success=TRUE,
+        generations={"type": "array", "items": ref("Generation")},
+        next={"type": ["string", "null"]},
+    ),
     "Cancelled": object_of(
         success=TRUE, generation_id=UUID, status={"enum": ["cancelled", "deleted"]}
     ),
@@ -66,6 +72,28 @@ EVENTS: Json = {
     "description": "Server-sent events, until the generation has ended",
     "content": {"text/event-stream": {"schema": TEXT}},
 }
+LISTING: list[Json] = [
+    {
+        "name": "status",
+        "in": "query",
+        "description": "One or several, with commas",
+        "schema": {
+            "type": "string",
+            "pattern": f"^({'|'.join(STATUSES)})(,({'|'.join(STATUSES)}))*$",
+        },
+    },
+    {
+        "name": "limit",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+    },
+    {
+        "name": "before",
+        "in": "query",
+        "description": "A time in ISO 8601, or the next of the page before, which is one with an id behind it",
+        "schema": {"type": "string", "format": "date-time"},
+    },
+]
 OF_ONE = (Unauthorized, NotFound, TooManyRequests, Unavailable)
 """The errors of an operation on one generation."""
 
@@ -81,7 +109,17 @@ ENTRY = Entry(
                 body="StartRequest",
                 parameters=[KEY_HEADER],
                 caller="user",
-            )
+            ),
+            "get": operation(
+                "The caller's generations with their images, newest first",
+                response_of("Generations"),
+                InvalidRequest,
+                Unauthorized,
+                TooManyRequests,
+                Unavailable,
+                parameters=LISTING,
+                caller="user",
+            ),
         },
         "/start-generation/{generation_id}": {
             "get": operation(
