@@ -25,8 +25,11 @@ def configure_logging(settings: Settings) -> None:
     if settings.log_format == "json":
         handler.setFormatter(
             DiscreetJsonFormatter(
-                "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s",
-                reserved_attrs=[*RESERVED_ATTRS, "request"],
+                "%(levelname)s %(name)s %(message)s %(request_id)s",
+                timestamp="time",  # ISO 8601 in UTC
+                rename_fields={"levelname": "level", "name": "logger"},
+                # color_message: uvicorn's second copy of its message, with terminal escapes
+                reserved_attrs=[*RESERVED_ATTRS, "request", "color_message"],
             )
         )
     else:
@@ -61,7 +64,12 @@ class ConsoleFormatter(DiscreetFormatter):
 
 
 class DiscreetJsonFormatter(DiscreetFormatter, JsonFormatter):
-    pass
+    """``{"time", "level", "logger", "message", "request_id"}`` a line; the last one within a request only."""
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        if not log_data.get("request_id"):
+            log_data.pop("request_id", None)
+        return super().process_log_record(log_data)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

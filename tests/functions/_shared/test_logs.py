@@ -2,6 +2,7 @@
 
 import json
 import logging
+from datetime import datetime, timedelta
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
@@ -44,9 +45,14 @@ def test_no_log_line_holds_a_prompt_token_or_key(start_edge, db, capsys, log_for
         assert secret not in said
     if log_format == "json":
         lines = [json.loads(line) for line in said.splitlines()]
-        errors = [line for line in lines if line["levelname"] == "ERROR"]
+        errors = [line for line in lines if line["level"] == "ERROR"]
         assert len(errors) == 1
         assert errors[0]["request_id"]
+        assert all(
+            datetime.fromisoformat(line["time"]).utcoffset() == timedelta() for line in lines
+        )
+        assert {"time", "level", "logger", "message"} == set.intersection(*map(set, lines))
+        assert not any("color_message" in line or line.get("request_id") == "" for line in lines)
     else:
         assert said.count(" ERROR ") == 1
 
