@@ -14,7 +14,7 @@ import httpx
 from supabase import Client, create_client
 from supabase_functions.errors import FunctionsError
 
-from functions._local.defaults import uses_sandbox
+from functions._local.defaults import address_of, uses_sandbox
 from functions._shared.settings import Settings, read_environment
 from scripts.interrupts import interruptible
 from scripts.postgres import StartError
@@ -51,7 +51,9 @@ def make_picture(settings: Settings, prompt: str, model: str) -> None:
     """Request a picture, print its progress, save the file and print its path. Raises DemoError."""
     anon_key = settings.supabase_anon_key
     assert anon_key is not None
-    client = create_client(f"http://127.0.0.1:{settings.edge_port}", anon_key.get_secret_value())
+    client = create_client(
+        address_of(settings.edge_host, settings.edge_port), anon_key.get_secret_value()
+    )
     body = {
         "prompt": prompt or "a lighthouse at dawn, watercolour",
         "model_id": model or "black-forest-labs/flux-schnell",

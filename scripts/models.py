@@ -6,7 +6,8 @@
     python -m scripts.models try MODEL [REQUEST]    dry run: the input built from a JSON request, and its validation
     python -m scripts.models seed                   print sql/14_models_seed.sql, generated from the catalogue
 
-Settings: the gateway's (environment, then .env), with the local stack's as defaults.
+Settings: the gateway's (environment, then .env). --local, before the command: the local stack's as defaults. Without it
+an absent SUPABASE_DB_URL is an error: on a server, a default would write to whatever listens at the laptop's address.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from functions._shared.image_models.catalog import CATALOG
 from functions._shared.image_models.describe import beyond_a_request, describe
 from functions._shared.logs import configure_logging
 from functions._shared.resources import Resources, open_resources
+from functions._shared.setting_values import given
 from functions._shared.settings import Settings, SettingsError, read_environment
 from functions._shared.web.bodies import validate
 from functions.process_generation.inputs import build_input
@@ -184,8 +186,21 @@ COMMANDS: dict[str, Callable[[Resources, argparse.Namespace], Awaitable[int]]] =
 }
 
 
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Raises SettingsError."""
+    environ = read_environment()
+    if arguments.local:
+        return Settings.from_env(local_environment(environ))
+    if "SUPABASE_DB_URL" not in given(environ):
+        raise SettingsError(
+            "SUPABASE_DB_URL is not set: load the gateway's environment file (set -a; . /etc/picture-edge.env),"
+            " or ask for the stack of make up with --local before the command"
+        )
+    return Settings.from_env(environ)
+
+
 async def run(arguments: argparse.Namespace) -> int:
-    settings = Settings.from_env(local_environment(read_environment()))
+    settings = settings_of(arguments)
     configure_logging(settings)
     async with open_resources(settings) as resources:
         return await COMMANDS[arguments.command](resources, arguments)
@@ -194,6 +209,9 @@ async def run(arguments: argparse.Namespace) -> int:
 def main(given: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--local", action="store_true", help="the local stack's settings as defaults"
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list")

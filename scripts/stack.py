@@ -14,13 +14,19 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from functions._local.clock.clock import run_clock
-from functions._local.defaults import SANDBOX_TOKEN, local_environment, uses_sandbox
+from functions._local.defaults import (
+    SANDBOX_TOKEN,
+    address_of,
+    local_environment,
+    uses_sandbox,
+)
 from functions._local.sandbox.app import create_sandbox
+from functions._shared.setting_values import given
 from functions._shared.settings import Settings, SettingsError
 from functions.gateway.app import create_app
 from functions.gateway.loopback import is_loopback
 from functions.gateway.server import UVICORN
-from scripts.postgres import StartError, cluster
+from scripts.postgres import StartError, cluster, free_port
 from scripts.schema import SQL_FOLDER, apply_schema
 
 START_S = 30
@@ -34,6 +40,8 @@ def local_stack(environ: Mapping[str, str]) -> Iterator[Settings]:
 
     The data in EDGE_DATA_DIR persists. Raises StartError, with everything that was started stopped again.
     """
+    if "EDGE_SANDBOX_PORT" not in given(environ):
+        environ = {**environ, "EDGE_SANDBOX_PORT": str(_free_sandbox_port())}
     values = local_environment(environ)
     try:
         settings = Settings.from_env(values)
@@ -68,6 +76,19 @@ def local_stack(environ: Mapping[str, str]) -> Iterator[Settings]:
         yield settings
 
 
+def _free_sandbox_port() -> int:
+    """The usual port, or a free one beside a second stack: clients never need to know it."""
+    port = int(Settings.model_fields["edge_sandbox_port"].default)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen(1)  # as in ``bound``
+        except OSError:
+            return free_port()
+    return port
+
+
 def watch_schema(admin_url: str) -> None:
     """The event triggers of /rest/v1: only a superuser may make them, and ``postgres`` is none here."""
     with psycopg.connect(admin_url, autocommit=True) as connection:
@@ -77,8 +98,8 @@ def watch_schema(admin_url: str) -> None:
 def schedule(url: str, settings: Settings) -> None:
     """Schedule process-jobs with pg_cron's SQL, exactly as in production."""
     key = settings.supabase_service_role_key.get_secret_value()
+    address = address_of(settings.edge_host, settings.edge_port)
     with psycopg.connect(url) as connection:
-        address = f"http://127.0.0.1:{settings.edge_port}"
         connection.execute("select public.schedule_process_jobs(%s, %s)", (address, key))
 
 

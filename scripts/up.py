@@ -4,7 +4,7 @@ import shlex
 import sys
 import time
 
-from functions._local.defaults import local_environment, uses_sandbox
+from functions._local.defaults import address_of, local_environment, uses_sandbox
 from functions._shared.settings import Settings, SettingsError, read_environment
 from functions.gateway.routing import served_by
 from scripts.interrupts import catch_signals
@@ -25,7 +25,7 @@ def status(settings: Settings) -> dict[str, str]:
     """Addresses and keys of the stack, under the names of ``supabase status -o env``."""
     anon, secret = settings.supabase_anon_key, settings.supabase_jwt_secret
     return {
-        "API_URL": f"http://127.0.0.1:{settings.edge_port}",
+        "API_URL": address_of(settings.edge_host, settings.edge_port),
         "DB_URL": settings.supabase_db_url.get_secret_value(),
         "DB_ADMIN_URL": admin_url(
             data_home(settings.edge_data_dir) / "postgres", settings.edge_db_port
@@ -49,7 +49,7 @@ def sign_in(settings: Settings) -> dict[str, str]:
     """Where users sign in from, and where their mail lands."""
     if "auth" not in settings.serve:
         return {}
-    url = f"http://127.0.0.1:{settings.edge_port}"
+    url = address_of(settings.edge_host, settings.edge_port)
     mail = f"{url}/mailbox" if settings.uses_local_keys else "not sent: SMTP_HOST is not set"
     return {
         "sign in": f"{url}/auth/v1, or make token EMAIL=you@example.com",

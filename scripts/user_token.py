@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from functions._local.defaults import local_environment
+from functions._local.defaults import address_of, local_environment
 from functions._shared.settings import Settings, SettingsError, read_environment
 
 
@@ -38,7 +38,7 @@ def token() -> int:
 def _client(settings: Settings) -> httpx.Client:
     key = settings.supabase_service_role_key.get_secret_value()
     return httpx.Client(
-        base_url=f"http://127.0.0.1:{settings.edge_port}/auth/v1",
+        base_url=f"{address_of(settings.edge_host, settings.edge_port)}/auth/v1",
         headers={"apikey": key, "Authorization": f"Bearer {key}"},
     )
 

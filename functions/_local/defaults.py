@@ -32,7 +32,7 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
     api_port, db_port = chosen.get("EDGE_PORT", "54321"), chosen.get("EDGE_DB_PORT", "54322")
     secret = chosen.get("SUPABASE_JWT_SECRET", LOCAL_JWT_SECRET)
     values = {
-        "SUPABASE_URL": f"http://127.0.0.1:{api_port}",
+        "SUPABASE_URL": address_of(chosen.get("EDGE_HOST", "127.0.0.1"), api_port),
         "SUPABASE_DB_URL": f"postgresql://postgres:postgres@127.0.0.1:{db_port}/postgres",
         "SUPABASE_JWT_SECRET": secret,
         "SUPABASE_ANON_KEY": sign_key(secret, "anon"),
@@ -56,6 +56,12 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
             f"http://127.0.0.1:{chosen.get('EDGE_SANDBOX_PORT', '54330')}/v1"
         )
     return {**values, **chosen}
+
+
+def address_of(host: str, port: int | str) -> str:
+    """The URL at which this machine reaches a server that listens on ``host``, all interfaces included."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def uses_sandbox(environ: Mapping[str, str]) -> bool:

@@ -13,11 +13,13 @@ import httpx
 import psycopg
 import pytest
 from PIL import Image
+from psycopg.rows import dict_row
 
 from functions._local.defaults import local_environment
+from functions._shared.settings import Settings
 from scripts.postgres import ROOT_HOME, data_home, free_port
 from scripts.up import NAMES
-from tests.help import eventually
+from tests.help import eventually, until
 
 pytestmark = pytest.mark.slow
 
@@ -244,3 +246,50 @@ def test_as_root_a_folder_nobody_may_enter_is_left_closed(tmp_path):
     closed.mkdir(mode=0o700)
     assert data_home(closed / ".local").is_relative_to(ROOT_HOME)
     assert closed.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("host", ["::1", "127.0.0.2", "0.0.0.0"])
+def test_whatever_it_listens_on_it_reaches_itself(environ, host):
+    """SUPABASE_URL and cron's address were always 127.0.0.1: pictures were made, and never stored."""
+    own = {"SUPABASE_JWT_SECRET": "s" * 40, "ALLOW_ANON": "true"} if host == "0.0.0.0" else {}
+    with up({**environ, **own, "EDGE_HOST": host}) as printed:
+        url = printed["API URL"]
+        assert httpx.get(f"{url}/health").status_code == 200
+        with psycopg.connect(printed["DB URL"], autocommit=True, row_factory=dict_row) as db:
+            command = db.execute(
+                "select command from cron.job where jobname = 'process-jobs-worker'"
+            ).fetchone()
+            assert f"{url}/functions/v1/process-jobs" in command["command"]
+            httpx.post(
+                f"{url}/functions/v1/start-generation",
+                content=BODY,
+                headers={"Authorization": f"Bearer {printed['anon key']}"},
+            ).raise_for_status()
+            until(db, "select status from image_generations", "completed")
+
+
+def test_a_second_stack_needs_no_port_of_the_sandbox(environ):
+    usual = Settings.model_fields["edge_sandbox_port"].default
+    del environ["EDGE_SANDBOX_PORT"]
+    with socket.socket() as first:
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            first.bind(("127.0.0.1", usual))
+            first.listen()
+        except OSError:
+            pass  # somebody's stack runs already
+        ended = run("scripts.demo", {**environ, "MODEL": "flux-schnell"})
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_models_script_takes_no_laptops_database_on_a_server(environ):
+    inherited = {name: environ[name] for name in ("PATH", "HOME", "LANG") if name in environ}
+    ended = run("scripts.models", inherited, "list")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "SUPABASE_DB_URL is not set" in ended.stderr
+    assert "--local" in ended.stderr
+    with up(environ):
+        assert (
+            "black-forest-labs/flux-schnell"
+            in run("scripts.models", environ, "--local", "list").stdout
+        )
