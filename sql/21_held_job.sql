@@ -33,7 +33,8 @@ begin
         and (v_job.lease_token <> p_lease_token or v_job.status <> all (p_statuses)) then
         raise exception using
             errcode = 'PT409',
-            message = format('Lease %s of job %s is no longer held', p_lease_token, p_job_id);
+            message = format('Lease %s of job %s is no longer held', p_lease_token, p_job_id),
+            detail = v_job.status;
     end if;
     return v_job;
 end;

@@ -19,6 +19,7 @@ FunctionError              500
 LeaseLost stands apart: it has no HTTP status, as only workers meet it, and they stop without a report.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 
 from starlette.responses import JSONResponse
@@ -144,7 +145,18 @@ class GenerationFailed(FunctionError):
 
 
 class LeaseLost(Exception):
-    """Stale fencing token: another worker has the job, or a person has ended it; this attempt must not write."""
+    """Stale fencing token: another worker has the job, or a person has ended it; this attempt must not write.
+
+    ``cancelled``: the job was cancelled, which is a normal event, unlike a lease that another worker took over.
+    """
+
+    def __init__(self, message: str, *, cancelled: bool = False) -> None:
+        super().__init__(message)
+        self.cancelled = cancelled
+
+    def note(self, log: logging.Logger, what: str) -> None:
+        """One line for the log: a warning, but for a cancelled job."""
+        log.log(logging.INFO if self.cancelled else logging.WARNING, "%s: %s", what, self)
 
 
 def error_response(error: FunctionError) -> JSONResponse:

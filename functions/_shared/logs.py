@@ -40,8 +40,9 @@ def configure_logging(settings: Settings) -> None:
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     for noisy in ("httpx", "httpcore", "hpack"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # psycopg warns at each reconnect attempt; the worker logs the outage once.
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    # psycopg warns at each reconnect attempt, and of each statement that a task's cancellation interrupts: the worker
+    # logs an outage once, and a cancelled job is a normal event.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 class DiscreetFormatter(logging.Formatter):

@@ -35,7 +35,7 @@ async def settle(resources: Resources, intent: Intent, prediction: Prediction) -
             resources.pool, intent, output_urls, prediction.seconds, inbox.with_room()
         )
     except LeaseLost as lost:
-        log.warning("prediction %s: %s", prediction.id, lost)
+        lost.note(log, f"prediction {prediction.id}")
     else:
         if download:
             inbox.take(download)
@@ -51,7 +51,7 @@ async def settle_without_picture(
     try:
         await predictions.fail(resources.pool, intent, status, over)
     except LeaseLost as lost:
-        log.warning("intent %s: %s", intent.id, lost)
+        lost.note(log, f"intent {intent.id}")
     resources.worker_inbox.wake()
 
 

@@ -45,7 +45,7 @@ async def handle(request: Request) -> JSONResponse:
         try:
             await predictions.park(resources.pool, intent, prediction.id)
         except LeaseLost as lost:
-            log.warning("prediction %s: %s", prediction.id, lost)
+            lost.note(log, f"prediction {prediction.id}")
             return JSONResponse({"success": True})
     if intent.status in {"intended", "running"}:
         await settle(resources, intent, prediction)

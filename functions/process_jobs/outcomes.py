@@ -48,7 +48,9 @@ class Outcomes:
     async def _write(self, endings: Sequence[Ending]) -> Sequence[Exception | None]:
         ended = await self._retry(endings)
         return [
-            None if ending.job.id in ended else LeaseLost("its lease is no longer held")
+            None
+            if ending.job.id in ended
+            else LeaseLost(f"the lease of job {ending.job.id} is no longer held")
             for ending in endings
         ]
 

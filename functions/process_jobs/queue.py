@@ -30,6 +30,12 @@ class Ending:
     retry_after_s: float | None = None
     error_class: str | None = None
 
+    @property
+    def fails_for_good(self) -> bool:
+        """As complete_jobs decides: the provider's own delay costs no attempt."""
+        spent = self.retry_after_s is None and self.job.attempt_number >= self.job.max_attempts
+        return self.error is not None and (spent or not self.retry)
+
 
 async def claim(pool: Pool, limit: int, worker_id: str, job_types: Sequence[str]) -> list[Job]:
     """Up to ``limit`` jobs of ``job_types``, now ours under a lease of LEASE_S."""

@@ -86,11 +86,13 @@ class Slots:
         self._publish()
         return tasks
 
-    def disown(self, job_ids: set[UUID]) -> None:
+    def disown(self, job_ids: set[UUID], *, cancelled: bool = False) -> None:
         """Stop our own attempts at jobs whose lease is lost: a job that can be claimed again is no longer ours."""
         for task, job in self._running.items():
             if job.id in job_ids and task not in self._disowned:
-                log.warning("job %s: no longer ours, attempt stopped", job.id)
+                lost = "cancelled" if cancelled else "no longer ours"
+                level = logging.INFO if cancelled else logging.WARNING
+                log.log(level, "job %s: %s, attempt stopped", job.id, lost)
                 self._disowned.add(task)
                 task.cancel()
 
@@ -133,12 +135,22 @@ class Slots:
             ending = await run_handler(job, self._resources)
             if ending:
                 ending = await self._outcomes.end_or_bug(ending)
+                if ending.fails_for_good:
+                    # Its class, not its text: that may quote a prompt. job_queue.errors has both.
+                    log.warning(
+                        "job %s (%s): failed for good: %s, attempt %d of %d",
+                        job.id,
+                        job.job_type,
+                        ending.error_class or "permanent",
+                        job.attempt_number,
+                        job.max_attempts,
+                    )
         except asyncio.CancelledError:
             if ending is None and asyncio.current_task() not in self._disowned:
                 await self.release(job)
             raise
         except LeaseLost as lost:
-            log.warning("job %s: %s", job.id, lost)
+            lost.note(log, job.job_type)
             return False
         except psycopg.Error as error:
             # Nothing can be written now: the lease expires by itself, and the attempt is repeated.

@@ -66,7 +66,7 @@ class Worker:
 
     def cancelled(self, job_id: str) -> None:
         """Stop the attempt at a job that was cancelled, if it runs here."""
-        self._slots.disown({UUID(job_id)} if job_id else set())
+        self._slots.disown({UUID(job_id)} if job_id else set(), cancelled=True)
 
     def start(self) -> None:
         self._loops = [

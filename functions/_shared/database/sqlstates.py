@@ -99,7 +99,10 @@ async def fenced() -> AsyncIterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        _raise_as(error, {"PT409": LeaseLost, "PT404": NotFound})
+        if error.sqlstate == "PT409":
+            cancelled = error.diag.message_detail == "cancelled"
+            raise LeaseLost(str(error.diag.message_primary), cancelled=cancelled) from None
+        _raise_as(error, {"PT404": NotFound})
 
 
 @asynccontextmanager

@@ -406,3 +406,21 @@ def test_statuses_seen_by_a_watcher_only_move_forward(edge: Edge, db):
             "select status from seen where id = %s order by at", (generation_id,)
         ).fetchall()
         assert [row["status"] for row in rows] == order
+
+
+def test_a_job_that_fails_for_good_is_one_warning(idle_edge: Edge, db, caplog):
+    db.execute("select enqueue_job('generate-image', '{\"prompt\": \"a secret\"}')")
+    with caplog.at_level("WARNING"):
+        process(idle_edge)
+    [line] = [record.getMessage() for record in caplog.records]
+    assert "(generate-image): failed for good: bad_input, attempt 1 of 3" in line
+    assert "secret" not in caplog.text
+
+
+def test_a_users_cancel_is_no_warning(edge: Edge, db, slow, caplog):
+    with caplog.at_level("INFO"):
+        generation_id = start(edge, model_id="stability-ai/sdxl")
+        until(db, "select status from predictions", "running")
+        assert edge.call("DELETE", f"start-generation/{generation_id}").status_code == 200
+        until(db, "select status from predictions", "canceled")
+    assert [record.getMessage() for record in caplog.records if record.levelname != "INFO"] == []

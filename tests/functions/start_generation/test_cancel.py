@@ -40,7 +40,8 @@ def test_a_parked_one_ends_its_prediction_too(edge: Edge, db, sandbox):
     assert prediction.canceled is not None
 
 
-def test_a_running_handler_is_stopped_at_once(capsys, edge: Edge, db, sandbox, monkeypatch):
+def test_a_running_handler_is_stopped_at_once(capsys, start_edge, db, sandbox, monkeypatch):
+    edge: Edge = start_edge(LOG_LEVEL="INFO")
     monkeypatch.setattr(sandbox.state, "slow_seconds", 3600)
     monkeypatch.setattr("functions._shared.jobs.LEASE_S", 3600)  # no renewal tells it
     generation_id = start(edge, prompt="a cat [fault:slow-file*]")
