@@ -19,7 +19,8 @@ from functions._platform.storage import (
 from functions._platform.storage.context import Storage
 from functions._platform.storage.earlier_files import adopting
 from functions._platform.storage.errors import HANDLERS, internal_error
-from functions._platform.storage.schedule import janitor_scheduled
+from functions._platform.storage.schedule import EVERY_S, FIRST_S, queue_janitor
+from functions._shared.database.periodic import periodically
 from functions._shared.database.pool import make_pool
 from functions._shared.files.open_driver import folder_of, open_driver
 from functions._shared.resources import Resources
@@ -37,7 +38,7 @@ async def open_storage(resources: Resources) -> AsyncIterator[Storage]:
     login = str(conninfo_to_dict(settings.supabase_db_url.get_secret_value()).get("user", ""))
     storage = Storage(settings, pool, open_driver(settings), folder, renderer, login)
     try:
-        async with adopting(storage), janitor_scheduled(storage):
+        async with adopting(storage), periodically(pool, queue_janitor, EVERY_S, first_s=FIRST_S):
             yield storage
     finally:
         renderer.close()
