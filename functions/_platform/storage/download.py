@@ -15,7 +15,7 @@ from functions._platform.storage.access import SERVICE, access_of, access_or_non
 from functions._platform.storage.context import Storage, storage_of
 from functions._platform.storage.errors import StorageError, no_bucket, no_object
 from functions._platform.storage.keys import bucket_of, key_of
-from functions._platform.storage.rows import assume, find_bucket, find_object, version_of
+from functions._platform.storage.rows import assume, find_in_bucket, find_object, version_of
 from functions._platform.storage.signing import verified
 from functions._shared.auth.access import Access
 from functions._shared.files.driver import Missing
@@ -107,11 +107,14 @@ async def readable_object(request: Request, access: Access | None) -> DictRow:
     """
     bucket, key = bucket_of(request), key_of(request)
     async with storage_of(request).transaction(SERVICE) as connection:
-        is_public = (await find_bucket(connection, bucket))["public"]
-        if not is_public and access is None:
+        found = await find_in_bucket(connection, bucket, key)
+        if found["public"] and found["id"] is None:
+            raise no_object()
+        if found["public"]:
+            return found
+        if access is None:
             raise no_bucket()
-        if not is_public and access is not None:
-            await assume(connection, access)
+        await assume(connection, access)
         return await find_object(connection, bucket, key)
 
 

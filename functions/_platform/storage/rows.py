@@ -18,6 +18,12 @@ OBJECT = """
 select id, bucket_id, name, version, metadata, user_metadata, owner_id, created_at, updated_at
 from storage.objects where bucket_id = %s and name = %s
 """
+IN_BUCKET = """
+select buckets.public, objects.id, bucket_id, objects.name, version, metadata, user_metadata, objects.owner_id,
+    objects.created_at, objects.updated_at
+from storage.buckets left join storage.objects on bucket_id = buckets.id and objects.name = %s
+where buckets.id = %s
+"""
 LOCK = "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 7))"
 INSERT = """
 insert into storage.objects (id, bucket_id, name, owner, owner_id, metadata, user_metadata, version)
@@ -52,6 +58,14 @@ async def find_bucket(connection: Connection, bucket: str) -> DictRow:
     """Raises StorageError: Bucket not found."""
     found = await connection.execute("select * from storage.buckets where id = %s", (bucket,))
     row = await found.fetchone()
+    if row is None:
+        raise no_bucket()
+    return row
+
+
+async def find_in_bucket(connection: Connection, bucket: str, key: str) -> DictRow:
+    """The object's row with the bucket's ``public``; without an object its ``id`` is None. Raises StorageError."""
+    row = await (await connection.execute(IN_BUCKET, (key, bucket))).fetchone()
     if row is None:
         raise no_bucket()
     return row
