@@ -96,12 +96,11 @@ def test_the_bucket_of_a_picture_is_the_one_in_its_address(start_edge, db):
 
 
 def test_the_janitor_refuses_to_judge_by_what_policies_show(
-    dsn, db, tmp_path, environ, monkeypatch
+    dsn, db, tmp_path, environ, monkeypatch, request
 ):
     """A login role without BYPASSRLS sees no rows: all blobs would count as orphans."""
-    db.execute(
-        "do $$ begin create role plain_login login password 'x'; exception when duplicate_object then end $$"
-    )
+    db.execute("create role plain_login login password 'x'")
+    request.addfinalizer(lambda: db.execute("drop owned by plain_login; drop role plain_login"))
     db.execute("grant usage on schema storage to plain_login")
     db.execute("grant select on storage.objects to plain_login")
     folder = tmp_path / "data/storage"
