@@ -4,8 +4,10 @@ import pytest
 
 from tests.conftest import Edge
 from tests.functions._platform.storage.calls import call, put, told
+from tests.functions._platform.storage.test_render import picture
 
 KEY = "generated-images/a.png"
+VARYING = frozenset({"date", "x-request-id", "sb-request-id", "server-timing", "x-correlation-id"})
 PUBLIC = f"object/public/{KEY}"
 MD5 = '"781e5e245d69b566979b86e28d23f2c7"'
 """Of 0123456789, as S3's ETag."""
@@ -24,9 +26,6 @@ def test_head_tells_what_get_tells(digits: Edge):
         assert kept == {name: value for name, value in head.headers.items() if name not in VARYING}
         assert (head.status_code, head.content, kept["content-length"]) == (200, b"", "10")
         assert (kept["etag"], kept["cache-control"]) == (MD5, "max-age=60")
-
-
-VARYING = frozenset({"date", "x-request-id", "sb-request-id", "server-timing", "x-correlation-id"})
 
 
 def test_a_head_ignores_ranges(digits: Edge):
@@ -126,8 +125,6 @@ def test_a_signed_response_is_not_cached_for_longer_than_its_url(idle_edge: Edge
 
 
 def test_a_signed_transformation_is_the_tokens(idle_edge: Edge):
-    from tests.functions._platform.storage.test_render import picture
-
     put(idle_edge, "source-images/a.png", picture(80, 40))
     body = {"expiresIn": 60, "transform": {"width": 20, "format": "webp"}}
     path, key = "object/sign/source-images/a.png", idle_edge.service_role_key
