@@ -61,6 +61,8 @@ begin
     );
     create unique index if not exists bucketid_objname on storage.objects (bucket_id, name);
     create index if not exists name_prefix_search on storage.objects (name text_pattern_ops);
+    create index if not exists idx_objects_bucket_id_name on storage.objects (bucket_id, name collate "C");
+    comment on index storage.idx_objects_bucket_id_name is 'Listings: one probe per folder or object.';
     create index if not exists objects_version on storage.objects (version);
     comment on index storage.objects_version is 'The janitor looks for the row of a file. Not upstream''s.';
     comment on table storage.objects is 'One row per object; its bytes are the file that version names.';

@@ -49,9 +49,20 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform edge_private.refuse_shadows();
+    -- The bucket is a setting of the gateway (STORAGE_BUCKET), which the database does not know: the row's address names
+    -- it, percent-encoded.
     delete from public.images using gone
-    where gone.bucket_id = 'generated-images' and images.storage_path = gone.name
-        and images.user_id::text = split_part(gone.name, '/', 1);
+    where images.storage_path = gone.name and images.user_id::text = split_part(gone.name, '/', 1)
+        and strpos(
+            images.public_url,
+            '/object/public/' || (
+                select string_agg(
+                    case when letter ~ '[A-Za-z0-9_.~-]' then letter else '%' || upper(to_hex(ascii(letter))) end, ''
+                    order by place
+                )
+                from regexp_split_to_table(gone.bucket_id, '') with ordinality as letters (letter, place)
+            ) || '/'
+        ) > 0;
     return null;
 end;
 $$;

@@ -1,14 +1,14 @@
 """``make bench``: every page, or those named in PAGES.
 
-Pages: queue claims wakeup sharing jobs http platform parked pictures realtime hostile. SECONDS is the duration of a
-timed cell (default 3), ROWS the number of finished jobs in the table (1,000,000), COUNT the number of samples in
+Pages: queue claims wakeup sharing jobs http platform storage parked pictures realtime hostile. SECONDS is the duration
+of a timed cell (default 3), ROWS the number of finished jobs in the table (1,000,000), COUNT the number of samples in
 percent (100).
 """
 
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from scripts.bench.claims import claim_costs
@@ -16,11 +16,13 @@ from scripts.bench.hostile import hostile
 from scripts.bench.http import loads
 from scripts.bench.jobs import CONCURRENCY, job_rates
 from scripts.bench.lite import lacking
+from scripts.bench.load import Load
 from scripts.bench.parked import parked
 from scripts.bench.pictures import chain, pictures
 from scripts.bench.platform import Figure, platform
 from scripts.bench.realtime import burst, commits_to_frames
 from scripts.bench.sharing import waits
+from scripts.bench.storage import storage
 from scripts.bench.throughput import throughput
 from scripts.bench.wakeup import wakeups
 from scripts.interrupts import interruptible
@@ -97,9 +99,18 @@ def platform_page(postgres: Postgres) -> None:
     print("\n/rest/v1 and /auth/v1; (a) is the floor; 'of (a)' is the share of its rate")
     if lacking():
         print(f"left out: (b) @supabase/lite {lacking()}")
+    _print_shares(platform(postgres, COUNT, SECONDS))
+
+
+def storage_page(postgres: Postgres) -> None:
+    print("\n/storage/v1; (a) is the floor; 'of (a)' is the share of its rate")
+    _print_shares(storage(postgres, 1000 * COUNT, SECONDS))
+
+
+def _print_shares(rows: Iterator[Load | Figure]) -> None:
     print(f"{'':52}{'connections':>12}{'per second':>12}{'p50 ms':>8}{'p99 ms':>8}{'of (a)':>8}")
     floor = 0.0
-    for row in platform(postgres, COUNT, SECONDS):
+    for row in rows:
         if isinstance(row, Figure):
             print(f"{row.name:52}{'':12}{row.value:>12.2f}", flush=True)
         else:
@@ -157,6 +168,7 @@ PAGES: Mapping[str, Callable[[Postgres], None]] = {
     "jobs": jobs_page,
     "http": http_page,
     "platform": platform_page,
+    "storage": storage_page,
     "parked": parked_page,
     "pictures": pictures_page,
     "realtime": realtime_page,

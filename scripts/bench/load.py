@@ -132,13 +132,16 @@ class _Client(asyncio.Protocol):
         return ended
 
     def _send(self) -> None:
-        self._received = b""
+        self._received = bytearray()
+        self._whole: int | None = None
         self._began = time.monotonic()
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        if not _is_complete(self._received):
+        if self._whole is None:
+            self._whole = _length(self._received)
+        if len(self._received) != self._whole:
             return
         now = time.monotonic()
         self._latencies.append(now - self._began)
@@ -161,8 +164,10 @@ class _Client(asyncio.Protocol):
             self._ended.set_result(None)
 
 
-def _is_complete(received: bytes) -> bool:
-    """Whether all of a response is there: head and body may arrive in separate segments."""
-    head, end, body = received.partition(b"\r\n\r\n")
-    length = CONTENT_LENGTH.search(head)
-    return bool(end) and len(body) == (int(length[1]) if length else 0)
+def _length(received: bytearray) -> int | None:
+    """Bytes of the whole response, by its head; None: the head is not whole yet."""
+    end = received.find(b"\r\n\r\n")
+    if end < 0:
+        return None
+    length = CONTENT_LENGTH.search(received, 0, end)
+    return end + 4 + (int(length[1]) if length else 0)

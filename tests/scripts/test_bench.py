@@ -34,6 +34,15 @@ PAGES = {
         "RSS of the gateway with all services, MB",
         "start of the stack, s",
     ],
+    "storage": [
+        "(a) a file fsynced, a row committed: 1 MB up",
+        "upload, the service role (a worker)",
+        "download, public",
+        "list",
+        "sign",
+        "render, cached",
+        "RSS of a 50 MB upload and download, MB above idle",
+    ],
     "parked": ["50 parked jobs", "20 open event streams"],
     "pictures": ["1 process", "2 processes"],
     "realtime": ["floor: NOTIFY to a bare listener", "2 subscribers", "100 updates:"],
@@ -59,7 +68,7 @@ def test_a_page(monkeypatch, capsys, page):
     monkeypatch.setattr("scripts.bench.throughput.CELLS", CELLS[:4])
     monkeypatch.setattr("scripts.bench.hostile.QUIET_S", 0.1)
     monkeypatch.setattr(bench, "apply_schema", schema_with_quick_polls)
-    for module in ("http", "platform"):
+    for module in ("http", "platform", "storage"):
         monkeypatch.setattr(f"scripts.bench.{module}.CONNECTIONS", (1,))
     with provider_and_storage(3600) as provider:
         # One for all attacks: each has a gateway of its own all the same.

@@ -56,7 +56,7 @@ LINTS = {
     "security_definer_function_executable": "select oid::regprocedure from pg_proc where prosecdef"
     " and pronamespace in ('public'::regnamespace, 'picture_edge'::regnamespace)",
     "duplicate_index": "select indrelid, array_agg(indexrelid::regclass) from pg_index group by indrelid, indkey::text,"
-    " indpred::text, indexprs::text, indoption::text having count(*) > 1",
+    " indpred::text, indexprs::text, indoption::text, indcollation::text having count(*) > 1",
     "unindexed_foreign_keys": "select conname from pg_constraint as k where contype = 'f'"
     " and connamespace = 'public'::regnamespace and not exists (select from pg_index as i where i.indrelid = k.conrelid"
     " and i.indkey[0] = k.conkey[1])",

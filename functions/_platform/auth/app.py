@@ -9,10 +9,11 @@ from functions._platform.auth.delivery.mailers import open_mailer
 from functions._platform.auth.endpoints.not_served import routes as not_served
 from functions._platform.auth.endpoints.routes import routes
 from functions._platform.auth.errors import HANDLERS
-from functions._platform.auth.housekeeping import housekeeping
 from functions._platform.auth.mailed.token_mails import TokenMails
 from functions._platform.auth.passwords import Passwords
 from functions._platform.auth.rate_limits import RateLimits
+from functions._platform.auth.store.stale_rows import EVERY_S, delete_stale_rows
+from functions._shared.database.periodic import periodically
 from functions._shared.database.pool import make_pool
 from functions._shared.resources import Resources
 from functions._shared.web.function_app import function_app
@@ -26,7 +27,7 @@ async def open_auth(resources: Resources) -> AsyncIterator[Auth]:
     await pool.open(wait=False)
     passwords = Passwords(settings.password_min_length)
     try:
-        async with open_mailer(settings) as mailer, housekeeping(pool):
+        async with open_mailer(settings) as mailer, periodically(pool, delete_stale_rows, EVERY_S):
             yield Auth(
                 settings=settings,
                 pool=pool,

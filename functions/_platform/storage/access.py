@@ -7,6 +7,7 @@ from uuid import UUID
 
 from starlette.requests import Request
 
+from functions._platform.storage.context import storage_of
 from functions._platform.storage.errors import StorageError, denied
 from functions._shared.auth.access import Access, access_with, is_assumable, token_of
 from functions._shared.auth.tokens import within_validity
@@ -32,11 +33,25 @@ async def access_of(request: Request) -> Access:
         message = "headers must have required property 'authorization'"
         raise StorageError(400, "Error", message, "InvalidRequest")
     try:
-        return await resources_of(request).auth.accept(
+        access = await resources_of(request).auth.accept(
             request, token, _of_claims, lambda role: access_with({}, role)
         )
     except Unauthorized as error:
         raise denied(WHY.get(error.code, str(error))) from None
+    if access.role == storage_of(request).login:
+        # Privilege escalation: PostgreSQL lets each role assume itself, and the login role may assume all others.
+        raise denied(f'permission denied to set role "{access.role}"')
+    return access
+
+
+async def access_or_none(request: Request) -> Access | None:
+    """None without valid credentials: upstream's allowInvalidJwt, for routes that serve public buckets too."""
+    if not token_of(request):
+        return None
+    try:
+        return await access_of(request)
+    except StorageError:
+        return None
 
 
 def _of_claims(claims: Mapping[str, Any]) -> Access:

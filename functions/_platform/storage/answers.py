@@ -11,6 +11,10 @@ def time_json(value: datetime | None) -> str | None:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def now_json() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def plain_json(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row with times and UUIDs as text."""
     told: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from psycopg.conninfo import conninfo_to_dict
 from starlette.routing import Route
 
 from functions._platform.storage import (
@@ -17,8 +18,9 @@ from functions._platform.storage import (
 )
 from functions._platform.storage.context import Storage
 from functions._platform.storage.earlier_files import adopting
-from functions._platform.storage.errors import HANDLERS
-from functions._platform.storage.schedule import janitor_scheduled
+from functions._platform.storage.errors import HANDLERS, internal_error
+from functions._platform.storage.schedule import EVERY_S, FIRST_S, queue_janitor
+from functions._shared.database.periodic import periodically
 from functions._shared.database.pool import make_pool
 from functions._shared.files.open_driver import folder_of, open_driver
 from functions._shared.resources import Resources
@@ -33,9 +35,10 @@ async def open_storage(resources: Resources) -> AsyncIterator[Storage]:
     await pool.open(wait=False)
     folder = folder_of(settings)
     renderer = render.Renderer(settings, folder)
-    storage = Storage(settings, pool, open_driver(settings), folder, renderer)
+    login = str(conninfo_to_dict(settings.supabase_db_url.get_secret_value()).get("user", ""))
+    storage = Storage(settings, pool, open_driver(settings), folder, renderer, login)
     try:
-        async with adopting(storage), janitor_scheduled(storage):
+        async with adopting(storage), periodically(pool, queue_janitor, EVERY_S, first_s=FIRST_S):
             yield storage
     finally:
         renderer.close()
@@ -68,7 +71,7 @@ ROUTES = [
     Route(f"/object/authenticated/{KEY}", download.authenticated, methods=["GET"]),
     Route(f"/object/info/public/{KEY}", download.public_info, methods=["GET"]),
     Route(f"/object/info/authenticated/{KEY}", download.info, methods=["GET"]),
-    Route(f"/object/info/{KEY}", download.info, methods=["GET"]),
+    Route(f"/object/info/{KEY}", download.plain_info, methods=["GET"]),
     Route(f"/object/sign/{KEY}", download.signed, methods=["GET"]),
     Route(f"/object/sign/{KEY}", signing.sign, methods=["POST"]),
     Route("/object/sign/{bucket}", signing.sign_many, methods=["POST"]),
@@ -80,8 +83,12 @@ ROUTES = [
     Route("/object/move", objects.move, methods=["POST"]),
     Route("/object/{bucket}", objects.remove_many, methods=["DELETE"]),
     Route(f"/object/{KEY}", upload.upload, methods=["POST", "PUT"]),
-    Route(f"/object/{KEY}", download.authenticated, methods=["GET"]),
+    Route(f"/object/{KEY}", download.plain, methods=["GET"]),
     Route(f"/object/{KEY}", objects.remove, methods=["DELETE"]),
 ]
 
-app = function_app(ROUTES, handlers={**HANDLERS, resumable.TusError: resumable.on_tus_error})
+app = function_app(
+    ROUTES,
+    handlers={**HANDLERS, resumable.TusError: resumable.on_tus_error},
+    bug=internal_error,
+)

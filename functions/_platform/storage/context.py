@@ -1,11 +1,13 @@
 """What the handlers of /storage/v1 share while the service is served."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -20,6 +22,8 @@ from functions._shared.settings import Settings
 if TYPE_CHECKING:
     from functions._platform.storage.render import Renderer
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Storage:
@@ -30,6 +34,8 @@ class Storage:
     driver: Driver
     folder: Path
     renderer: "Renderer"
+    login: str
+    """The role of the pool's connections."""
     rowless: asyncio.Event = field(default_factory=asyncio.Event)
     """Set where a file was kept without a row (``rowless.py``)."""
 
@@ -44,6 +50,13 @@ class Storage:
             storage__allow_delete_query="true",
         ) as connection:
             yield connection
+
+    async def discard(self, versions: Iterable[UUID]) -> None:
+        """Remove blobs that no row names any more; best effort, since the janitor removes the ones that stay."""
+        try:
+            await self.driver.remove(versions)
+        except Exception as error:  # noqa: BLE001 - each driver has its own errors
+            log.warning("blobs are left to the janitor: %s", type(error).__name__)
 
 
 def storage_of(request: Request) -> Storage:

@@ -1,7 +1,7 @@
 """Downloads: public, authenticated, signed; conditional requests, ranges, Content-Disposition; info."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from email.utils import formatdate, parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from functions._platform.storage import rowless
-from functions._platform.storage.access import SERVICE, access_of
+from functions._platform.storage.access import SERVICE, access_of, access_or_none
 from functions._platform.storage.context import Storage, storage_of
 from functions._platform.storage.errors import StorageError, no_bucket, no_object
-from functions._platform.storage.keys import checked_key
-from functions._platform.storage.rows import find_bucket, find_object, version_of
+from functions._platform.storage.keys import bucket_of, key_of
+from functions._platform.storage.rows import assume, find_in_bucket, find_object, version_of
 from functions._platform.storage.signing import verified
 from functions._shared.auth.access import Access
 from functions._shared.files.driver import Missing
@@ -27,38 +27,49 @@ SAFE = {
     "X-Robots-Tag": "none",
 }
 RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
+ATTEMPTS = 5
+"""Reads of a row whose file is missing, since concurrent uploads of the same key replace both."""
 PLAIN = re.compile(r"[\x20-\x7e]{1,300}")
 """A header's value as it may be sent: no control characters (response splitting)."""
 
 
 async def public(request: Request) -> Response:
     try:
-        row = await public_object(request)
+        return await answer(request, lambda: public_object(request))
     except (StorageError, *rowless.DOWN) as error:
-        bucket, key = request.path_params["bucket"], checked_key(request.path_params["path"])
-        if kept := rowless.response(storage_of(request), bucket, key, error):
+        kept = rowless.response(storage_of(request), bucket_of(request), key_of(request), error)
+        if kept:
             kept.headers.update(SAFE)
             return kept
         raise
-    return await answer(request, row)
 
 
 async def authenticated(request: Request) -> Response:
-    return await answer(request, await readable_object(request))
+    access = await access_of(request)
+    return await answer(request, lambda: readable_object(request, access))
+
+
+async def plain(request: Request) -> Response:
+    """/object/<bucket>/<key>: as authenticated, and as public without valid credentials."""
+    access = await access_or_none(request)
+    return await answer(request, lambda: readable_object(request, access))
 
 
 async def signed(request: Request) -> Response:
-    storage = storage_of(request)
-    bucket, key = request.path_params["bucket"], checked_key(request.path_params["path"])
+    storage, bucket, key = storage_of(request), bucket_of(request), key_of(request)
     claims = verified(storage.settings, request, f"{bucket}/{key}", scope="download")
-    row = await find_readable(storage, SERVICE, bucket, key)
     expires = formatdate(claims["exp"], usegmt=True)
-    return await answer(request, row, {"Expires": expires})
+    return await answer(
+        request, lambda: find_readable(storage, SERVICE, bucket, key), expires=expires
+    )
 
 
 async def info(request: Request) -> Response:
-    row = await readable_object(request)
-    return _info(row)
+    return _info(await readable_object(request, await access_of(request)))
+
+
+async def plain_info(request: Request) -> Response:
+    return _info(await readable_object(request, await access_or_none(request)))
 
 
 async def public_info(request: Request) -> Response:
@@ -86,17 +97,25 @@ def _info(row: DictRow) -> Response:
 
 async def public_object(request: Request) -> DictRow:
     """Of a public bucket, for anybody. Raises StorageError: a private bucket is not found."""
-    bucket, key = request.path_params["bucket"], checked_key(request.path_params["path"])
+    return await readable_object(request, None)
+
+
+async def readable_object(request: Request, access: Access | None) -> DictRow:
+    """An object of a public bucket, or one that row-level security shows to the caller. Raises StorageError.
+
+    ``access`` None: without credentials, to which a private bucket is not found.
+    """
+    bucket, key = bucket_of(request), key_of(request)
     async with storage_of(request).transaction(SERVICE) as connection:
-        if not (await find_bucket(connection, bucket))["public"]:
+        found = await find_in_bucket(connection, bucket, key)
+        if found["public"] and found["id"] is None:
+            raise no_object()
+        if found["public"]:
+            return found
+        if access is None:
             raise no_bucket()
+        await assume(connection, access)
         return await find_object(connection, bucket, key)
-
-
-async def readable_object(request: Request) -> DictRow:
-    """An object that row-level security shows to the caller. Raises StorageError."""
-    bucket, key = request.path_params["bucket"], checked_key(request.path_params["path"])
-    return await find_readable(storage_of(request), await access_of(request), bucket, key)
 
 
 async def find_readable(storage: Storage, access: Access, bucket: str, key: str) -> DictRow:
@@ -104,38 +123,48 @@ async def find_readable(storage: Storage, access: Access, bucket: str, key: str)
         return await find_object(connection, bucket, key)
 
 
-async def answer(request: Request, row: DictRow, headers: dict[str, str] | None = None) -> Response:
-    """The object's bytes: 200, 206, 304 or 416. Raises StorageError where its file is missing."""
+async def answer(
+    request: Request, find: Callable[[], Awaitable[DictRow]], *, expires: str | None = None
+) -> Response:
+    """The object's bytes: 200, 206, 304 or 416. Raises StorageError where its file is missing.
+
+    ``find`` reads the row, again where an upload has replaced row and file in between.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            return await _answer(request, await find(), expires)
+        except Missing:
+            continue
+    raise no_object()
+
+
+async def _answer(request: Request, row: DictRow, expires: str | None) -> Response:
+    """Raises StorageError, Missing."""
     metadata: dict[str, Any] = row["metadata"] or {}
     size = int(metadata.get("size") or 0)
     etag = str(metadata.get("eTag") or f'"{row["version"]}"')
+    modified = formatdate(row["updated_at"].timestamp(), usegmt=True)
+    # A signed URL's response must not be cached for longer than the URL is valid.
+    caching = {"Cache-Control": header_value(metadata.get("cacheControl"), "no-cache")}
     told = {
         **SAFE,
         "ETag": etag,
-        "Last-Modified": formatdate(row["updated_at"].timestamp(), usegmt=True),
-        "Cache-Control": _plain(metadata.get("cacheControl"), "no-cache"),
+        "Last-Modified": modified,
         "Accept-Ranges": "bytes",
-        **(headers or {}),
+        **({"Expires": expires} if expires else caching),
         **_disposition(request),
     }
     if not_modified(request, etag, row["updated_at"].timestamp()):
         return Response(status_code=304, headers=told)
-    start, end, status = _range(request, etag, size)
+    start, end, status = _range(request, {etag, modified}, size)
     told["Content-Length"] = str(end - start)
-    told["Content-Type"] = _plain(metadata.get("mimetype"), "application/octet-stream")
+    told["Content-Type"] = header_value(metadata.get("mimetype"), "application/octet-stream")
     if status == 206:
         told["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     if request.method == "HEAD":
         return Response(status_code=status, headers=told)
-    chunks = await _chunks(storage_of(request), row, start, end)
+    chunks = await storage_of(request).driver.read(version_of(row), start, end)
     return StreamingResponse(chunks, status, told)
-
-
-async def _chunks(storage: Storage, row: DictRow, start: int, end: int) -> AsyncIterator[bytes]:
-    try:
-        return await storage.driver.read(version_of(row), start, end)
-    except Missing:
-        raise no_object() from None
 
 
 def not_modified(request: Request, etag: str, modified_at: float) -> bool:
@@ -153,11 +182,15 @@ def not_modified(request: Request, etag: str, modified_at: float) -> bool:
         return False
 
 
-def _range(request: Request, etag: str, size: int) -> tuple[int, int, int]:
-    """Start, end (exclusive) and status. A malformed range, or several, count as none (RFC 9110, 14.2)."""
+def _range(request: Request, validators: set[str], size: int) -> tuple[int, int, int]:
+    """Start, end (exclusive) and status. A malformed range, or several, count as none (RFC 9110, 14.2).
+
+    If-Range demands a strong validator: a W/ tag is none. A Range of any method but GET is ignored.
+    """
     found = RANGE.fullmatch(request.headers.get("range", "").strip())
     condition = request.headers.get("if-range")
-    if not found or found[0] == "bytes=-" or (condition and condition != etag):
+    is_current = condition is None or condition in validators
+    if not found or found[0] == "bytes=-" or not is_current or request.method != "GET":
         return 0, size, 200
     first, last = found[1], found[2]
     start = int(first) if first else max(0, size - int(last))
@@ -185,5 +218,5 @@ def _disposition(request: Request) -> dict[str, str]:
     return {"Content-Disposition": value}
 
 
-def _plain(value: object, otherwise: str) -> str:
+def header_value(value: object, otherwise: str) -> str:
     return value if isinstance(value, str) and PLAIN.fullmatch(value) else otherwise

@@ -86,11 +86,17 @@ def invalid_mime_type(mime_type: str) -> StorageError:
 def from_database(error: psycopg.Error) -> StorageError | None:
     """What a refusal of the database means to a client; None for a bug or a database that is down."""
     if error.sqlstate == "42501":
-        return denied("new row violates row-level security policy")
+        told = error.diag.message_primary or ""
+        is_right = told.startswith(
+            "permission denied"
+        )  # to set a role, for a table; else by a policy
+        return denied(told if is_right else "new row violates row-level security policy")
     if error.sqlstate == "23505":
         return duplicate()
     if error.sqlstate == "23503":
         return StorageError(404, "DatabaseError", "The related resource does not exist")
+    if error.sqlstate == "54001":  # jsonb is parsed by recursion: max_stack_depth
+        return invalid_request("The metadata is nested too deeply")
     if error.sqlstate == "22023":  # SET ROLE of a role that does not exist
         return denied("Invalid role")
     return None
@@ -120,13 +126,14 @@ async def on_function_error(request: Request, error: Exception) -> JSONResponse:
 async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
     """No such route (404), or not with this method (405)."""
     assert isinstance(error, HTTPException)
-    message = f"Route {request.method}:{request.url.path[:MAX_QUOTED]} not found"
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    message = f"Route {request.method}:{path[:MAX_QUOTED]} not found"
     names = {404: "Not Found", 405: "Method Not Allowed"}
-    name = names.get(error.status_code, "InvalidRequest")
     told = StorageError(
         error.status_code,
-        name,
+        names.get(error.status_code, "InvalidRequest"),
         message,
+        "InvalidRequest",
         http_status=error.status_code,
         headers=error.headers or {},
     )
@@ -158,6 +165,12 @@ async def on_os_error(request: Request, error: Exception) -> JSONResponse:
         log.error("files of storage: %s", error)
         told = StorageError(500, "InternalError", "Internal Server Error", http_status=500)
     return _answer(told)
+
+
+def internal_error() -> JSONResponse:
+    """A bug's answer."""
+    message = "Internal Server Error"
+    return _answer(StorageError(500, "Internal", message, "InternalError", http_status=500))
 
 
 HANDLERS: Mapping[Any, Any] = {

@@ -1,7 +1,6 @@
 """Listing: v1 (folders and objects of one level, offset) and v2 (prefix, delimiter, keyset cursor)."""
 
 import base64
-import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -12,151 +11,120 @@ from functions._platform.storage.access import access_of
 from functions._platform.storage.answers import plain_json
 from functions._platform.storage.bodies import body_of
 from functions._platform.storage.context import storage_of
-from functions._platform.storage.errors import invalid_request
-from functions._shared.foreign import text as foreign_text
+from functions._platform.storage.errors import StorageError
+from functions._platform.storage.keys import Text, bucket_of
+from functions._platform.storage.listing_sql import Level, by_name, by_time, flat, flat_by_time
 
-V1 = """
-with here as (
-    select *, substr(name, length(%(prefix)s) + 1) as rest from storage.objects
-    where bucket_id = %(bucket)s and starts_with(name, %(prefix)s)
-        and starts_with(lower(substr(name, length(%(prefix)s) + 1)), lower(%(search)s))
-)
-select * from (
-    select split_part(rest, '/', 1) as name, null::uuid as id, null::timestamptz as updated_at,
-        null::timestamptz as created_at, null::timestamptz as last_accessed_at, null::jsonb as metadata
-    from here where strpos(rest, '/') > 0 group by 1
-    union all
-    select rest, id, updated_at, created_at, last_accessed_at, metadata from here
-    where strpos(rest, '/') = 0 and rest <> ''
-) as entry
-order by {order} limit %(limit)s offset %(offset)s
-"""
-V2 = """
-with entry as (
-    select case when %(delimited)s and strpos(substr(name, length(%(prefix)s) + 1), '/') > 0
-        then %(prefix)s || split_part(substr(name, length(%(prefix)s) + 1), '/', 1) || '/' else name end as name,
-        case when %(delimited)s and strpos(substr(name, length(%(prefix)s) + 1), '/') > 0 then null else id end as id,
-        updated_at, created_at, last_accessed_at, metadata
-    from storage.objects where bucket_id = %(bucket)s and starts_with(name, %(prefix)s)
-), grouped as (
-    select name, id, max(updated_at) as updated_at, max(created_at) as created_at,
-        max(last_accessed_at) as last_accessed_at, (array_agg(metadata))[1] as metadata
-    from entry group by name, id
-)
-select *, {key}::text as sort_key from grouped
-where %(after_name)s::text is null or ({key}, name collate "C") {than} ({after}, %(after_name)s collate "C")
-order by {key} {order}, name collate "C" {order} limit %(limit)s
-"""
+MAX_LIMIT = 1000
 Column = Literal["name", "updated_at", "created_at", "last_accessed_at"]
 
 
 class SortBy(BaseModel):
     column: Column = "name"
-    order: str | None = "asc"
+    order: Text | None = "asc"
 
     @property
-    def direction(self) -> str:
+    def direction(self) -> Literal["asc", "desc"]:
         return "desc" if (self.order or "").lower() == "desc" else "asc"
 
 
 class ListV1(BaseModel):
-    prefix: str = Field("", max_length=1024)
+    prefix: Text = Field("", max_length=1024)
     limit: int = Field(100, ge=1)
     offset: int = Field(0, ge=0, lt=2**31)
     sortBy: SortBy | None = None
-    search: str | None = Field(None, max_length=1024)
+    search: Text | None = Field(None, max_length=1024)
 
 
 class ListV2(BaseModel):
-    prefix: str = Field("", max_length=1024)
-    limit: int = Field(1000, ge=1)
+    prefix: Text = Field("", max_length=1024)
+    limit: int = Field(MAX_LIMIT, ge=1)
     cursor: str | None = Field(None, max_length=4096)
     with_delimiter: bool = False
     sortBy: SortBy | None = None
 
 
+class Cursor(BaseModel, extra="forbid"):
+    """Where the next page begins: upstream's lines ``<letter>:<value>``, in base64."""
+
+    l: Text = ""  # noqa: E741 - the names are upstream's
+    """The name of the last entry."""
+    o: Literal["asc", "desc"] = "asc"
+    c: Column = "name"
+    a: Text = ""
+    """The last entry's time, where the order is by time."""
+
+    def encoded(self) -> str:
+        lines = [f"{name}:{value}" for name, value in self.model_dump().items() if value]
+        return base64.b64encode("\n".join(lines).encode()).decode()
+
+    @classmethod
+    def decoded(cls, text: str) -> "Cursor":
+        """Raises StorageError: InvalidParameter."""
+        try:
+            lines = base64.b64decode(text).decode().split("\n")
+            pairs = dict(line.split(":", 1) for line in lines)
+            return cls.model_validate(pairs)
+        except ValueError:  # Pydantic's and base64's errors are ValueErrors
+            told = "Invalid Parameter continuation token"
+            raise StorageError(400, "InvalidParameter", told) from None
+
+
 async def list_v1(request: Request) -> Response:
+    """``search``: the beginning of a name, without regard to case, as upstream; it may go on into a folder."""
     asked = await body_of(request, ListV1)
     sort = asked.sortBy or SortBy()
     prefix = asked.prefix.strip("/")
-    # Folders have no times: before the objects where these are sorted by time.
-    order = (
-        f'name collate "C" {sort.direction}'
-        if sort.column == "name"
-        else f'id is not null, {sort.column} {sort.direction}, name collate "C"'
+    level = Level(bucket_of(request), f"{prefix}/" if prefix else "", asked.search or "")
+    limit = min(asked.limit, MAX_LIMIT)
+    if sort.column == "name":
+        statement, values = by_name(level, sort.direction, limit, asked.offset)
+    else:
+        statement, values = by_time(level, sort.column, sort.direction, limit, asked.offset)
+    rows = await _rows(request, statement, values)
+    return JSONResponse(
+        [plain_json({**row, "name": row["name"][len(level.prefix) :]}) for row in rows]
     )
-    values = {
-        "bucket": request.path_params["bucket"],
-        "prefix": _sendable(f"{prefix}/" if prefix else ""),
-        "search": _sendable(asked.search or ""),
-        "limit": min(asked.limit, 1000),
-        "offset": asked.offset,
-    }
-    rows = await _rows(request, V1.replace("{order}", order), values)
-    return JSONResponse([plain_json(row) for row in rows])
 
 
 async def list_v2(request: Request) -> Response:
     """``{hasNext, folders, objects, nextCursor}``; the cursor names the last entry (keyset pagination)."""
     asked = await body_of(request, ListV2)
-    sort, after_key, after_name = asked.sortBy or SortBy(), None, None
+    sort = asked.sortBy or SortBy()
+    after = Cursor(o=sort.direction, c=sort.column)
     if asked.cursor:
-        sort, after_key, after_name = _from_cursor(asked.cursor)
-    is_name = sort.column == "name"
-    limit = min(asked.limit, 1000)
-    statement = (
-        V2.replace("{key}", 'name collate "C"' if is_name else sort.column)
-        .replace(
-            "{after}", '%(after_name)s collate "C"' if is_name else "%(after_key)s::timestamptz"
-        )
-        .replace("{than}", "<" if sort.direction == "desc" else ">")
-        .replace("{order}", sort.direction)
-    )
-    values = {
-        "bucket": request.path_params["bucket"],
-        "prefix": _sendable(asked.prefix),
-        "delimited": asked.with_delimiter,
-        "after_key": after_key,
-        "after_name": after_name,
-        "limit": limit + 1,
-    }
-    rows = await _rows(request, statement, values)
+        after = Cursor.decoded(asked.cursor)
+    limit = min(asked.limit, MAX_LIMIT)
+    level = Level(bucket_of(request), asked.prefix)
+    rows = await _rows(request, *_statement(level, after, limit + 1, asked.with_delimiter))
     told: dict[str, Any] = {"hasNext": len(rows) > limit, "folders": [], "objects": []}
     for row in rows[:limit]:
-        entry = plain_json({name: value for name, value in row.items() if name != "sort_key"})
         if row["id"] is None:
-            told["folders"].append({"name": row["name"], "key": row["name"]})
+            name = f"{row['name']}/"
+            told["folders"].append({"name": name, "key": name})
         else:
-            told["objects"].append({**entry, "key": row["name"]})
+            told["objects"].append({**plain_json(row), "key": row["name"]})
     if told["hasNext"]:
         last = rows[limit - 1]
-        told["nextCursor"] = _cursor(sort, last["sort_key"], last["name"])
-        told["nextCursorKey"] = last["name"]
+        name = last["name"] if last["id"] else f"{last['name']}/"
+        at = last[after.c].isoformat() if after.c != "name" else ""
+        told["nextCursor"] = after.model_copy(update={"l": name, "a": at}).encoded()
+        told["nextCursorKey"] = name
     return JSONResponse(told)
+
+
+def _statement(
+    level: Level, after: Cursor, limit: int, delimited: bool
+) -> tuple[str, dict[str, Any]]:
+    if after.c == "name" and delimited:
+        return by_name(level, after.o, limit, 0, after.l)
+    if after.c == "name":
+        return flat(level, after.o, limit, after.l)
+    return flat_by_time(level, after.c, after.o, limit, (after.a, after.l), delimited=delimited)
 
 
 async def _rows(request: Request, statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
     async with storage_of(request).transaction(await access_of(request)) as connection:
-        # Text of this module, with column names of a Literal: all that a client sends is bound.
+        # Text of this package, with column names of a Literal: all that a client sends is bound.
         found = await connection.execute(statement.encode(), values)
         return await found.fetchall()
-
-
-def _sendable(text: str) -> str:
-    return foreign_text(text.replace("\0", ""), 1024)
-
-
-def _cursor(sort: SortBy, key: str, name: str) -> str:
-    text = json.dumps([sort.column, sort.direction, key, name])
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
-def _from_cursor(cursor: str) -> tuple[SortBy, str, str]:
-    try:
-        column, order, key, name = json.loads(base64.urlsafe_b64decode(cursor))
-        sort = SortBy.model_validate({"column": column, "order": order})
-    except (ValueError, TypeError):
-        raise invalid_request("Invalid cursor") from None
-    if not isinstance(key, str) or not isinstance(name, str) or "\0" in key + name:
-        raise invalid_request("Invalid cursor")
-    return sort, key, name

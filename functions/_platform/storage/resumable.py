@@ -1,37 +1,51 @@
 """Resumable uploads (tus 1.0: creation, termination, expiration): a file and its JSON in the staging folder.
 
-The upload's id is base64url of ``<bucket>/<key>/<uuid>``, as upstream; the file's name is the UUID.
+The upload's id is base64url of ``<bucket>/<key>/<uuid>``, as upstream; the file's name is the UUID, which begins with a
+hash of the owner, so that one user's unfinished uploads can be counted (disk exhaustion).
 """
 
 import asyncio
 import base64
 import fcntl
+import functools
 import hashlib
 import json
 import os
 import re
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from functions._platform.storage.access import SERVICE, access_of, subject_of
 from functions._platform.storage.context import Storage, storage_of
-from functions._platform.storage.errors import StorageError
-from functions._platform.storage.keys import checked_key
+from functions._platform.storage.errors import StorageError, from_database
+from functions._platform.storage.keys import checked_bucket, checked_key
 from functions._platform.storage.signing import verified_token
-from functions._platform.storage.staging import UPLOAD_S, WRITE_BYTES, Staged, staging_folder
-from functions._platform.storage.writes import Destination, check_allowed, limits_of, store
+from functions._platform.storage.staging import (
+    UPLOAD_S,
+    WRITE_BYTES,
+    Staged,
+    staging_folder,
+    user_metadata,
+)
+from functions._platform.storage.writes import Destination, admit, store
 from functions._shared.resources import resources_of
 
 VERSION = {"Tus-Resumable": "1.0.0"}
 METADATA = re.compile(r"\s*([A-Za-z0-9_-]+)(?:\s+([A-Za-z0-9+/=]*))?\s*")
 MAX_METADATA = 16 * 1024
+MAX_UNFINISHED = 100
+"""Unfinished uploads of one owner; together they may declare as many bytes as MAX_LARGEST of the largest size."""
+MAX_LARGEST = 20
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 class TusError(StorageError):
@@ -47,28 +61,62 @@ class Upload:
 
     @property
     def offset(self) -> int:
-        return self.path.stat().st_size
+        return self.offset_of(self.path.stat().st_size)
+
+    def offset_of(self, size: int) -> int:
+        """The last byte counts as missing until the object is committed.
+
+        A client that lost the response reads the offset and takes the upload's length for success.
+        """
+        length: int = self.info["length"]
+        return min(size, max(0, length - 1))
 
     @property
     def expires_at(self) -> float:
         return float(self.path.stat().st_mtime) + float(self.info["expiry_s"])
 
 
+def in_tus_form(handler: Handler) -> Handler:
+    """Errors with their own status and a plain text, as upstream's tus server answers them."""
+
+    @functools.wraps(handler)
+    async def answered(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except TusError:
+            raise
+        except StorageError as error:
+            raise _tus_error(error) from None
+        except psycopg.Error as error:
+            told = from_database(error)
+            if told is None:
+                raise
+            raise _tus_error(told) from None
+
+    return answered
+
+
+def _tus_error(error: StorageError) -> TusError:
+    return TusError(
+        error.status, error.body["error"], str(error), error.body["code"], http_status=error.status
+    )
+
+
+@in_tus_form
 async def create(request: Request) -> Response:
-    """201 with Location. The right to write is checked here, and again when the row is written."""
+    """201 with Location. The right to write is checked here, with each part, and again when the row is written."""
     storage = storage_of(request)
     given = _metadata(request.headers.get("upload-metadata", ""))
-    bucket, key = given.get("bucketName", ""), checked_key(given.get("objectName", ""))
+    bucket = checked_bucket(given.get("bucketName", ""))
+    key = checked_key(given.get("objectName", ""))
     to = await _destination(request, bucket, key)
-    max_bytes, accept = await limits_of(storage, bucket)
     length = _number(request, "upload-length")
-    if length > max_bytes:
-        raise TusError(413, "Payload too large", "Maximum size exceeded", http_status=413)
     mime_type = given.get("contentType") or "application/octet-stream"
-    accept(mime_type)
-    await check_allowed(storage, to)
+    metadata = user_metadata(given.get("metadata", "").encode())
+    await admit(storage, to, mime_type, length, metadata)
+    await asyncio.to_thread(_check_room, storage, to.owner_id, length)
     age = given.get("cacheControl", "")
-    name = uuid4()
+    name = UUID(bytes=_owner_bytes(to.owner_id) + uuid4().bytes[4:])
     info = {
         "bucket": bucket,
         "key": key,
@@ -76,7 +124,7 @@ async def create(request: Request) -> Response:
         "owner": to.owner_id,
         "mime_type": mime_type,
         "cache_control": f"max-age={age}" if age.isdigit() else "no-cache",
-        "user_metadata": _user_metadata(given.get("metadata")),
+        "user_metadata": metadata,
         "expiry_s": storage.settings.tus_url_expiry_ms / 1000,
     }
     upload = Upload(_file(storage, name), info)
@@ -91,24 +139,29 @@ async def create(request: Request) -> Response:
     return Response(status_code=201, headers=headers)
 
 
+@in_tus_form
 async def head(request: Request) -> Response:
     upload = _found(request)
     headers = {**_progress(upload), "Upload-Length": str(upload.info["length"])}
     return Response(status_code=200, headers={**headers, "Cache-Control": "no-store"})
 
 
+@in_tus_form
 async def append(request: Request) -> Response:
     """204 with the new offset; 409 at another offset than the file's (a lost response, resumed by HEAD)."""
     upload = _found(request)
     if request.headers.get("content-type") != "application/offset+octet-stream":
         raise TusError(415, "TusError", "Invalid Content-Type", http_status=415)
-    to = await _destination(request, upload.info["bucket"], upload.info["key"])
+    info = upload.info
+    to = await _destination(request, info["bucket"], info["key"])
+    await admit(storage_of(request), to, info["mime_type"], info["length"], info["user_metadata"])
     expires = formatdate(upload.expires_at, usegmt=True)
     offset = await _append(request, upload, to, _number(request, "upload-offset"))
     headers = {**VERSION, "Upload-Offset": str(offset), "Upload-Expires": expires}
     return Response(status_code=204, headers=headers)
 
 
+@in_tus_form
 async def terminate(request: Request) -> Response:
     upload = _found(request)
     to = await _destination(request, upload.info["bucket"], upload.info["key"])
@@ -123,6 +176,29 @@ async def on_tus_error(request: Request, error: Exception) -> Response:
     return PlainTextResponse(str(error), error.http_status, {**VERSION, **error.headers})
 
 
+def _owner_bytes(owner: str | None) -> bytes:
+    return hashlib.sha256((owner or "").encode()).digest()[:4]
+
+
+def _check_room(storage: Storage, owner: str | None, length: int) -> None:
+    """Raises TusError: 429 for an owner with too many unfinished uploads. Its expired ones are removed first."""
+    begun = 0
+    declared = length
+    for file in staging_folder(storage.folder).glob(f"tus-{_owner_bytes(owner).hex()}-*.json"):
+        try:
+            upload = Upload(file.with_suffix(""), json.loads(file.read_text()))
+            is_open = time.time() < upload.expires_at
+        except (ValueError, FileNotFoundError):
+            continue  # being made or ended by another request
+        if not is_open:
+            _forget(upload)
+            continue
+        begun += 1
+        declared += upload.info["length"]
+    if begun >= MAX_UNFINISHED or declared > MAX_LARGEST * storage.settings.upload_file_size_limit:
+        raise TusError(429, "SlowDown", "Too many unfinished uploads", http_status=429)
+
+
 async def _append(request: Request, upload: Upload, to: Destination, offset: int = 0) -> int:
     """The file's new size. What arrived before a lost connection stays, for a resumption."""
     length: int = upload.info["length"]
@@ -131,8 +207,9 @@ async def _append(request: Request, upload: Upload, to: Destination, offset: int
             fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the file is closed
         except BlockingIOError:
             raise TusError(423, "TusError", "Resource locked", http_status=423) from None
-        if os.fstat(out.fileno()).st_size != offset:
+        if upload.offset_of(os.fstat(out.fileno()).st_size) != offset:
             raise TusError(409, "TusError", "Upload-Offset conflict", http_status=409)
+        out.truncate(offset)
         out.seek(offset)
         buffer = bytearray()
         try:
@@ -231,14 +308,6 @@ def _metadata(header: str) -> dict[str, str]:
         if not match:
             raise TusError(400, "TusError", "Invalid Upload-Metadata header", http_status=400)
     return found
-
-
-def _user_metadata(text: str | None) -> dict[str, Any] | None:
-    try:
-        value = json.loads(text) if text and "\\u0000" not in text else None
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _write(descriptor: int, data: bytes) -> int:

@@ -12,13 +12,11 @@ from pathlib import Path
 
 import psycopg
 from psycopg_pool import PoolTimeout
-from starlette.requests import Request
 from starlette.responses import FileResponse
 
 from functions._platform.storage.access import SERVICE
 from functions._platform.storage.context import Storage
 from functions._platform.storage.errors import StorageError, duplicate
-from functions._platform.storage.staging import staged
 from functions._platform.storage.writes import Destination
 from functions._shared.database.sqlstates import is_down
 
@@ -33,12 +31,10 @@ def is_kept_without_row(storage: Storage, to: Destination, error: Exception) -> 
     return own and is_down(error)
 
 
-async def keep(request: Request, storage: Storage, to: Destination) -> None:
-    """The body as a file, whole or not at all. Raises StorageError: 409 where there is one, without upsert."""
+async def keep(storage: Storage, to: Destination, arrived: Path) -> None:
+    """A complete file, kept whole or not at all. Raises StorageError: 409 where there is one, without upsert."""
     file = storage.folder / to.bucket / to.key
-    limit = storage.settings.upload_file_size_limit
-    async with staged(request, storage.folder, limit, lambda _: None) as arrived:
-        await asyncio.to_thread(_place, arrived.path, file, upsert=to.upsert)
+    await asyncio.to_thread(_place, arrived, file, upsert=to.upsert)
     storage.rowless.set()
 
 

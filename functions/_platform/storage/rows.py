@@ -10,12 +10,21 @@ from psycopg.types.json import Jsonb
 
 from functions._platform.storage.access import owner_uuid
 from functions._platform.storage.errors import no_bucket, no_object
+from functions._shared.auth.access import Access
+from functions._shared.database.as_role import SET
 
 Connection = AsyncConnection[DictRow]
 OBJECT = """
 select id, bucket_id, name, version, metadata, user_metadata, owner_id, created_at, updated_at
 from storage.objects where bucket_id = %s and name = %s
 """
+IN_BUCKET = """
+select buckets.public, objects.id, bucket_id, objects.name, version, metadata, user_metadata, objects.owner_id,
+    objects.created_at, objects.updated_at
+from storage.buckets left join storage.objects on bucket_id = buckets.id and objects.name = %s
+where buckets.id = %s
+"""
+LOCK = "select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 7))"
 INSERT = """
 insert into storage.objects (id, bucket_id, name, owner, owner_id, metadata, user_metadata, version)
 values (%(id)s, %(bucket)s, %(key)s, %(owner)s, %(owner_id)s, %(metadata)s, %(user_metadata)s, %(version)s)
@@ -40,10 +49,23 @@ class NewObject:
     user_metadata: dict[str, Any] | None = None
 
 
+async def assume(connection: Connection, access: Access) -> None:
+    """From here on the transaction runs under another role and its claims."""
+    await connection.execute(SET, (access.role, access.claims_json))
+
+
 async def find_bucket(connection: Connection, bucket: str) -> DictRow:
     """Raises StorageError: Bucket not found."""
     found = await connection.execute("select * from storage.buckets where id = %s", (bucket,))
     row = await found.fetchone()
+    if row is None:
+        raise no_bucket()
+    return row
+
+
+async def find_in_bucket(connection: Connection, bucket: str, key: str) -> DictRow:
+    """The object's row with the bucket's ``public``; without an object its ``id`` is None. Raises StorageError."""
+    row = await (await connection.execute(IN_BUCKET, (key, bucket))).fetchone()
     if row is None:
         raise no_bucket()
     return row
@@ -58,9 +80,18 @@ async def find_object(connection: Connection, bucket: str, key: str) -> DictRow:
 
 
 async def locked_object(connection: Connection, bucket: str, key: str) -> DictRow | None:
-    """The row, locked against concurrent writes until the transaction ends."""
+    """The row, locked against concurrent writes until the transaction ends.
+
+    An advisory lock on the key comes first: a row that is not there yet cannot be locked, and of two first uploads the
+    later one must find the former's blob to remove.
+    """
+    await connection.execute(LOCK, (f"{bucket}/{key}",))
     found = await connection.execute(f"{OBJECT} for update", (bucket, key))
     return await found.fetchone()
+
+
+async def has_object(connection: Connection, bucket: str, key: str) -> bool:
+    return await (await connection.execute(OBJECT, (bucket, key))).fetchone() is not None
 
 
 async def put_object(connection: Connection, new: NewObject, *, upsert: bool) -> None:

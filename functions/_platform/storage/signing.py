@@ -14,7 +14,7 @@ from functions._platform.storage.access import access_of
 from functions._platform.storage.bodies import body_of
 from functions._platform.storage.context import storage_of
 from functions._platform.storage.errors import StorageError
-from functions._platform.storage.keys import checked_key
+from functions._platform.storage.keys import Text, bucket_of, key_of
 from functions._platform.storage.rows import find_object
 from functions._shared.settings import Settings
 
@@ -28,9 +28,9 @@ class Transform(BaseModel):
 
     width: int | None = None
     height: int | None = None
-    resize: str | None = None
-    quality: int | None = None
-    format: str | None = None
+    resize: Literal["cover", "contain", "fill"] | None = None
+    quality: int | None = Field(None, ge=20, le=100)
+    format: Literal["origin", "webp", "avif"] | None = None
 
 
 class SignOne(BaseModel):
@@ -40,33 +40,33 @@ class SignOne(BaseModel):
 
 class SignMany(BaseModel):
     expiresIn: int = Field(ge=1, lt=2**40)
-    paths: list[str] = Field(min_length=1, max_length=MAX_PATHS)
+    paths: list[Text] = Field(min_length=1, max_length=MAX_PATHS)
 
 
 async def sign(request: Request) -> Response:
     """``{signedURL}``, relative to /storage/v1, of an object that the caller may read."""
     storage = storage_of(request)
-    bucket, key = request.path_params["bucket"], checked_key(request.path_params["path"])
+    bucket, key = bucket_of(request), key_of(request)
     asked = await body_of(request, SignOne)
     async with storage.transaction(await access_of(request)) as connection:
         await find_object(connection, bucket, key)
     transform = asked.transform.model_dump(exclude_none=True) if asked.transform else {}
-    more = {"transform": transform} if transform else {}
+    named = ",".join(f"{name}:{value}" for name, value in transform.items() if name != "format")
+    more = {"transformations": named, "format": transform.get("format", "")} if transform else {}
     token = _signed(storage.settings, f"{bucket}/{key}", asked.expiresIn, "download", **more)
     route = "/render/image/sign" if transform else "/object/sign"
-    path = request.url.path.partition("/object/sign/")[2]
-    return JSONResponse({"signedURL": f"{route}/{path}?token={token}"})
+    return JSONResponse({"signedURL": f"{route}/{in_url(bucket, key)}?token={token}"})
 
 
 async def sign_many(request: Request) -> Response:
     """One entry per path, in their order; an error in place of the URL of one that the caller may not read."""
     storage = storage_of(request)
-    bucket: str = request.path_params["bucket"]
+    bucket = bucket_of(request)
     asked = await body_of(request, SignMany)
     async with storage.transaction(await access_of(request)) as connection:
         rows = await connection.execute(
             "select name from storage.objects where bucket_id = %s and name = any (%s)",
-            (bucket, [path for path in asked.paths if "\0" not in path]),
+            (bucket, asked.paths),
         )
         found = {row["name"] for row in await rows.fetchall()}
     told: list[dict[str, str | None]] = []
@@ -75,7 +75,7 @@ async def sign_many(request: Request) -> Response:
             told.append({"error": LOST, "path": path, "signedURL": None})
             continue
         token = _signed(storage.settings, f"{bucket}/{path}", asked.expiresIn, "download")
-        url = f"/object/sign/{bucket}/{path}?token={token}"
+        url = f"/object/sign/{in_url(bucket, path)}?token={token}"
         told.append({"error": None, "path": path, "signedURL": url})
     return JSONResponse(told)
 
@@ -103,8 +103,22 @@ def verified_token(settings: Settings, token: str, url: str, *, scope: Scope) ->
     # Tokens that upstream signed before it had scopes: those of uploads are known by their upsert.
     named = claims.get("scope") or ("upload" if "upsert" in claims else "download")
     if claims.get("url") != url or named != scope:
-        raise StorageError(400, "InvalidSignature", "The url do not match the signature")
+        told = "Invalid signature" if named == scope else f"Token is not scoped for {scope}"
+        raise StorageError(400, "InvalidSignature", told)
     return claims
+
+
+def signed_transformation(claims: Mapping[str, Any]) -> dict[str, Any]:
+    """What a token says of a picture: upstream's ``transformations``, "width:100,resize:cover", and ``format``."""
+    named, image_format = claims.get("transformations"), claims.get("format")
+    pairs = named.split(",") if isinstance(named, str) and named else []
+    found: dict[str, Any] = dict(pair.split(":", 1) for pair in pairs if ":" in pair)
+    return {**found, "format": image_format} if image_format else found
+
+
+def in_url(bucket: str, key: str) -> str:
+    """``<bucket>/<key>`` as upstream tells it, unescaped for clients to escape; but ? would begin the query."""
+    return f"{bucket}/{key}".replace("?", "%3F")
 
 
 def _signed(settings: Settings, url: str, seconds: int, scope: Scope, **more: Any) -> str:

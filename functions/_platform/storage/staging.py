@@ -4,10 +4,10 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
@@ -15,14 +15,19 @@ from uuid import uuid4
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from functions._platform.storage.answers import now_json
 from functions._platform.storage.errors import StorageError, invalid_request, too_large
 
 UPLOAD_S = 600.0
 """Until the whole body has arrived: 50 MiB at 0.7 Mbit/s."""
-MAX_FIELD_BYTES = 64 * 1024
-"""All fields of a form besides the file."""
+MAX_FIELD_BYTES = 1024 * 1024
+"""Headers and fields of a form besides the file; upstream's limit of the metadata in it."""
+MAX_FIELDS = 10
+"""As upstream."""
 WRITE_BYTES = 256 * 1024
 """Chunks are gathered up to this much before a thread writes them."""
+Admit = Callable[["Staged", int | None], Awaitable[int]]
+"""Called once the content type is known: file, declared size → the most bytes it may have. Raises StorageError."""
 STAGING = ".incoming"
 """The folder of partial uploads, on the same file system as the blobs."""
 
@@ -52,7 +57,7 @@ def object_metadata(digest: str, size: int, mime_type: str, cache_control: str) 
         "size": size,
         "mimetype": mime_type,
         "cacheControl": cache_control,
-        "lastModified": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "lastModified": now_json(),
         "contentLength": size,
         "httpStatusCode": 200,
     }
@@ -65,19 +70,14 @@ def staging_folder(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def staged(
-    request: Request, folder: Path, max_bytes: int, accept: Callable[[str], None]
-) -> AsyncIterator[Staged]:
-    """The body in a file, which is removed at the end of the block unless it was moved away.
-
-    ``accept`` raises StorageError for a content type that the bucket refuses. Raises StorageError.
-    """
+async def staged(request: Request, folder: Path, admit: Admit) -> AsyncIterator[Staged]:
+    """The body in a file, which is removed at the end of the block unless it was moved away. Raises StorageError."""
     file = Staged(staging_folder(folder) / str(uuid4()))
     try:
         with file.path.open("wb", buffering=0) as out:
             try:
                 async with asyncio.timeout(UPLOAD_S):
-                    await _receive(request, _Sink(file, out, max_bytes), accept)
+                    await _receive(request, _Sink(file, out), admit)
             except TimeoutError:
                 message = "The object took too long to arrive"
                 raise StorageError(408, "RequestTimeout", message) from None
@@ -89,18 +89,19 @@ async def staged(
 class _Sink:
     """Gathers small chunks, hashes and writes them in a thread."""
 
-    def __init__(self, file: Staged, out: IO[bytes], max_bytes: int) -> None:
+    def __init__(self, file: Staged, out: IO[bytes]) -> None:
         self.file = file
         self._out = out
-        self._max = max_bytes
         self._buffer = bytearray()
 
     def take(self, chunk: bytes) -> None:
-        """Raises StorageError: too large."""
         self.file.size += len(chunk)
-        if self.file.size > self._max:
-            raise too_large()
         self._buffer += chunk
+
+    def check(self, most: int) -> None:
+        """Raises StorageError: too large."""
+        if self.file.size > most:
+            raise too_large()
 
     async def flush(self, least: int = 0) -> None:
         if len(self._buffer) > least:
@@ -113,62 +114,60 @@ class _Sink:
         while view:
             view = view[self._out.write(view) :]
 
-    def check_declared(self, request: Request, slack: int) -> None:
-        declared = request.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > self._max + slack:
-            raise too_large()
 
-
-async def _receive(request: Request, sink: _Sink, accept: Callable[[str], None]) -> None:
+async def _receive(request: Request, sink: _Sink, admit: Admit) -> None:
     content_type = request.headers.get("content-type", "")
+    declared = request.headers.get("content-length", "")
+    size = int(declared) if re.fullmatch(r"[0-9]{1,18}", declared) else None
     if content_type.lower().startswith("multipart/form-data"):
-        sink.check_declared(request, 2 * MAX_FIELD_BYTES)
-        await _receive_form(request, content_type, sink, accept)
+        await _receive_form(request, content_type, sink, admit)
         return
-    sink.check_declared(request, 0)
     file = sink.file
     file.mime_type = content_type or file.mime_type
-    accept(file.mime_type)
     file.cache_control = request.headers.get("cache-control") or file.cache_control
-    file.user_metadata = _header_metadata(request)
+    file.user_metadata = header_metadata(request)
+    most = await admit(file, size)
     async for chunk in request.stream():
         sink.take(chunk)
+        sink.check(most)
         await sink.flush(WRITE_BYTES)
     await sink.flush()
 
 
-async def _receive_form(
-    request: Request, content_type: str, sink: _Sink, accept: Callable[[str], None]
-) -> None:
+async def _receive_form(request: Request, content_type: str, sink: _Sink, admit: Admit) -> None:
     boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
-    form = _Form(sink, accept)
+    form = _Form(sink)
+    most, received = None, 0
     try:
         parser = MultipartParser(boundary, form.callbacks)  # type: ignore[arg-type]
         async for chunk in request.stream():
+            received += len(chunk)
             parser.write(chunk)
+            if most is None and form.has_file:
+                # No size: the whole form's is not the file's.
+                most = await admit(sink.file, None)
+            # The whole form too: a parser skips what comes before the first part and after the last.
+            if received - sink.file.size > 2 * MAX_FIELD_BYTES:
+                raise invalid_request("The form's fields are too long")
+            if most is not None:
+                sink.check(most)
             await sink.flush(WRITE_BYTES)
         parser.finalize()
     except ValueError as error:  # the parser's own errors
         raise invalid_request(f"The multipart form is malformed: {str(error)[:200]}") from None
     await sink.flush()
-    if not form.has_file:
+    if most is None:
         raise invalid_request("The form holds no file")
-    age = form.fields.get("cacheControl", b"").decode(errors="replace")
-    if age:
-        sink.file.cache_control = f"max-age={age}" if age.isdigit() else age
-    if form.fields.get("contentType"):
-        sink.file.mime_type = form.fields["contentType"].decode(errors="replace")
-        accept(sink.file.mime_type)
-    if form.fields.get("metadata"):
-        sink.file.user_metadata = _json_object(form.fields["metadata"])
 
 
 class _Form:
-    """Callbacks of the parser: the first part with a file name is the object, the others are fields."""
+    """Callbacks of the parser: the first part with a file name is the object, the others are fields.
 
-    def __init__(self, sink: _Sink, accept: Callable[[str], None]) -> None:
+    Only fields before the file count, as upstream: the file is streamed once its head is known.
+    """
+
+    def __init__(self, sink: _Sink) -> None:
         self._sink = sink
-        self._accept = accept
         self.has_file = False
         self.fields: dict[str, bytes] = {}
         self._headers: dict[bytes, bytes] = {}
@@ -205,12 +204,22 @@ class _Form:
             if self.has_file:
                 raise invalid_request("The form holds more than one file")
             self.has_file, self._field = True, None
-            given = self._headers.get(b"content-type", b"").decode("latin-1")
-            self._sink.file.mime_type = given or self._sink.file.mime_type
-            self._accept(self._sink.file.mime_type)
+            self._describe(self._headers.get(b"content-type", b""))
         else:
+            if len(self.fields) == MAX_FIELDS:
+                raise invalid_request("The form has too many fields")
             self._field = name
             self.fields[name] = b""
+
+    def _describe(self, content_type: bytes) -> None:
+        file = self._sink.file
+        given = self.fields.get("contentType") or content_type
+        file.mime_type = given.decode("latin-1") or file.mime_type
+        age = self.fields.get("cacheControl", b"").decode(errors="replace")
+        if age:
+            file.cache_control = f"max-age={age}" if age.isdigit() else age
+        metadata = self.fields.get("metadata") or self.fields.get("userMetadata")
+        file.user_metadata = user_metadata(metadata) if metadata else None
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._field is None:
@@ -225,22 +234,20 @@ class _Form:
         return data
 
 
-def _header_metadata(request: Request) -> dict[str, Any] | None:
+def header_metadata(request: Request) -> dict[str, Any] | None:
+    """Of x-metadata: base64 of a JSON object. Anything else counts as none, as upstream."""
     given = request.headers.get("x-metadata")
-    if not given:
-        return None
     try:
-        return _json_object(base64.b64decode(given))
+        return user_metadata(base64.b64decode(given)) if given else None
     except ValueError:
-        raise invalid_request("x-metadata is not base64") from None
+        return None
 
 
-def _json_object(text: bytes) -> dict[str, Any]:
+def user_metadata(text: bytes) -> dict[str, Any] | None:
+    """A JSON object that PostgreSQL's jsonb can hold: without NUL and lone surrogates; anything else counts as none."""
     try:
         value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        value = None
-    # PostgreSQL's jsonb holds no NUL.
-    if not isinstance(value, dict) or b"\\u0000" in text:
-        raise invalid_request("The metadata is no JSON object")
-    return value
+        return None
+    return value if isinstance(value, dict) and b"\\u0000" not in text else None

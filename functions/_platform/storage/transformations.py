@@ -18,8 +18,8 @@ MEDIA_TYPES = {name: media_type for media_type, name in FORMATS.items()}
 class _Asked(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
-    width: int | None = Field(None, ge=1, le=MAX_SIDE)
-    height: int | None = Field(None, ge=1, le=MAX_SIDE)
+    width: int = Field(0, ge=0)
+    height: int = Field(0, ge=0)
     resize: Literal["cover", "contain", "fill"] = "cover"
     quality: int = Field(QUALITY, ge=20, le=100)
     format: Literal["origin", "webp", "avif"] | None = None
@@ -53,4 +53,6 @@ def transformation_of(asked: dict[str, Any], request: Request) -> Transformation
         name = found.format.upper()
     elif found.format is None and "image/webp" in request.headers.get("accept", ""):
         name = "WEBP"
-    return Transformation(found.width, found.height, found.resize, found.quality, name)
+    # As upstream: 0 counts as absent, and a side that is too large as the largest.
+    width, height = (min(side, MAX_SIDE) or None for side in (found.width, found.height))
+    return Transformation(width, height, found.resize, found.quality, name)

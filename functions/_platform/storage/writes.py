@@ -1,26 +1,25 @@
 """A complete file becomes an object: its bytes durable first, then its row, under the caller's role."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from functions._platform.storage.access import SERVICE, subject_of
 from functions._platform.storage.context import Storage
-from functions._platform.storage.errors import invalid_mime_type
+from functions._platform.storage.errors import duplicate, invalid_mime_type, too_large
 from functions._platform.storage.rows import (
     NewObject,
+    assume,
     find_bucket,
+    has_object,
     locked_object,
     put_object,
     versions_of,
 )
 from functions._platform.storage.staging import Staged
 from functions._shared.auth.access import Access
-from functions._shared.database.as_role import SET
 
 
 class RolledBack(Exception):
@@ -47,30 +46,51 @@ class Destination:
         )
 
 
-async def limits_of(storage: Storage, bucket: str) -> tuple[int, Callable[[str], None]]:
-    """The bucket's largest object in bytes, and a check of content types. Raises StorageError: no such bucket."""
-    async with storage.transaction(SERVICE) as connection:
-        row = await find_bucket(connection, bucket)
-    own = storage.settings.upload_file_size_limit
-    allowed = row["allowed_mime_types"]
+async def admit(
+    storage: Storage,
+    to: Destination,
+    mime_type: str | None,
+    size: int | None,
+    user_metadata: dict[str, Any] | None = None,
+) -> int:
+    """Refuse an upload before its body is read; returns the most bytes that it may have.
 
-    def accept(mime_type: str) -> None:
-        plain = mime_type.partition(";")[0].strip().lower()
-        kind = plain.partition("/")[0]
-        if allowed and not {plain, f"{kind}/*", "*/*"} & {one.lower() for one in allowed}:
-            raise invalid_mime_type(mime_type)
-
-    return min(own, row["file_size_limit"] or own), accept
-
-
-async def check_allowed(storage: Storage, to: Destination) -> None:
-    """Refuse before the body is read: the write is tried and rolled back. Raises psycopg.Error, as the write would."""
+    The write is tried and rolled back: policies see the declared ``mime_type`` and ``size`` as metadata, as upstream's.
+    The service role has no policies, so that a look for an existing object does, without a dead tuple.
+    Raises StorageError, and psycopg.Error as the write would.
+    """
+    most = 0
     try:
-        async with storage.transaction(to.access) as connection:
-            await put_object(connection, to.row({}, None), upsert=to.upsert)
+        async with storage.transaction(SERVICE) as connection:
+            bucket = await find_bucket(connection, to.bucket)
+            most = _check_limits(storage, bucket, mime_type, size)
+            if to.access.role != SERVICE.role:
+                await assume(connection, to.access)
+                declared = {"mimetype": mime_type, "contentLength": size}
+                told = {name: value for name, value in declared.items() if value is not None}
+                await put_object(connection, to.row(told, user_metadata), upsert=to.upsert)
+            elif not to.upsert and await has_object(connection, to.bucket, to.key):
+                raise duplicate()
             raise RolledBack
     except RolledBack:
         pass
+    return most
+
+
+def _check_limits(
+    storage: Storage, bucket: DictRow, mime_type: str | None, size: int | None
+) -> int:
+    own = storage.settings.upload_file_size_limit
+    most: int = min(own, bucket["file_size_limit"] or own)
+    allowed = bucket["allowed_mime_types"]
+    if allowed and mime_type is not None:
+        plain = mime_type.partition(";")[0].strip().lower()
+        kind = plain.partition("/")[0]
+        if not {plain, f"{kind}/*", "*/*"} & {one.lower() for one in allowed}:
+            raise invalid_mime_type(mime_type)
+    if size is not None and size > most:
+        raise too_large()
+    return most
 
 
 async def store(storage: Storage, to: Destination, file: Staged) -> UUID:
@@ -82,20 +102,20 @@ async def store(storage: Storage, to: Destination, file: Staged) -> UUID:
 
 async def commit(storage: Storage, to: Destination, new: NewObject) -> UUID:
     """Write the row of a blob that is kept; the blob is removed if the row is refused. Returns the object's id."""
+    written = False
     try:
         async with storage.transaction(SERVICE) as connection:
             before = await locked_object(connection, to.bucket, to.key)
-            await _as(connection, to.access)
+            await assume(connection, to.access)
             await put_object(connection, new, upsert=to.upsert)
+            written = True
     except BaseException:
-        await storage.driver.remove([new.version])
+        # Outcome unknown: a connection lost during COMMIT may have committed. The janitor decides by the row.
+        if not written:
+            await storage.discard([new.version])
         raise
     if before is None:
         return new.id
-    await storage.driver.remove(versions_of([before]))
+    await storage.discard(versions_of([before]))
     object_id: UUID = before["id"]
     return object_id
-
-
-async def _as(connection: AsyncConnection[DictRow], access: Access) -> None:
-    await connection.execute(SET, (access.role, access.claims_json))

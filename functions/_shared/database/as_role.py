@@ -1,5 +1,6 @@
 """A transaction under a caller's role and claims, so that row-level security decides (impersonation, as PostgREST)."""
 
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,14 +16,13 @@ SET = "select set_config('role', %s, true), set_config('request.jwt.claims', %s,
 async def as_role(
     pool: Pool, role: str, claims_json: str, **more: str
 ) -> AsyncIterator[AsyncConnection[DictRow]]:
-    """A transaction: committed at the end of the block, rolled back by an exception.
+    """A transaction: committed at the end of the block, rolled back by an exception. All settings are one round trip.
 
     ``more``: further settings, local to the transaction as well, with ``__`` for a dot in their names.
     """
+    settings = {name.replace("__", "."): value for name, value in more.items()}
+    further = "".join(", set_config(%s, %s, true)" for _ in settings)
+    values = (role, claims_json, *itertools.chain(*settings.items()))
     async with pool.connection() as connection, connection.transaction():
-        for name, value in more.items():
-            await connection.execute(
-                "select set_config(%s, %s, true)", (name.replace("__", "."), value)
-            )
-        await connection.execute(SET, (role, claims_json))
+        await connection.execute(f"{SET}{further}".encode(), values)
         yield connection

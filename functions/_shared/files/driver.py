@@ -23,7 +23,7 @@ class Driver(Protocol):
         """Make a complete local file the blob of ``version``, durably; ``staged`` is gone afterwards."""
         ...
 
-    async def read(self, version: UUID, start: int, end: int) -> AsyncIterator[bytes]:
+    async def read(self, version: UUID, start: int, end: int) -> AsyncIterator[bytes | memoryview]:
         """The bytes from ``start`` up to ``end`` (exclusive), in chunks. Raises Missing before the first chunk."""
         ...
 

@@ -1,12 +1,17 @@
 """The file system driver: the blob of a version is the file ``<folder>/blobs/<two hex digits>/<version>``."""
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from typing import IO
 from uuid import UUID
 
 from functions._shared.files.driver import CHUNK_BYTES, Missing
+
+NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+"""Linux: fail instead of waiting for a disk."""
 
 
 class FileSystem:
@@ -21,9 +26,10 @@ class FileSystem:
     async def keep(self, staged: Path, version: UUID) -> None:
         await asyncio.to_thread(_rename_durably, staged, self.path(version))
 
-    async def read(self, version: UUID, start: int, end: int) -> AsyncIterator[bytes]:
+    async def read(self, version: UUID, start: int, end: int) -> AsyncIterator[bytes | memoryview]:
         try:
-            file = await asyncio.to_thread(os.open, self.path(version), os.O_RDONLY)
+            # A file object, closed with its last reference: the response may never ask for the first chunk.
+            file = await asyncio.to_thread(self.path(version).open, "rb", 0)
         except FileNotFoundError:
             raise Missing from None
         return _chunks(file, start, end)
@@ -47,16 +53,27 @@ class FileSystem:
                 yield found
 
 
-async def _chunks(file: int, start: int, end: int) -> AsyncIterator[bytes]:
-    try:
+async def _chunks(file: IO[bytes], start: int, end: int) -> AsyncIterator[memoryview]:
+    with file:
         while start < end:
-            chunk = await asyncio.to_thread(os.pread, file, min(CHUNK_BYTES, end - start), start)
-            if not chunk:
+            buffer = bytearray(min(CHUNK_BYTES, end - start))
+            size = _read_cached(file, buffer, start)
+            if size is None:
+                size = await asyncio.to_thread(os.preadv, file.fileno(), [buffer], start)
+            if not size:
                 return
-            start += len(chunk)
-            yield chunk
-    finally:
-        os.close(file)
+            start += size
+            yield memoryview(buffer)[:size]
+
+
+def _read_cached(file: IO[bytes], buffer: bytearray, start: int) -> int | None:
+    """Bytes read, where the page cache has them (no thread switch, at half the time of a chunk); None: it has not."""
+    try:
+        return os.preadv(file.fileno(), [buffer], start, NOWAIT) if NOWAIT else None
+    except OSError as error:
+        if error.errno in {errno.EAGAIN, errno.EOPNOTSUPP}:
+            return None
+        raise
 
 
 def _rename_durably(staged: Path, blob: Path) -> None:

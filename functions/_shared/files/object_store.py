@@ -31,7 +31,7 @@ class ObjectStore:
         await obstore.put_async(self._store, _path(version), staged)
         await asyncio.to_thread(staged.unlink)
 
-    async def read(self, version: UUID, start: int, end: int) -> AsyncIterator[bytes]:
+    async def read(self, version: UUID, start: int, end: int) -> AsyncIterator[bytes | memoryview]:
         if start >= end:
             return _nothing()
         try:
@@ -74,12 +74,12 @@ class ObjectStore:
                 yield version, entry["last_modified"].timestamp()
 
 
-async def _chunks(found: "GetResult") -> AsyncIterator[bytes]:
+async def _chunks(found: "GetResult") -> AsyncIterator[bytes | memoryview]:
     async for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
         yield bytes(chunk)
 
 
-async def _nothing() -> AsyncIterator[bytes]:
+async def _nothing() -> AsyncIterator[bytes | memoryview]:
     return
     yield b""
 

@@ -1,7 +1,7 @@
 """The Starlette app that every function is: routes, and one mapping from exceptions to HTTP responses."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -25,17 +25,22 @@ from functions._shared.errors import (
 log = logging.getLogger(__name__)
 
 
+def internal_error() -> Response:
+    return error_response(FunctionError("Internal error"))
+
+
 def function_app(
     routes: Sequence[BaseRoute],
     *,
     lifespan: Lifespan[Any] | None = None,
     handlers: Mapping[Any, Any] | None = None,
+    bug: Callable[[], Response] = internal_error,
 ) -> Starlette:
-    """An app of ``routes``; ``handlers``: exception handlers besides the common ones."""
+    """An app of ``routes``; ``handlers``: exception handlers besides the common ones; ``bug``: the response to one."""
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        middleware=[Middleware(AnsweredBugs)],
+        middleware=[Middleware(AnsweredBugs, bug)],
         exception_handlers={
             FunctionError: on_function_error,
             HTTPException: on_http_exception,
@@ -57,8 +62,9 @@ class AnsweredBugs:
     client that is sending its next request. Only a response that has begun is left to that.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, bug: Callable[[], Response] = internal_error) -> None:
         self.app = app
+        self._bug = bug
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -78,7 +84,7 @@ class AnsweredBugs:
                 raise
             # Information leak: an unexpected error's text may hold a key; it goes to the log, not to the client.
             log.error("unexpected error in %s", scope["path"], exc_info=error)
-            await error_response(FunctionError("Internal error"))(scope, receive, send)
+            await self._bug()(scope, receive, send)
 
 
 async def on_function_error(request: Request, error: Exception) -> JSONResponse:

@@ -4,6 +4,8 @@ from typing import LiteralString
 
 from functions._platform.auth.store.users import Connection
 
+EVERY_S = 60.0
+"""Seconds between two looks of a process."""
 BATCH = 1000
 DELETIONS: tuple[LiteralString, ...] = (
     # A day, as in GoTrue: reuse of a refresh token that was stolen is noticed for that long.

@@ -289,7 +289,7 @@ def test_neither_password_nor_token_nor_address_is_logged(auth, caplog):
 
 def test_stale_rows_are_deleted(start_auth, db, monkeypatch):
     """Exchanged tokens after a day, ended sessions, PKCE flows left behind; and nothing that is of use."""
-    monkeypatch.setattr("functions._platform.auth.housekeeping.EVERY_S", 0.01)
+    monkeypatch.setattr("functions._platform.auth.app.EVERY_S", 0.01)
     monkeypatch.setattr("functions._platform.auth.store.stale_rows.BATCH", 1)
     auth = start_auth()
     session, ended = auth.sign_up(), auth.sign_up()

@@ -1,12 +1,18 @@
 """Deleting a picture by any way removes row and file, and gives no quota back; the janitor finds what is left over."""
 
+import asyncio
 import os
 import time
 from uuid import uuid4
 
+import psycopg
 import pytest
 
+from functions._local.defaults import local_environment
+from functions._shared.database.pool import make_pool
 from functions._shared.files.file_system import FileSystem
+from functions._shared.files.janitor import sweep
+from functions._shared.settings import Settings
 from tests.conftest import Edge
 from tests.help import eventually, start, until, until_ended
 
@@ -66,3 +72,49 @@ def test_the_janitor_removes_orphans_and_reports_lost_files(edge: Edge, db, tmp_
         "1",
     )
     assert files(tmp_path) == [kept]
+
+
+def test_the_bucket_of_a_picture_is_the_one_in_its_address(start_edge, db):
+    """STORAGE_BUCKET is the gateway's setting; the database learns it from the rows."""
+    edge = start_edge(STORAGE_BUCKET="my pictures (1)")
+    [image] = until_ended(edge, start(edge))["images"]
+    path = image["storage_path"]
+    key = {"Authorization": f"Bearer {edge.service_role_key}"}
+
+    def remove(bucket: str) -> None:
+        url = f"{edge.url}/storage/v1/object/{bucket}"
+        answer = edge.client.request("DELETE", url, headers=key, json={"prefixes": [path]})
+        assert [one["name"] for one in answer.json()] == [path]
+
+    db.execute(
+        "insert into storage.objects (bucket_id, name) values ('generated-images', %s)", (path,)
+    )
+    remove("generated-images")  # the same key in another bucket
+    assert db.execute("select count(*)::int as it from public.images").fetchone() == {"it": 1}
+    remove("my pictures (1)")
+    assert db.execute("select count(*)::int as it from public.images").fetchone() == {"it": 0}
+
+
+def test_the_janitor_refuses_to_judge_by_what_policies_show(
+    dsn, db, tmp_path, environ, monkeypatch, request
+):
+    """A login role without BYPASSRLS sees no rows: all blobs would count as orphans."""
+    db.execute("create role plain_login login password 'x'")
+    request.addfinalizer(lambda: db.execute("drop owned by plain_login; drop role plain_login"))
+    db.execute("grant usage on schema storage to plain_login")
+    db.execute("grant select on storage.objects to plain_login")
+    folder = tmp_path / "data/storage"
+    blob = FileSystem(folder).path(uuid4())
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(b"x")
+    address = dsn.replace("postgres:postgres@", "plain_login:x@")
+    settings = Settings.from_env(local_environment({**environ, "SUPABASE_DB_URL": address}))
+
+    async def swept() -> None:
+        async with make_pool(settings, min_size=0) as pool:
+            await sweep(settings, pool)
+
+    monkeypatch.setattr("functions._shared.files.janitor.GRACE_S", -60)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+        asyncio.run(swept())
+    assert blob.exists()

@@ -54,7 +54,7 @@ def test_a_private_bucket_is_not_public(idle_edge: Edge):
 
 @pytest.mark.parametrize("token", ["nonsense", "a.b.c"])
 def test_invalid_credentials(idle_edge: Edge, token: str):
-    assert told(call(idle_edge, "GET", "object/generated-images/a", token)) == (
+    assert told(call(idle_edge, "GET", "object/authenticated/generated-images/a", token)) == (
         400,
         "403",
         "Invalid Compact JWS",
