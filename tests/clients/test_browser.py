@@ -92,7 +92,7 @@ def uploads(page: Page) -> None:
     """Plain, transformed and resumable, whose headers a page may send and read by CORS alone."""
     assert call(page, "uploadSource") == {
         "again": "The resource already exists",
-        "fetched": [200, "image/png", True, "max-age=60"],
+        "fetched": [200, "image/png", True],
         "part": [206, "bytes 0-7/N", 8],
         "shown": [[64, 64, False], [64, 64, True], [16, 16, True]],
         "downloaded": True,

@@ -66,7 +66,7 @@ async function uploadSource() {
   const info = bucket.info ? dataOf(await bucket.info(path)) : null
   return {
     again: error.message,
-    fetched: [fetched.status, fetched.headers.get('content-type'), fetched.headers.has('etag'), fetched.headers.get('cache-control')],
+    fetched: [fetched.status, fetched.headers.get('content-type'), fetched.headers.has('etag')],
     part: [part.status, part.headers.get('content-range').replace(/\d+$/, 'N'), (await part.arrayBuffer()).byteLength],
     shown: [await shown(signed), await shown(signed, true), await shown(small, true)],
     downloaded: dataOf(await bucket.download(path)).size === Number(fetched.headers.get('content-length')),
