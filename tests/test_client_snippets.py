@@ -1,4 +1,4 @@
-"""The client snippets of README and QUICK_REFERENCE, run as they are printed, against a new stack."""
+"""The client snippets of README, QUICK_REFERENCE and CLIENT_GUIDE, run as they are printed, against a new stack."""
 
 import os
 import re
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 README = PROJECT / "README.md"
 QUICK_REFERENCE = PROJECT / "docs" / "QUICK_REFERENCE.md"
+CLIENT_GUIDE = PROJECT / "docs" / "CLIENT_GUIDE.md"
 WATCH = """
 const send = globalThis.fetch
 globalThis.fetch = async (...request) => {
@@ -103,3 +104,14 @@ def test_the_quick_reference_in_python(stack):
     [url, page] = run(stack, [sys.executable, "-c", program(QUICK_REFERENCE, "python")])
     assert_picture(url)
     assert "completed" in page
+
+
+@node.needs_node
+def test_the_client_guide(stack):
+    *statuses, thumbnail, stopped, gone = run_js(stack, WATCH + program(CLIENT_GUIDE, "js"))
+    assert list(dict.fromkeys(statuses)) == ["processing", "downloading", "completed"]
+    prompt, _, url = thumbnail.rpartition(" ")
+    assert prompt == "a cat in a hat"
+    assert "/render/image/public/" in url
+    assert stopped in {"cancelled", "deleted"}  # the sandbox may have been faster than the call
+    assert gone == "deleted"

@@ -70,9 +70,9 @@ FUNCTIONS: Mapping[str, Function] = {
 """The first path segment below /functions/v1 → the function."""
 PLATFORM: Mapping[str, Service] = {
     "auth": Service(auth, open_auth),
-    "rest": Service(rest, open_rest, own_options=True),
+    "rest": Service(rest, open_rest, own_options=""),
     "realtime": Service(realtime, open_realtime),
-    "storage": Service(storage, open_storage),
+    "storage": Service(storage, open_storage, own_options="/upload/resumable"),
 }
 """The first path segment, before /v1 → our own app for a service of Supabase, which SERVE may name."""
 
@@ -164,7 +164,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     # before all that reads the client's address. PlainPaths sees the path as FunctionsHost has rewritten it: the one
     # that is routed and forwarded.
     inner = TrustedProxies(LoopbackOnly(FunctionsHost(PlainPaths(starlette))))
-    return Envelope(inner, [name for name, service in PLATFORM.items() if service.own_options])
+    own_options = {name: service.own_options for name, service in PLATFORM.items()}
+    return Envelope(inner, own_options)
 
 
 app = create_app()

@@ -12,6 +12,8 @@ Headers = list[tuple[bytes, bytes]]
 ANY = frozenset({"*"})
 ORIGIN, EXPOSE = b"access-control-allow-origin", b"access-control-expose-headers"
 CREDENTIALS, VARY = b"access-control-allow-credentials", b"vary"
+FROM_CACHE = frozenset({b"content-length", b"content-range"})
+"""Headers of a 206 that the browser's cache makes of a stored 200, whose exposed headers count then."""
 TO_ANY_PAGE = ((ORIGIN, b"*"), (EXPOSE, b"*"))
 
 
@@ -26,9 +28,9 @@ def for_pages(headers: Headers, origin: bytes, allowed: frozenset[str]) -> Heade
         return kept
     # With credentials "*" is no wildcard but a header's name.
     named = [pair for pair in kept if pair != (EXPOSE, b"*")]
-    names = sorted({key.lower() for key, _ in named if not key.lower().startswith(b"access-")})
+    names = {key.lower() for key, _ in named if not key.lower().startswith(b"access-")}
     allowing = [*named, (ORIGIN, origin), (CREDENTIALS, b"true")]
-    return added(allowing, ((EXPOSE, b", ".join(names)),))
+    return added(allowing, ((EXPOSE, b", ".join(sorted(names | FROM_CACHE))),))
 
 
 def added(headers: Headers, more: Iterable[tuple[bytes, bytes]]) -> Headers:

@@ -1,11 +1,12 @@
 """The headers of every response, errors included: CORS, a request id, nosniff. CORS preflights are answered here.
 
 Not Starlette's CORSMiddleware: it adds headers only to requests with an Origin, while Supabase sends them with every
-response, and answers any OPTIONS as a preflight. A service whose OPTIONS means more (PostgREST's Allow) has its own.
+response, and answers any OPTIONS as a preflight. A service whose OPTIONS means more (PostgREST's Allow, a tus server's
+capabilities) has its own.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Mapping
 from uuid import uuid4
 
 from starlette.datastructures import Headers
@@ -29,10 +30,10 @@ _PLAIN_ID = re.compile(rb"[\w.:-]{1,100}")
 class Envelope:
     """ASGI middleware, the outermost: the other middleware's errors need its headers too. An app's own headers stay."""
 
-    def __init__(self, app: ASGIApp, own_options: Collection[str] = ()) -> None:
-        """``own_options``: services that answer OPTIONS themselves, wherever SERVE names them."""
+    def __init__(self, app: ASGIApp, own_options: Mapping[str, str | None]) -> None:
+        """``own_options``: service → the path below it from which on it answers OPTIONS, where SERVE names it."""
         self.app = app
-        self._own_options = {f"/{service}/v1": service for service in own_options}
+        self._own_options = own_options
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,8 +58,11 @@ class Envelope:
             request_id.reset(token)
 
     def _has_own(self, path: str, settings: Settings) -> bool:
-        service = self._own_options.get("/".join(path.split("/", 3)[:3]))
-        return service is not None and service in settings.serve
+        service = path.split("/", 2)[1]
+        own = self._own_options.get(service)
+        return (
+            own is not None and path.startswith(f"/{service}/v1{own}") and service in settings.serve
+        )
 
     def _preflight(self, scope: Scope) -> ASGIApp:
         # The requested list is echoed: in Access-Control-Allow-Headers "*" does not cover authorization.

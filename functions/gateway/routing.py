@@ -36,12 +36,12 @@ class Service:
     """A service of Supabase's that we serve ourselves.
 
     ``opened``: what the service needs while it is served; its handlers find it as ``request.state.<name>``.
-    ``own_options``: whether it answers OPTIONS itself, preflights included.
+    ``own_options``: the path below the service from which on it answers OPTIONS itself, preflights included.
     """
 
     app: ASGIApp
     opened: Callable[[Resources], AbstractAsyncContextManager[Any]] | None = None
-    own_options: bool = False
+    own_options: str | None = None
 
 
 class FunctionRouter:

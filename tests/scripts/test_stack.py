@@ -231,6 +231,23 @@ def test_the_demo_saves_a_picture_and_says_where(environ):
     [file] = [line.split()[1] for line in out.splitlines() if line.startswith("Picture ")]
     with Image.open(file) as picture:
         assert picture.size == (1024, 1024)
+    assert "polled" not in out
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "why"),
+    [
+        ("SERVE", "rest,storage", "auth and realtime are not both served"),
+        ("DISABLE_SIGNUP", "true", "no account"),
+    ],
+)
+def test_where_the_demo_cannot_follow_by_realtime_it_says_so_and_polls(
+    environ, setting, value, why
+):
+    ended = run("scripts.demo", {**environ, setting: value})
+    assert ended.returncode == 0, ended.stderr
+    assert f"The status is polled: {why}" in ended.stdout
+    assert "completed" in ended.stdout
 
 
 def test_the_demo_says_why_there_is_no_picture(environ):

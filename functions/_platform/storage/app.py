@@ -62,6 +62,8 @@ ROUTES = [
         for route in (
             Route(base, resumable.create, methods=["POST"]),
             Route(f"{base}/", resumable.create, methods=["POST"]),
+            Route(base, resumable.options, methods=["OPTIONS"]),
+            Route(f"{base}/{{id:path}}", resumable.options, methods=["OPTIONS"]),
             Route(f"{base}/{{id}}", resumable.head, methods=["HEAD"]),
             Route(f"{base}/{{id}}", resumable.append, methods=["PATCH"]),
             Route(f"{base}/{{id}}", resumable.terminate, methods=["DELETE"]),

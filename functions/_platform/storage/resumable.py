@@ -40,6 +40,11 @@ from functions._platform.storage.writes import Destination, admit, store
 from functions._shared.resources import resources_of
 
 VERSION = {"Tus-Resumable": "1.0.0"}
+EXTENSIONS = "creation,creation-with-upload,expiration,termination"
+ALLOWED_HEADERS = (
+    "authorization, x-client-info, apikey, content-type, tus-resumable, upload-length, upload-offset, upload-metadata,"
+    " x-upsert, x-signature"
+)
 METADATA = re.compile(r"\s*([A-Za-z0-9_-]+)(?:\s+([A-Za-z0-9+/=]*))?\s*")
 MAX_METADATA = 16 * 1024
 MAX_UNFINISHED = 100
@@ -74,6 +79,21 @@ class Upload:
     @property
     def expires_at(self) -> float:
         return float(self.path.stat().st_mtime) + float(self.info["expiry_s"])
+
+
+async def options(request: Request) -> Response:
+    """The server's capabilities, and the CORS preflight of a browser: one method asks for both."""
+    asked = request.headers.get("access-control-request-headers", ALLOWED_HEADERS)
+    headers = {
+        **VERSION,
+        "Tus-Version": VERSION["Tus-Resumable"],
+        "Tus-Extension": EXTENSIONS,
+        "Tus-Max-Size": str(storage_of(request).settings.upload_file_size_limit),
+        "Access-Control-Allow-Methods": "POST, HEAD, PATCH, OPTIONS, DELETE",
+        "Access-Control-Allow-Headers": asked,
+        "Access-Control-Max-Age": "86400",
+    }
+    return Response(status_code=204, headers=headers)
 
 
 def in_tus_form(handler: Handler) -> Handler:

@@ -18,6 +18,8 @@ from functions._shared.settings import Settings
 PERMANENT = frozenset({"400", "401", "403", "413", "415"})
 """Statuses of a refusal that the same upload would meet again."""
 CACHE_S = 3600
+READABLE = ("public", "sign")
+"""The kinds of URL whose objects are read without credentials."""
 
 
 class Storage(Protocol):
@@ -39,7 +41,7 @@ class Storage(Protocol):
         ...
 
     def serves(self, url: httpx.URL) -> bool:
-        """Whether ``url`` is an object's public address here: it is exempt from SSRF protection, as ours."""
+        """Whether ``url`` is an object's public or signed URL here: it is exempt from SSRF protection, as ours."""
         ...
 
     async def check(self) -> str:
@@ -53,7 +55,12 @@ class SupabaseStorage:
     def __init__(self, client: AsyncStorageClient, bucket: str, public_base: str) -> None:
         self._client = client
         self._bucket = bucket
-        self._public = f"{public_base}/storage/v1/object/public/"
+        base = f"{public_base}/storage/v1"
+        self._public = f"{base}/object/public/"
+        # Signed URLs too: source pictures are in a private bucket.
+        self._readable = tuple(
+            f"{base}/{kind}/{way}/" for kind in ("object", "render/image") for way in READABLE
+        )
 
     async def upload(self, path: str, data: bytes, content_type: str) -> str:
         try:
@@ -84,7 +91,7 @@ class SupabaseStorage:
         return f"{self._public}{quote(self._bucket)}/{quote(path)}"
 
     def serves(self, url: httpx.URL) -> bool:
-        return str(url).startswith(self._public)
+        return str(url).startswith(self._readable)
 
     async def check(self) -> str:
         try:

@@ -101,7 +101,7 @@ def test_with_credentials_readable_headers_are_named(start_edge, project):
     edge = start_edge(CORS_ORIGINS=LISTED, SUPABASE_UPSTREAM_URL=project)
     answer = ask(edge, "POST", "/functions/v1/start-generation", APP, json=BODY)
     exposed = answer.headers.get_list("access-control-expose-headers", split_commas=True)
-    assert {"sb-request-id", "content-type"} <= set(exposed)
+    assert {"sb-request-id", "content-type", "content-range"} <= set(exposed)
     assert "*" not in exposed
     answer = ask(edge, "GET", "/rest/v1/rows", APP)
     assert answer.headers.get_list("access-control-expose-headers") == ["content-range"]

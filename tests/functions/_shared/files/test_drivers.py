@@ -4,39 +4,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
 from functions._shared.files.driver import Missing
 from functions._shared.files.file_system import FileSystem
 from functions._shared.files.object_store import ObjectStore
+from tests.s3 import S3, s3_server
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    httpx.put(f"{url}/pictures")
-    yield url
-    server.stop()
+def s3() -> Iterator[S3]:
+    with s3_server() as server:
+        yield server
 
 
 @pytest.fixture(params=["file system", "s3"])
 def driver(request, tmp_path: Path, monkeypatch):
     if request.param == "file system":
         return FileSystem(tmp_path / "kept")
-    for name, value in {
-        "AWS_ENDPOINT_URL": request.getfixturevalue("s3"),
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "k",
-        "AWS_SECRET_ACCESS_KEY": "s",
-        "AWS_REGION": "us-east-1",
-    }.items():
+    s3: S3 = request.getfixturevalue("s3")
+    for name, value in s3.variables.items():
         monkeypatch.setenv(name, value)
-    return ObjectStore(f"s3://pictures/{uuid4()}")
+    return ObjectStore(f"s3://{s3.bucket}/{uuid4()}")
 
 
 async def content(driver, version, start: int, end: int) -> bytes:
