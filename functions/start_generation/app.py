@@ -1,4 +1,4 @@
-"""The routes of start-generation: POST one, GET and DELETE one by id, GET its events."""
+"""The routes of start-generation: POST one, GET and DELETE one by id, GET its events, POST for a ticket to them."""
 
 from typing import Any
 
@@ -21,6 +21,7 @@ from functions.start_generation.request import (
     start_requests,
 )
 from functions.start_generation.starts import Starts
+from functions.start_generation.tickets import ticket
 
 
 async def start(request: Request) -> JSONResponse:
@@ -88,5 +89,6 @@ app = function_app(
         Route("/start-generation/{generation_id}", show, methods=["GET"]),
         Route("/start-generation/{generation_id}", cancel, methods=["DELETE"]),
         Route("/start-generation/{generation_id}/events", events, methods=["GET"]),
+        Route("/start-generation/{generation_id}/ticket", ticket, methods=["POST"]),
     ],
 )
