@@ -31,6 +31,7 @@ MAILBOX = [
 ]
 """The local stack's, for anybody on this machine."""
 BESIDE |= {(method, f"/mailbox{path}"): "anybody" for method, path in MAILBOX}
+EXAMPLE = ("app.js", "config.js", "hills.svg", "icon.svg", "live.js", "session.js", "style.css")
 DESCRIBED = {
     (method.upper(), f"{PREFIX}{path}"): operation["tags"][0]
     for path, methods in document("", [one.entry for one in FUNCTIONS.values()])["paths"].items()
