@@ -39,7 +39,7 @@ class Storage(Protocol):
         ...
 
     def serves(self, url: httpx.URL) -> bool:
-        """Whether ``url`` is an object's public address here: it is exempt from SSRF protection, as ours."""
+        """Whether ``url`` is an object's public or signed address here: it is exempt from SSRF protection, as ours."""
         ...
 
     async def check(self) -> str:
@@ -54,6 +54,7 @@ class SupabaseStorage:
         self._client = client
         self._bucket = bucket
         self._public = f"{public_base}/storage/v1/object/public/"
+        self._signed = f"{public_base}/storage/v1/object/sign/"
 
     async def upload(self, path: str, data: bytes, content_type: str) -> str:
         try:
@@ -84,7 +85,8 @@ class SupabaseStorage:
         return f"{self._public}{quote(self._bucket)}/{quote(path)}"
 
     def serves(self, url: httpx.URL) -> bool:
-        return str(url).startswith(self._public)
+        # httpx has resolved dot segments: a path that begins here stays here.
+        return str(url).startswith((self._public, self._signed))
 
     async def check(self) -> str:
         try:
