@@ -73,7 +73,10 @@ def test_the_local_stack_serves_what_no_supabase_behind_it_does(environ, served)
     [
         ({"SERVE": "storage,graphql"}, "SERVE may name auth, example, realtime, rest, storage"),
         ({"LOCAL_STACK": "true"}, "SERVE=storage"),
-        ({"SERVE": "example", "SUPABASE_ANON_KEY": ""}, "SERVE names example, whose page needs"),
+        (
+            {"SERVE": "example", "SUPABASE_ANON_KEY": "", "SUPABASE_PUBLISHABLE_KEYS": ""},
+            "SERVE names example, whose page needs",
+        ),
     ],
 )
 def test_a_service_that_is_not_there_and_the_old_flag_stop_the_start(environ, told):

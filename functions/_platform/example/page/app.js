@@ -21,7 +21,6 @@ async function attempt(part, work) {
   part.ariaBusy = "false";
 }
 const complain = (part) => (error) => { $(".trouble", part).textContent = error.message; };
-
 // --- Who is here ---
 function enter(notice = "") {
   const before = user?.id;
@@ -32,6 +31,7 @@ function enter(notice = "") {
   document.body.className = user ? "inside" : "outside";
   $("#email").textContent = user?.email ?? "";
   $(".trouble", welcome).textContent = notice;
+  $(".trouble", composer).textContent = $("#news").textContent = ""; // the one before has left nothing
   if (!user) return welcome.email.focus();
   suggest("");
   choose(null);
@@ -46,8 +46,8 @@ addEventListener("session", (event) => enter(event.detail ?? ""));
 $("#sign-out").addEventListener("click", signOut);
 welcome.addEventListener("submit", (event) => {
   event.preventDefault();
-  const { mode, email, password } = welcome;
-  attempt(welcome, () => (mode.value === "known" ? signIn : signUp)(email.value, password.value).then(() => welcome.reset()));
+  const { email, password } = welcome, how = welcome.mode.value === "known" ? signIn : signUp;
+  attempt(welcome, () => how(email.value, password.value).then(() => welcome.reset()));
 });
 
 // --- Asking for a picture ---
@@ -95,7 +95,7 @@ composer.addEventListener("input", () => { requestKey = crypto.randomUUID(); });
 composer.prompt.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) event.preventDefault(), composer.requestSubmit();
 });
-composer.source.addEventListener("change", () => { choose(composer.source.files[0] ?? null); composer.source.value = ""; });
+composer.source.addEventListener("change", ({ target }) => { choose(target.files[0] ?? null); target.value = ""; });
 $("#source button").addEventListener("click", () => { choose(null); composer.source.focus(); });
 $("#empty").addEventListener("click", ({ target }) => { if (target.type === "button") suggest(target.textContent); });
 const suggest = (prompt) => { composer.prompt.value = prompt; composer.prompt.focus(); };
@@ -122,19 +122,19 @@ function show(news) {
   if (old && ENDED.has(old.status) && !ENDED.has(news.status)) return;
   if (news.status === "cancelled") return forget(news.id);
   const card = cards.get(news.id) ?? newCard(news);
-  const { prompt, status, stage, progress, error_message, model, width, height, images } = card.row = { ...old, ...news };
-  const image = images?.[0], step = STAGES[stage] ?? "Working";
+  const row = card.row = { ...old, ...news }, { prompt, status, stage, progress, width, height } = row;
+  const image = row.images?.[0], step = STAGES[stage] ?? "Working";
   card.dataset.state = ENDED.has(status) ? status : "running";
   card.style.setProperty("--ratio", (image?.width ?? width ?? 1) / (image?.height ?? height ?? 1));
   card.style.setProperty("--done", $("progress", card).value = progress ?? 0);
   $(".stage", card).textContent = progress ? `${step} · ${progress} %` : `${step} …`;
-  $(".trouble", card).textContent = status === "failed" ? error_message : "";
-  $(".facts", card).textContent = [model, image && `${image.width} × ${image.height}`].filter(Boolean).join(" · ");
+  $(".trouble", card).textContent = status === "failed" ? row.error_message : "";
+  $(".facts", card).textContent = (row.model ?? "") + (image ? ` · ${image.width} × ${image.height}` : "");
   if (image && !$("a", card).href) {
     $("a", card).href = new URL(image.public_url).pathname;
     $("img", card).src = `${$("a", card).pathname.replace("/object/", "/render/image/")}?height=640`;
   }
-  if (old && old.stage !== stage) $("#news").textContent = `${STAGES[stage] ?? status}: ${prompt}`; // for screen readers
+  if (old && old.stage !== stage) $("#news").textContent = `${STAGES[stage] ?? status}: ${prompt}`; // is read out
 }
 
 function newCard({ id, prompt, created_at }) {

@@ -4,8 +4,8 @@ import { api, token } from "./session.js";
 export const ENDED = new Set(["completed", "failed", "cancelled"]);
 const TOPIC = "realtime:gallery", HEARTBEAT_MS = 25_000, LONGEST_PAUSE_MS = 5_000;
 
-// Calls `changed(row)` at each step of a generation until it has ended. Returns a function that stops it. An EventSource
-// cannot send an Authorization header: a ticket in its address opens this one stream, for two minutes.
+// Calls `changed(row)` at each step of a generation until it has ended. Returns a function that stops it.
+// An EventSource cannot send an Authorization header: a ticket in its address opens this one stream, for two minutes.
 export function follow(id, changed) {
   const path = `/functions/v1/start-generation/${id}`;
   let stream, stopped = false;
@@ -25,8 +25,8 @@ export function follow(id, changed) {
   return () => { stopped = true; stream?.close(); };
 }
 
-// Calls `changed({ type, record, old_record })` for each change of a row that this user may read, and `connected(true)` once
-// changes are heard, `connected(false)` when they are not. Returns a function that stops it.
+// Calls `changed({ type, record, old_record })` for each change of a row that this user may read, and `connected(true)`
+// once changes are heard, `connected(false)` when they are not. Returns a function that stops it.
 export function listen(table, changed, connected) {
   let socket, heartbeat, retry, answered, failures = 0, ref = 0;
   const stopped = new AbortController(), { signal } = stopped;
@@ -35,10 +35,11 @@ export function listen(table, changed, connected) {
     const access_token = await token().catch(() => null);
     if (signal.aborted) return;
     if (!access_token) return reopen();
-    socket = new WebSocket(`${location.origin.replace("http", "ws")}/realtime/v1/websocket?apikey=${ANON_KEY}&vsn=2.0.0`);
+    socket = new WebSocket(`/realtime/v1/websocket?apikey=${ANON_KEY}&vsn=2.0.0`);
     socket.onclose = reopen;
     socket.onopen = () => {
-      push(TOPIC, "phx_join", { config: { postgres_changes: [{ event: "*", schema: "public", table }] }, access_token });
+      const postgres_changes = [{ event: "*", schema: "public", table }];
+      push(TOPIC, "phx_join", { config: { postgres_changes }, access_token });
       answered = true;
       heartbeat = setInterval(beat, HEARTBEAT_MS);
     };
@@ -59,8 +60,7 @@ export function listen(table, changed, connected) {
   }
   function close() {
     for (const timer of [heartbeat, retry]) clearTimeout(timer);
-    if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
-    socket?.close();
+    if (socket) socket.onopen = socket.onmessage = socket.onclose = null, socket.close();
   }
   function reopen() {
     close();
