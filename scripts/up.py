@@ -36,6 +36,13 @@ def status(settings: Settings) -> dict[str, str]:
     }
 
 
+def example_app(settings: Settings) -> dict[str, str]:
+    """What a newcomer opens first."""
+    if "example" not in settings.serve:
+        return {}
+    return {"open": f"{address_of(settings.edge_host, settings.edge_port)}/"}
+
+
 def by_place(settings: Settings) -> dict[str, list[str]]:
     """Where services of Supabase's are served from → their paths, for people."""
     places: dict[str, list[str]] = {}
@@ -62,9 +69,8 @@ def up() -> int:
     environ = read_environment()
     try:
         with local_stack(environ) as settings:
-            for name, value in status(settings).items():
-                print(f"{NAMES[name]:>16}: {value}")
-            for name, value in sign_in(settings).items():
+            named = {NAMES[name]: value for name, value in status(settings).items()}
+            for name, value in {**example_app(settings), **named, **sign_in(settings)}.items():
                 print(f"{name:>16}: {value}")
             print(
                 f"{'pictures':>16}: {'the sandbox draws them' if uses_sandbox(environ) else 'Replicate'}"

@@ -84,5 +84,8 @@ def test_each_name_in_the_glossary_is_one_of_the_code():
     assert names - words == set()
 
 
-def test_the_readmes_picture_is_small():
-    assert (PROJECT / "docs" / "images" / "demo.webp").stat().st_size < 60 * 1024
+def test_the_pictures_are_small_and_shown():
+    pages = "".join(page.read_text() for page in PAGES)
+    for picture in (PROJECT / "docs" / "images").iterdir():
+        assert picture.stat().st_size < 60 * 1024, picture.name
+        assert f"images/{picture.name}" in pages

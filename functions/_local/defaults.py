@@ -41,7 +41,7 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
     if "SUPABASE_DB_URL" not in chosen:
         values["PGRST_DB_URI"] = f"postgresql://authenticator:postgres@127.0.0.1:{db_port}/postgres"
     if "SUPABASE_UPSTREAM_URL" not in chosen:
-        values["SERVE"] = "auth,rest,realtime,storage"
+        values["SERVE"] = "auth,rest,realtime,storage,example"
         values["ENABLE_EMAIL_AUTOCONFIRM"] = "true"
     if secret == LOCAL_JWT_SECRET:
         values["ALLOW_ANON"] = "true"

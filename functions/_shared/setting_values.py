@@ -18,8 +18,8 @@ from pydantic import BeforeValidator, Field, Json, SecretStr, ValidationError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-SERVABLE = frozenset({"auth", "realtime", "rest", "storage"})
-"""Services that SERVE may name."""
+SERVABLE = frozenset({"auth", "example", "realtime", "rest", "storage"})
+"""Services that SERVE may name; example is the app at /, which uses the others."""
 
 EMPTY_IS_A_VALUE = frozenset(
     {"PGRST_DB_ANON_ROLE", "PGRST_DB_EXTRA_SEARCH_PATH", "PGRST_DB_MAX_ROWS"}

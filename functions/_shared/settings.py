@@ -135,7 +135,9 @@ class Settings(
     log_format: Literal["console", "json"] = "console"
 
     serve: Services = frozenset()
-    """Supabase services served by this process: auth, rest, realtime, storage (from files in ``edge_data_dir``)."""
+    """Supabase services served by this process: auth, rest, realtime, storage (from files in ``edge_data_dir``); and
+    example, the app at /.
+    """
     edge_data_dir: Path = Path(".local")
     edge_host: str = "127.0.0.1"
     edge_port: Annotated[int, Field(ge=1, le=65535)] = 54321
@@ -210,6 +212,11 @@ class Settings(
             raise ValueError(
                 "SERVE names auth, and there is nothing to sign its tokens with:"
                 " set SUPABASE_JWT_SECRET or SUPABASE_SIGNING_KEYS"
+            )
+        if "example" in self.serve and not self.keys_of("anon"):
+            raise ValueError(
+                "SERVE names example, whose page needs a public key:"
+                " set SUPABASE_ANON_KEY or SUPABASE_PUBLISHABLE_KEYS"
             )
         if not (own or self.jwks_url or usable):
             raise ValueError(

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from functions._platform.auth.app import app as auth
 from functions._platform.auth.app import open_auth
 from functions._platform.auth.mailbox.routes import routes as mailbox
+from functions._platform.example.routes import routes as example
 from functions._platform.realtime.app import app as realtime
 from functions._platform.realtime.app import open_realtime
 from functions._platform.rest.app import app as rest
@@ -155,6 +156,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             Route("/ready", ready),
             Route(f"{PREFIX}/openapi.json", openapi),
             *mailbox,
+            *example,
             Mount(PREFIX, app=FunctionRouter(FUNCTIONS)),
             *(Mount(f"/{service}/v1", app=ServiceRouter(PLATFORM)) for service in SERVICES),
         ],

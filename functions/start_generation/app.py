@@ -1,4 +1,4 @@
-"""The routes of start-generation: POST one, GET the caller's own, GET and DELETE one by id, GET its events."""
+"""The routes of start-generation: POST one, GET the own ones; by id GET, DELETE, GET its events, POST for a ticket."""
 
 from typing import Any
 
@@ -22,6 +22,7 @@ from functions.start_generation.request import (
     start_requests,
 )
 from functions.start_generation.starts import Starts
+from functions.start_generation.tickets import ticket
 
 
 async def start(request: Request) -> JSONResponse:
@@ -90,5 +91,6 @@ app = function_app(
         Route("/start-generation/{generation_id}", show, methods=["GET"]),
         Route("/start-generation/{generation_id}", cancel, methods=["DELETE"]),
         Route("/start-generation/{generation_id}/events", events, methods=["GET"]),
+        Route("/start-generation/{generation_id}/ticket", ticket, methods=["POST"]),
     ],
 )

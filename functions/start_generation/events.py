@@ -3,6 +3,8 @@
 event: status
 id: <the row's version; a client that reconnects sends it as Last-Event-ID, and gets only later changes>
 data: {"generation_id", "status", "stage", "progress", "error_message", "images"}
+
+The caller has a token, or a ticket for this generation in the query (``tickets.py``).
 """
 
 import asyncio
@@ -14,9 +16,9 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from functions._shared.resources import resources_of
 from functions.start_generation.own_generation import generation_id_of, own_generation
 from functions.start_generation.streams import TERMINAL, Streams, Watch
+from functions.start_generation.tickets import user_of
 
 KEEP_ALIVE_S = 15.0
 """Between comments on a silent stream: below the read time-out of proxies."""
@@ -29,8 +31,7 @@ FIELDS = ("status", "stage", "progress", "error_message", "images")
 
 async def events(request: Request) -> Response:
     """The stream of the caller's generation; 204, which ends an EventSource's reconnects, after the last event."""
-    user_id = await resources_of(request).auth.user(request)
-    generation = await own_generation(request, user_id)
+    generation = await own_generation(request, await user_of(request))
     last_event_id = request.headers.get("last-event-id", "")
     if last_event_id.endswith(LAST) and generation["status"] in TERMINAL:
         return Response(status_code=204)

@@ -10,6 +10,7 @@ from functions._shared.errors import (
     Unavailable,
 )
 from functions._shared.web.openapi import (
+    COUNT,
     TEXT,
     TRUE,
     UUID,
@@ -56,6 +57,7 @@ SCHEMAS = {
         generations={"type": "array", "items": ref("Generation")},
         next={"type": ["string", "null"]},
     ),
+    "Ticket": object_of(ticket=TEXT, expires_in=COUNT),
     "Cancelled": object_of(
         success=TRUE, generation_id=UUID, status={"enum": ["cancelled", "deleted"]}
     ),
@@ -66,6 +68,12 @@ KEY_HEADER: Json = {
     "in": "header",
     "description": "The same key and body within 24 hours are answered with the same ids.",
     "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"},
+}
+TICKET: Json = {
+    "name": "ticket",
+    "in": "query",
+    "description": "In place of a token, for an EventSource: it sends no headers of the page's choice.",
+    "schema": TEXT,
 }
 LAST_EVENT_ID: Json = {"name": "Last-Event-ID", "in": "header", "schema": TEXT}
 EVENTS: Json = {
@@ -143,7 +151,16 @@ ENTRY = Entry(
                 "Status and progress as they change",
                 EVENTS,
                 *OF_ONE,
-                parameters=[GENERATION_ID, LAST_EVENT_ID],
+                parameters=[GENERATION_ID, LAST_EVENT_ID, TICKET],
+                caller="user",
+            )
+        },
+        "/start-generation/{generation_id}/ticket": {
+            "post": operation(
+                "A ticket for its events: for this generation alone, and for two minutes",
+                response_of("Ticket"),
+                *OF_ONE,
+                parameters=[GENERATION_ID],
                 caller="user",
             )
         },

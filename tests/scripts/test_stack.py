@@ -88,6 +88,10 @@ def up(environ: dict[str, str], end: int = signal.SIGTERM) -> Iterator[dict[str,
 def test_the_originals_lines_work_as_written_and_data_stays(environ):
     url = f"http://127.0.0.1:{environ['EDGE_PORT']}"
     with up(environ) as printed:
+        assert next(iter(printed.items())) == ("open", f"{url}/"), (
+            "what a newcomer opens comes first"
+        )
+        assert "/example/app.js" in httpx.get(printed["open"]).text
         assert printed["API URL"] == url
         assert set(NAMES.values()) < set(printed)
         assert httpx.get(f"{url}/health").status_code == 200

@@ -91,6 +91,7 @@ class SupabaseStorage:
         return f"{self._public}{quote(self._bucket)}/{quote(path)}"
 
     def serves(self, url: httpx.URL) -> bool:
+        # httpx has resolved dot segments: a path that begins here stays here.
         return str(url).startswith(self._readable)
 
     async def check(self) -> str:

@@ -70,14 +70,19 @@ def validate(model: type[M], data: object) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False)
+        problems = error.errors(include_url=False)
         raise InvalidRequest("; ".join(_in_words(problem) for problem in problems)) from None
 
 
 def _in_words(problem: Any) -> str:
     field = ".".join(str(part) for part in problem["loc"]) or "body"
     absent = problem["type"] in {"missing", "blank"} or problem["input"] is None
-    return REQUIRED[field] if absent and field in REQUIRED else f"{field}: {problem['msg']}"
+    if absent and field in REQUIRED:
+        return REQUIRED[field]
+    if problem["type"] == "too_long" and isinstance(problem["input"], str):
+        # Pydantic counts "items after validation" where a validator of ours comes before the length.
+        return f"{field}: must have at most {problem['ctx']['max_length']} characters"
+    return f"{field}: {problem['msg']}"
 
 
 async def read_raw(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:

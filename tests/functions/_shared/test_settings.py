@@ -58,7 +58,7 @@ def test_the_anon_key_is_a_demo_user_with_the_public_keys_only():
 @pytest.mark.parametrize(
     ("environ", "served"),
     [
-        ({}, {"auth", "realtime", "rest", "storage"}),
+        ({}, {"auth", "example", "realtime", "rest", "storage"}),
         ({"SERVE": " storage, "}, {"storage"}),
         ({"SUPABASE_UPSTREAM_URL": "https://x.supabase.co"}, set()),
         ({"SUPABASE_UPSTREAM_URL": "https://x.supabase.co", "SERVE": "storage"}, {"storage"}),
@@ -71,8 +71,12 @@ def test_the_local_stack_serves_what_no_supabase_behind_it_does(environ, served)
 @pytest.mark.parametrize(
     ("environ", "told"),
     [
-        ({"SERVE": "storage,graphql"}, "SERVE may name auth, realtime, rest, storage"),
+        ({"SERVE": "storage,graphql"}, "SERVE may name auth, example, realtime, rest, storage"),
         ({"LOCAL_STACK": "true"}, "SERVE=storage"),
+        (
+            {"SERVE": "example", "SUPABASE_ANON_KEY": "", "SUPABASE_PUBLISHABLE_KEYS": ""},
+            "SERVE names example, whose page needs",
+        ),
     ],
 )
 def test_a_service_that_is_not_there_and_the_old_flag_stop_the_start(environ, told):

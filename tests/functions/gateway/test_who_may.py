@@ -30,7 +30,10 @@ MAILBOX = [
     ("GET", "/api/messages/{id}/html"),
 ]
 """The local stack's, for anybody on this machine."""
+EXAMPLE = ("app.js", "config.js", "hills.svg", "icon.svg", "live.js", "session.js", "style.css")
+"""The files of the example app beside its page, where SERVE names it."""
 BESIDE |= {(method, f"/mailbox{path}"): "anybody" for method, path in MAILBOX}
+BESIDE |= {("GET", path): "anybody" for path in ("/", *(f"/example/{file}" for file in EXAMPLE))}
 DESCRIBED = {
     (method.upper(), f"{PREFIX}{path}"): operation["tags"][0]
     for path, methods in document("", [one.entry for one in FUNCTIONS.values()])["paths"].items()
@@ -71,7 +74,8 @@ def routes() -> Iterator[tuple[str, str]]:
             if isinstance(route, Mount):
                 continue  # its apps are walked above, see test_nothing_else_is_mounted
             assert isinstance(route, Route)
-            for method in (route.methods or set()) - {"HEAD"}:  # HEAD is GET without the body
+            # Without methods: an ASGI app. HEAD is GET without the body.
+            for method in (route.methods or {"GET"}) - {"HEAD"}:
                 yield method, f"{prefix}{route.path}"
 
 

@@ -76,6 +76,10 @@ async def test_one_out_of_reach_is_tried_again():
         ("https://edge.example/storage/v1/object/sign/b/a.png?token=x", True),
         ("https://edge.example/storage/v1/render/image/sign/b/a.png?token=x", True),
         ("https://edge.example/storage/v1/object/authenticated/b/a.png", False),
+        ("https://edge.example/storage/v1/object/sign/source-images/a.png?token=t", True),
+        ("https://edge.example/storage/v1/object/authenticated/source-images/a.png", False),
+        ("https://edge.example/storage/v1/object/sign/../bucket", False),
+        (f"{PUBLIC}../../../../functions/v1/process-jobs", False),
         ("https://edge.example.evil/storage/v1/object/public/a.png", False),
     ],
 )
