@@ -45,10 +45,15 @@ _QUOTED_NAME = re.compile(
     r"\b(?!(?:status|reason|message|code|error|said|with|is|was)\b)\w+ " + _QUOTE, re.IGNORECASE
 )
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_CODES = {"UNAVAILABLE": "status 503", "INTERNAL": "internal error"}
+"""Status codes of gRPC, which are words of another meaning in lower case."""
+_REPR = re.compile(r"\s*'[\w.-]*'\s*")
+"""The text of a KeyError: a name, whatever it means."""
 _NOT_A_VERDICT = re.compile(r"\bcase sensitiv\w*")
 _STATUS = re.compile(
-    r"(?:\bhttp(?:/\d(?:\.\d)?)?|\bstatus(?: code)?|(?<!value )(?<!runtime )(?<!index )(?<!assertion )\berrors?"
-    r"(?: code)?|\bcode|\bresponse|^|\[)\W{0,4}(4\d\d|5\d\d)\b(?![.x]\d)"
+    r"(?:\bhttp(?:/\d(?:\.\d)?)?|\bstatus(?: code)?|(?<!key )(?<!value )(?<!runtime )(?<!index )(?<!assertion )"
+    r"\berrors?(?: code)?|\bcode|\bresponse|^|\[)\W{0,4}(4\d\d|5\d\d)\b(?![.x]\d)"
+    r"|(?<=: )(429|50[0234])(?=\s*$)"
     r"|\b(4\d\d|5\d\d)\b(?=\W{0,3}(?:error|bad gateway|service|internal|gateway|too many|unavailable|deadline))"
 )
 _SENTENCE = re.compile(r"[.!?;。！](?=\s|$|[\"'])|\n+")
@@ -84,6 +89,8 @@ def recognised(text: str, said: Iterable[str] = ()) -> str | None:
     """As class_of_ending, but None where no rule fits. A failure without any text is transient."""
     if not text.strip():
         return "transient"
+    if _REPR.fullmatch(text):
+        return "model_failed"
     if len(text) > MAX_TEXT:
         text = f"{text[: MAX_TEXT // 2]}\n{text[-MAX_TEXT // 2 :]}"
     for words in sorted(filter(str.strip, said), key=len, reverse=True):
@@ -120,11 +127,12 @@ def _class_by_rules(text: str) -> str | None:
 
 def _sentences(text: str) -> Iterator[str]:
     """The sentences of a text in lower case, identifiers as words, HTTP statuses as status503."""
-    text = re.sub(r"\bUNAVAILABLE\b", "status 503", text)
+    for name, words in _CODES.items():
+        text = re.sub(rf"\b{name}\b(?![_-])", words, text)
     words = _CAMEL.sub(" ", text).casefold().replace("’", "'")
     words = re.sub(r"[_-]+", " ", words)
     words = _NOT_A_VERDICT.sub(" ", words)
-    words = _STATUS.sub(lambda found: f" status{found[1] or found[2]} ", words)
+    words = _STATUS.sub(lambda found: f" status{found[1] or found[2] or found[3]} ", words)
     for sentence in _SENTENCE.split(words):
         if plain := " ".join(sentence.split()):
             yield plain

@@ -25,15 +25,18 @@ _JUDGE = (
 )
 _VERDICT = (
     "blocked|reject*|flagged|refus*|filtered|violat*|denied|disallow*|not allowed|not permitted|prohibit*|banned|caught"
-    "|conflict*|triggered|triggering|breach*|unsafe|removed"
+    "|conflict*|triggered|triggering|breach*|unsafe|removed|against|declined|stopped"
 )
 _TOPIC = (
     "nsfw|nudity|nude|sexual*|erotic*|pornograph*|adult content|explicit content|sensitive content|sensitive word*"
     "|sensitive information|sensitive material|sensitive topic*|inappropriate|offensive|harmful|hateful|illegal content"
     "|prohibited content|prohibited word*|prohibited term*|forbidden word*|unsafe content|violent|violence|real person"
     "|real people|public figure*|celebrit*|copyright*|trademark*|likeness|intellectual property|banned word*"
+    "|underage|under 18|minors"
 )
-_SEEN = f"detect*|contain|contains|contained|containing|includes|identified|found in|{_VERDICT}"
+_SEEN = (
+    f"detect*|contain|contains|contained|containing|includes|depict*|identified|found in|{_VERDICT}"
+)
 
 RULES: tuple[Rule, ...] = (
     # Defects of the model, told first: their texts quote names and numbers that mean something else elsewhere.
@@ -64,8 +67,9 @@ RULES: tuple[Rule, ...] = (
             "no such file|no such device|no file named|have a file named|requested files|cannot import|no module named"
             "|has no attribute|keyword argument|positional argument*|before assignment|not subscriptable|not callable"
             "|not iterable|values to unpack|out of bounds|index out of range|same device|should be the same|side assert"
-            "|illegal memory access|cudnn*|cublas*|nccl*"
-            "|safetensor error|state dict|unpickling|deserializ*|exit status|ran out of input|expected scalar type"
+            "|illegal memory access|cudnn*|cublas*|nccl*|safetensor error|state dict|unpickling|deserializ*"
+            "|exit status|ran out of input|expected scalar type"
+            "|could not convert"
             "|correctly renamed|can't load|cannot load|row level security",
         ),
     ),
@@ -93,7 +97,7 @@ RULES: tuple[Rule, ...] = (
         "refused",
         (
             "moderation|moderation check|safety check|safety review|content check|content review|risk control",
-            "failed|not pass*|did not pass|not .. pass*|not .. respect",
+            "failed|fail* to pass|failure to pass|not pass*|did not pass|not .. pass*|not .. respect",
         ),
     ),
     Rule(
@@ -101,7 +105,8 @@ RULES: tuple[Rule, ...] = (
         (
             "moderated|e005|image safety|prohibited content|content filter|content moderation|content polic* violation"
             "|flagged as sensitive|unsafe generation|data inspection failed|prompts detected|prompt .. rejected"
-            "|input was rejected|unsafe prompt|risk detection|nsfw content|nsfw image*|nsfw prompt*|recitation",
+            "|input was rejected|unsafe prompt|risk detection|nsfw content|nsfw image*|nsfw prompt*|recitation"
+            "|safety.input*|safety.output*|reason: safety|reason safety|due to safety|safety reasons",
         ),
         unless="safety checker|no nsfw",
     ),
@@ -109,8 +114,16 @@ RULES: tuple[Rule, ...] = (
         "refused",
         (
             "polic*|guideline*|practices|terms|rules|laws",
-            "violat*|conflict*|breach*|not comply|not compliant",
+            "violat*|conflict*|breach*|not comply|not compliant|declined|against our",
         ),
+    ),
+    Rule(
+        "refused",
+        (
+            "prompt|prompts|image|images|photo|picture|input|output|content|generation|candidate|response|text",
+            "flagged|blocked|refused|declined|censored|banned|disallowed|sensitive|deemed unsafe|is unsafe",
+        ),
+        unless="connection*|cloudflare|cors|firewall|ip|captcha|waf|network|thread*|process|memory|sensitive to",
     ),
     Rule(
         "refused",
@@ -119,7 +132,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "refused", ("child|children|minor|minors", "filtered|blocked|flagged|not allowed|detected")
     ),
-    Rule("refused", ("违规*|*敏感*|*审核*|*违禁*|*合规*|*涉黄*|*色情*|*不当*",)),
+    Rule("refused", ("content", "not permitted|not allowed|can't be shown|cannot be shown")),
+    Rule("refused", ("flagged", "sensitive|inappropriate|unsafe|harmful")),
+    Rule("refused", ("*违规*|*敏感*|*审核*|*违禁*|*合规*|*涉黄*|*色情*|*不当*",)),
     Rule(
         "out_of_credit",
         (
@@ -133,7 +148,7 @@ RULES: tuple[Rule, ...] = (
         "out_of_credit",
         (
             "balance|credit|credits|funds",
-            "insufficient|not enough|too low|ran out|run out|depleted",
+            "insufficient|not enough|too low|ran out|run out|depleted|exhausted|top up",
         ),
     ),
     Rule(
@@ -145,8 +160,8 @@ RULES: tuple[Rule, ...] = (
         (
             "overloaded|too many requests"
             "|too many concurrent|rate limit|rate limits|rate limited|ratelimit*|throttl*|resource exhausted"
-            "|resource has been exhausted|quota exceeded|quota exhausted|concurrency limit|is busy|are busy"
-            "|server busy|exception: busy|currently busy|currently loading|slow down|status429|status529"
+            "|resource has been exhausted|quota exceeded|quota exhausted|concurrency limit|busy"
+            "|currently loading|slow down|backpressure|status429|status529"
             "|*繁忙*|*限流*|*拥挤*|*频繁*|*排队*",
         ),
         unless="function|operator",
@@ -158,6 +173,21 @@ RULES: tuple[Rule, ...] = (
             "no|at|max*|full|reached|exceed*|exhausted|insufficient|limit*|out of|over|overflow|long",
         ),
         unless="memory|total capacity",
+    ),
+    Rule("busy", ("gpus|gpu|servers|workers|instances|machines", "in use|occupied")),
+    Rule(
+        "busy",
+        ("insufficient|not enough|no free", "resources|gpu|gpus|compute"),
+        unless="memory",
+    ),
+    Rule(
+        "busy",
+        ("too many", "requests|tasks|jobs|calls|predictions|generations|concurrent|connections"),
+    ),
+    Rule(
+        "busy",
+        ("limit|max|maximum", "reached|hit"),
+        unless="recursion|iteration*|retries|size|length|tokens|attempts",
     ),
     Rule(
         "busy",
@@ -179,7 +209,7 @@ RULES: tuple[Rule, ...] = (
         (
             "status500|status502|status503|status504|status408|status425|status520|status521|status522|status523"
             "|status524|bad gateway|gateway time*|internal server error|internal error*|server error"
-            "|server had an error|web server|unknown error|something went wrong|temporarily|temporary failure"
+            "|server had an error|web server|something went wrong|temporarily|temporary failure"
             "|unexpected error handling prediction|e1000|e6716|e8367|e8765|e9243|e9825|e9828|prediction interrupted"
             "|code: pa|ecc error|fallen off the bus|gpu is lost|no cuda*|cuda driver|cuda init*|nvml*|preempted"
             "|shutting down|*超时*|*稍后*",
@@ -195,7 +225,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "transient",
         (
-            "timed out|time out|timeout|timeouts|read timeout|deadline exceeded|deadline expired|connection reset*"
+            "timed out|time out|timeout|read timeout|could not connect|cannot connect|unable to connect"
+            "|failed to connect|unable to reach|could not reach|health check"
+            "|deadline exceeded|deadline expired|connection reset*"
             "|connection refused|connection aborted|connection error|connection lost|connection failure"
             "|connection closed|connection terminated|connection broken|connection was *|server disconnected"
             "|remote end closed|disconnect*|upstream|broken pipe|network error|name resolution|ssl error*"
@@ -219,7 +251,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "bad_input",
         (
-            "identify image file|valid image|invalid image*|image .. truncated|image .. corrupt*|load .. image"
+            "could not be loaded|cannot be loaded|cannot be empty|can't be empty"
+            "|identify image file|valid image|invalid image*|image .. truncated|image .. corrupt*|load .. image"
             "|decode .. image|open .. image|read .. image|no face*|find .. face*|face .. not|faces .. not",
         ),
     ),

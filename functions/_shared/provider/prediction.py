@@ -67,7 +67,7 @@ def read_prediction(document: Any) -> Prediction:
         id=found,
         status=status if isinstance(status, str) and status in STATUSES else UNKNOWN,
         output=tuple(islice(_addresses(document.get("output")), MAX_OUTPUTS)),
-        error=foreign.text(redacted(foreign.in_words(_unpacked(document.get("error")))), MAX_ERROR),
+        error=redacted(foreign.text(foreign.in_words(_unpacked(document.get("error"))), MAX_ERROR)),
         logs=(_word(document.get("logs")) or "")[-MAX_LOGS:],
         seconds=_seconds(document.get("metrics")),
         data_removed=document.get("data_removed") is True,
@@ -121,7 +121,7 @@ def _class_of(prediction: Prediction) -> str:
 
 def _unpacked(error: Any) -> Any:
     """An error of which the text is JSON again, as the JSON's value."""
-    if isinstance(error, str) and error.strip()[:1] in {"{", "["}:
+    if isinstance(error, str) and len(error) <= MAX_LOGS and error.strip()[:1] in {"{", "["}:
         try:
             return foreign.read_json(error.encode("utf-8", "replace"))
         except ValueError:
