@@ -116,6 +116,7 @@ async def _make(
         if not stored.retriable or pause_s is None:
             break
         await asyncio.sleep(pause_s)
+    await remove_stored(resources.storage, stored.leftovers)
     stored.require_any()
     return result
 

@@ -25,10 +25,12 @@ class Stored:
     """What has become of a prediction's outputs. ``images``: place in the output, from 1, → columns of its images row.
 
     ``errors``: place → why it is not stored, as of the last round; each says whether another round may help.
+    ``begun``: paths whose upload was begun; one that was cut off may have left an object all the same.
     """
 
     images: dict[int, dict[str, Any]] = field(default_factory=dict)
     errors: dict[int, GenerationFailed] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -37,7 +39,13 @@ class Stored:
 
     @property
     def paths(self) -> list[str]:
-        return [image["storage_path"] for image in self.rows]
+        """Everything that may lie in Storage."""
+        return sorted(self.begun | {image["storage_path"] for image in self.rows})
+
+    @property
+    def leftovers(self) -> list[str]:
+        """What may lie in Storage although no row will name it."""
+        return sorted(self.begun - {image["storage_path"] for image in self.rows})
 
     @property
     def retriable(self) -> GenerationFailed | None:
@@ -84,7 +92,7 @@ async def store_outputs(
         stem = name if place == 1 else f"{name}-{place}"
         try:
             stored.images[place] = await _store(
-                fetcher, storage, output_url, f"{user_id}", stem, fallback
+                fetcher, storage, output_url, f"{user_id}", stem, fallback, stored.begun
             )
         except GenerationFailed as error:
             stored.errors[place] = error
@@ -101,11 +109,13 @@ async def _store(
     folder: str,
     stem: str,
     fallback: Mapping[str, int | None],
+    begun: set[str],
 ) -> dict[str, Any]:
     """Store one output; returns the columns of its images row. Raises GenerationFailed."""
     picture = await asyncio.to_thread(inspect, await fetcher.output(output_url))
     filename = f"{stem}.{picture.format}"
     path = f"{folder}/{filename}"
+    begun.add(path)
     return {
         "user_id": folder,
         "filename": filename,

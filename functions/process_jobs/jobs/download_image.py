@@ -55,14 +55,17 @@ async def run(job: Job, resources: Resources) -> None:
             name=str(payload.generation_id),
             fallback={"width": payload.width, "height": payload.height},
         )
-        stored.require_any()
         if stored.retriable and job.attempt_number < job.max_attempts:
-            await _keep(job, stored, resources)
+            if stored.images:
+                await _keep(job, stored, resources)
             raise stored.retriable
-        await _finish(job, payload.generation_id, stored, resources)
+        if stored.images:
+            await _finish(job, payload.generation_id, stored, resources)
     except (asyncio.CancelledError, LeaseLost, NotFound):
         await resources.pool.to_the_end(_remove_if_unwanted(job, stored, resources))
         raise
+    await remove_stored(resources.storage, stored.leftovers)
+    stored.require_any()
 
 
 async def _keep(job: Job, stored: Stored, resources: Resources) -> None:
@@ -98,7 +101,7 @@ async def _remove_if_unwanted(job: Job, stored: Stored, resources: Resources) ->
 
     Not those of a job that another worker, or this one's successor, goes on with: it uploads to the same paths.
     """
-    if not stored.images:
+    if not stored.paths:
         return
     async with resources.pool.connection() as connection:
         cursor = await connection.execute(

@@ -2,6 +2,8 @@
 
 import pytest
 
+from functions._shared.errors import GenerationFailed
+from functions._shared.pictures.storage import SupabaseStorage
 from functions.generate_image_legacy import app as legacy
 from tests.conftest import Edge
 from tests.help import SMALL, TERMINAL, eventually, start, until, until_ended
@@ -93,6 +95,21 @@ def test_a_job_cancelled_while_it_stores_leaves_no_file(edge: Edge, db, sandbox)
     db.execute("select cancel_job(id) from job_queue where job_type = 'download-image'")
     until(db, "select count(*)::int from storage.objects", 0)
     assert not db.execute(ROWS).fetchall()
+
+
+def test_an_upload_whose_answer_was_lost_leaves_no_file(edge: Edge, db, monkeypatch):
+    async def cut_off(self: SupabaseStorage, path: str, *arguments: object) -> str:
+        url = await upload(self, path, *arguments)
+        if "-2." in path:
+            raise GenerationFailed("Storage is not reachable", retry=False)
+        return url
+
+    upload = SupabaseStorage.upload
+    monkeypatch.setattr(SupabaseStorage, "upload", cut_off)
+    generation = until_ended(edge, start(edge, num_outputs=2))
+    assert (generation["status"], len(generation["images"])) == ("completed", 1)
+    until(db, "select count(*)::int from storage.objects", 1)
+    assert db.execute(FILES).fetchall() == db.execute(ROWS).fetchall()
 
 
 def test_files_that_a_row_names_are_not_cleaned_up(edge: Edge, db):
