@@ -39,6 +39,8 @@ declare
     v_prediction public.predictions;
     v_generation public.image_generations;
     v_download_job_id uuid;
+    -- An address only: a data URI is a whole picture, and output_urls has it already.
+    v_output_url text := case when left(p_output_urls[1], 5) <> 'data:' then p_output_urls[1] end;
 begin
     if v_job.status = 'completed' then
         return;
@@ -67,7 +69,7 @@ begin
         jsonb_build_object(
             'generation_id', v_job.payload -> 'generation_id',
             'user_id', v_job.payload -> 'user_id',
-            'output_url', p_output_urls[1],
+            'output_url', v_output_url,
             'output_urls', p_output_urls,
             'format', v_prediction.format,
             'width', v_generation.width,
@@ -86,7 +88,7 @@ begin
     perform public.complete_job(
         v_job.id,
         jsonb_build_object(
-            'output_url', p_output_urls[1], 'format', v_prediction.format, 'download_job_id', v_download_job_id
+            'output_url', v_output_url, 'format', v_prediction.format, 'download_job_id', v_download_job_id
         ),
         p_lease_token => p_lease_token
     );

@@ -70,6 +70,38 @@ comment on function edge_private.delete_images_of_objects() is
 'Trigger: an images row goes with its stored object, where its owner''s folder is the row''s user.';
 revoke execute on function edge_private.delete_images_of_objects() from public, anon, authenticated, service_role;
 
+-- A download-image job that ends without success after it has stored some of its pictures.
+create or replace function edge_private.remove_files_of_job() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform edge_private.refuse_shadows();
+    perform public.enqueue_job(
+        'cleanup-storage',
+        jsonb_build_object('paths', (
+            select jsonb_agg(stored.image -> 'storage_path') from jsonb_each(new.payload -> 'stored') as stored (_, image)
+        )),
+        p_max_attempts => 10
+    );
+    update public.job_queue set payload = job_queue.payload - 'stored' where job_queue.id = new.id;
+    return null;
+end;
+$$;
+comment on function edge_private.remove_files_of_job() is
+'Trigger: queue the removal of what a failed or cancelled download-image job has stored, as no images row names it.';
+revoke execute on function edge_private.remove_files_of_job() from public, anon, authenticated, service_role;
+
+create or replace trigger remove_files
+after update of status on public.job_queue
+for each row
+when (
+    new.job_type = 'download-image' and new.status in ('failed', 'cancelled')
+    and old.status is distinct from new.status and jsonb_typeof(new.payload -> 'stored') = 'object'
+)
+execute function edge_private.remove_files_of_job();
+
 create index if not exists images_storage_path on public.images (storage_path);
 comment on index public.images_storage_path is 'delete_images_of_objects finds the row of a removed object.';
 

@@ -92,6 +92,35 @@ comment on column public.queue_status.parked_jobs is
 'Those of processing_jobs whose prediction runs at the provider: no worker holds them.';
 comment on column public.queue_status.paused_types is 'Job types held back by pause_queue; * is all. Null when none.';
 
+create or replace view public.unrecognised_failures with (security_invoker = true) as
+select
+    model,
+    error_message,
+    count(*) as failures,
+    min(ended_at) as first_at,
+    max(ended_at) as last_at
+from (
+    select
+        model,
+        left(error_message, 200) as error_message,
+        ended_at
+    from public.predictions
+    where status = 'failed' and error_class = 'model_failed' and ended_at > now() - interval '7 days'
+) as failed
+group by model, error_message
+order by failures desc, last_at desc;
+
+comment on view public.unrecognised_failures is
+'Texts of predictions that failed within a week as model_failed, the most frequent first: content filters or busy
+services among them belong into failure_table.py.';
+comment on column public.unrecognised_failures.model is 'owner/name.';
+comment on column public.unrecognised_failures.error_message is 'The first 200 characters, without credentials.';
+comment on column public.unrecognised_failures.failures is 'How many predictions failed with that text.';
+comment on column public.unrecognised_failures.first_at is 'The first of them.';
+comment on column public.unrecognised_failures.last_at is 'The last of them.';
+revoke all on public.unrecognised_failures from public, anon, authenticated;
+grant select on public.unrecognised_failures to service_role;
+
 -- The other views begin with the columns that the database has had, so that dependent views stay valid. A view with
 -- other columns is dropped and made anew, and its readers may read the new one; a view that depends on it stops the
 -- upgrade.

@@ -14,10 +14,15 @@ from functions._shared.web.openapi import (
 )
 from functions.generate_image_legacy.request import LegacyRequest
 
+PICTURE = object_of(success=TRUE, generation_time=COUNT)
 SCHEMAS = {
     "LegacyRequest": LegacyRequest.model_json_schema(),
     "Picture": {
-        **object_of(success=TRUE, generation_time=COUNT),
+        **PICTURE,
+        "properties": {
+            **PICTURE["properties"],
+            "adjustments": {"type": "array", "items": TEXT, "minItems": 1},
+        },
         "anyOf": [object_of(url=TEXT, format=TEXT), object_of(image=ref("Image"))],
     },
 }

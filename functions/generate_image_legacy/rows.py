@@ -54,10 +54,17 @@ async def keep_prediction(pool: Pool, generation_id: UUID, prediction_id: str | 
 
 
 async def complete(
-    pool: Pool, generation_id: UUID, images: list[dict[str, Any]], seconds: int
+    pool: Pool,
+    generation_id: UUID,
+    images: list[dict[str, Any]],
+    adjustments: list[str],
+    seconds: int,
 ) -> dict[str, Any]:
-    """Write the images rows and complete the generation in one transaction; returns the first images row."""
-    async with pool.connection() as connection, connection.transaction():
+    """Write the images rows and complete the generation in one transaction; returns the first images row.
+
+    Raises NotFound for a generation that has been deleted or ended meanwhile.
+    """
+    async with refused(), pool.connection() as connection, connection.transaction():
         await connection.execute(
             "update public.image_generations set generation_time_seconds = %s where id = %s",
             (seconds, generation_id),
@@ -67,6 +74,9 @@ async def complete(
             (generation_id, Jsonb(images)),
         )
         row = cast(dict[str, dict[str, Any]], await cursor.fetchone())
+        await connection.execute(
+            "select picture_edge.add_adjustments(%s, %s)", (generation_id, adjustments)
+        )
         return row["image"]
 
 

@@ -359,6 +359,7 @@ def test_no_call_of_either_form_is_open_but_the_users_own_enqueue(db):
         "enqueue_own_job",
         "follow_own_cancel",
         "remove_files_of_images",
+        "remove_files_of_job",
     ]
 
 

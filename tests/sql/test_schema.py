@@ -112,6 +112,7 @@ WITH_OWNERS_RIGHTS = {
     "edge_private.enqueue_own_job(text,jsonb,integer,timestamp with time zone)",
     "edge_private.follow_own_cancel()",
     "edge_private.remove_files_of_images()",
+    "edge_private.remove_files_of_job()",
     "edge_private.delete_images_of_objects()",
 }
 

@@ -169,6 +169,7 @@ def test_public_has_what_people_call_and_nothing_else(landed):
         "edge_private.delete_images_of_objects()",
         "edge_private.follow_own_cancel()",
         "edge_private.remove_files_of_images()",
+        "edge_private.remove_files_of_job()",
         *(FIELDS_OWN if field_variant else ()),
     ]
 

@@ -38,6 +38,7 @@ def test_forward_again_leaves_one_copy_of_each_and_the_triggers_on_ours(dsn):
             "edge_private.delete_images_of_objects()",
             "edge_private.follow_own_cancel()",
             "edge_private.remove_files_of_images()",
+            "edge_private.remove_files_of_job()",
         ]
 
 

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
 from functions._local.sandbox import creation, problems
@@ -49,6 +49,12 @@ class Sandbox:
         self.files = Files()
         self.predictions: dict[str, Prediction] = {}
         """By id, oldest first. Beyond ``KEPT_PREDICTIONS`` the oldest finished predictions are evicted."""
+        self.moved: dict[str, str] = {}
+        """Former id → present id of a model: its addresses redirect (301)."""
+        self.closed: set[str] = set()
+        """Ids of models that the account may not use (403)."""
+        self.unpublished: set[str] = set()
+        """Ids of models without a version."""
         self.calls: Counter[str] = Counter()
         """Requests by route; "odd bytes" counts the bytes sent in answers without an end."""
         self.clear()
@@ -60,6 +66,9 @@ class Sandbox:
         self.rate = creation.TokenBucket()
         self.predictions.clear()
         self.files.files.clear()
+        self.moved.clear()
+        self.closed.clear()
+        self.unpublished.clear()
         self.calls.clear()
 
     def limit(self, per_minute: int | None, burst: int = 1) -> None:
@@ -91,8 +100,10 @@ class Sandbox:
 
     async def create_by_name(self, request: Request) -> Response:
         self.calls["create"] += 1
-        model = self.models.get("{owner}/{name}".format_map(request.path_params))
-        if model is None or not model.official:
+        if redirect := self._redirect(request):
+            return redirect
+        model = self._model(request)
+        if not model.official:
             raise HTTPException(404)
         body = await problems.read_json(request)
         creation.validate_body(body, model, by_name=True)
@@ -151,7 +162,13 @@ class Sandbox:
 
     async def model(self, request: Request) -> Response:
         self.calls["model"] += 1
-        return AsciiJSONResponse(self._model(request).as_json())
+        if redirect := self._redirect(request):
+            return redirect
+        model = self._model(request)
+        shown = model.as_json()
+        if model.id in self.unpublished:
+            shown["latest_version"] = None
+        return AsciiJSONResponse(shown)
 
     async def versions(self, request: Request) -> Response:
         self.calls["version"] += 1
@@ -188,10 +205,21 @@ class Sandbox:
         return prediction
 
     def _model(self, request: Request) -> Model:
-        model = self.models.get("{owner}/{name}".format_map(request.path_params))
+        model_id = "{owner}/{name}".format_map(request.path_params)
+        if model_id in self.closed:
+            raise Problem(403, "You do not have permission to perform this action.")
+        model = self.models.get(model_id)
         if model is None:
             raise HTTPException(404)
         return model
+
+    def _redirect(self, request: Request) -> Response | None:
+        """The redirect of a model that has another name now."""
+        former = "{owner}/{name}".format_map(request.path_params)
+        present = self.moved.get(former)
+        if present is None:
+            return None
+        return RedirectResponse(request.url.path.replace(former, present), 301)
 
 
 def _addresses(model_input: Mapping[str, Any]) -> list[str]:

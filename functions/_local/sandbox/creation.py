@@ -4,6 +4,7 @@ import asyncio
 import base64
 import secrets
 import time
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -72,6 +73,13 @@ def error_response(faults: frozenset[str]) -> Response | None:
             return JSONResponse({"detail": detail, "status": 429}, 429)
         case "busy-bare":
             return Response("busy", 429)
+        case "busy-date":
+            return Response(
+                status_code=429, headers={"Retry-After": formatdate(time.time() + 2, usegmt=True)}
+            )
+        case "busy-django":
+            detail = "Request was throttled. Expected available in 1 second."
+            return JSONResponse({"detail": detail}, 429)
         case "busy-absurd":
             detail = f"Request was throttled. Your rate limit resets in ~{'9' * 5000}s."
             absurd = {"detail": detail, "status": 429, "retry_after": -1}

@@ -23,13 +23,30 @@ ENDINGS: Mapping[str, tuple[str, str | None]] = {
     ),
     "nsfw": ("failed", "NSFW content detected. Try running it again, or try a different prompt."),
     "queue-full": ("failed", "Queue is full"),
+    "moderated": ("failed", "Request Moderated"),
+    "overloaded": ("failed", "The model is overloaded. Please try again later."),
+    "error-page": (
+        "failed",
+        "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>",
+    ),
+    "unheard-of": ("failed", "frobnication of the latents"),
     "canceled": ("canceled", None),
     "aborted": ("aborted", None),
     **dict.fromkeys(FAILING, ("failed", "the model broke")),
 }
 """Terminal status and error of a prediction that does not succeed."""
 OUTCOMES = frozenset(
-    {"filtered", "partial", "removed", "object", "data-uri", "strange-status", "hang"}
+    {
+        "filtered",
+        "partial",
+        "removed",
+        "object",
+        "links",
+        "data-uri",
+        "large-data-uri",
+        "strange-status",
+        "hang",
+    }
 )
 """Unusual but well-formed outputs and statuses of a prediction that does not fail."""
 CREATE_ERRORS = frozenset(
@@ -38,6 +55,8 @@ CREATE_ERRORS = frozenset(
         "busy-body",
         "busy-text",
         "busy-bare",
+        "busy-date",
+        "busy-django",
         "error-before",
         "cut-before",
         "unauthorised",
@@ -61,13 +80,23 @@ FILE_FAULTS = frozenset(
         "redirect-good",
         "slow-file",
         "file-error",
+        "second-foreign",
+        "second-missing",
+        "second-json",
+        "second-busy",
+        "second-down",
     }
 )
 WEBHOOK_FAULTS = frozenset(
     {"webhook-twice", "webhook-late", "webhook-never", "webhook-early", "webhook-forged"}
 )
 MALFORMED_ANSWERS = frozenset(MALFORMED) | UNENDING
-TRANSIENT = CREATE_ERRORS | LOST_ANSWERS | {"interrupted", "platform", "queue-full", "file-error"}
+TRANSIENT = (
+    CREATE_ERRORS
+    | LOST_ANSWERS
+    | {"interrupted", "platform", "queue-full", "overloaded", "error-page"}
+    | {"file-error", "second-busy"}
+)
 NAMES = (
     frozenset(ENDINGS)
     | OUTCOMES

@@ -7,7 +7,13 @@ from collections.abc import AsyncIterator, Mapping
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 
 from functions._local.sandbox import drawing
 from functions._local.sandbox.faults import Faults
@@ -54,6 +60,8 @@ class Pictures:
             return StreamingResponse(_endless_bytes(), media_type="image/png")
         if "file-error" in active and faults.happens_again(str(request.url), "file-error"):
             return Response("Internal Server Error", 500)
+        if names.index(name) == 1 and (odd := _second(request, active, faults)):
+            return odd
         if "slow-file" in active:
             await asyncio.sleep(slow_seconds)
         image_format = prediction.model.output_format(prediction.input)
@@ -76,6 +84,20 @@ class Pictures:
             height=height,
             image_format=image_format,
         )
+
+
+def _second(request: Request, active: frozenset[str], faults: Faults) -> Response | None:
+    """The answer for the second of several files, where a fault concerns that one only."""
+    if "second-foreign" in active:
+        return Response(b"\0\0\0\x1cftypavif" + bytes(100), media_type="image/avif")
+    if "second-missing" in active:
+        raise HTTPException(404)
+    if "second-json" in active:
+        return JSONResponse({"seed": 7})
+    busy = "second-busy" in active and faults.happens_again(str(request.url), "second-busy")
+    if busy or "second-down" in active:
+        return Response("Service Unavailable", 503)
+    return None
 
 
 async def _endless_bytes() -> AsyncIterator[bytes]:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import random
 import re
 import time
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from functions._local.sandbox.problems import Problem
 STARTING_SHARE = 0.2
 """Share of the total time in status ``starting``; the rest is ``processing``."""
 TERMINAL = frozenset({"succeeded", "failed", "canceled", "aborted"})
+NOISE_SIDE = 512
+"""Pixels of the picture of large-data-uri: about a megabyte as base64."""
 INPUT_FILE_UNREADABLE = "The input file could not be read"
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
@@ -122,7 +125,16 @@ class Prediction:
             return [] if self.model.makes_list else None
         files = [f"{base_url}output/{self.id}/{name}" for name in self.filenames()]
         if "data-uri" in self.faults:
-            files = [_pixel() for _ in files]
+            files = [_data_uri(Image.new("RGB", (1, 1))) for _ in files]
+        if "large-data-uri" in self.faults:
+            noise = random.Random(self.seed).randbytes(3 * NOISE_SIDE**2)  # noqa: S311 - incompressible, no secret
+            files = [_data_uri(Image.frombytes("RGB", (NOISE_SIDE, NOISE_SIDE), noise))]
+        if "links" in self.faults:
+            links = {
+                "more_info_url": "https://replicate.com/docs",
+                "video": f"{base_url}output/none.mp4",
+            }
+            return {"caption": "a picture", "image": files[0], **links}
         if "object" in self.faults:
             return {"url": files[0]}
         return files if self.model.makes_list else files[0]
@@ -159,10 +171,10 @@ class Prediction:
         return f"Using seed: {self.seed}\n{''.join(bars)}\n"
 
 
-def _pixel() -> str:
-    """A one-pixel PNG as a data URI."""
+def _data_uri(picture: Image.Image) -> str:
+    """A picture as the data URI of a PNG."""
     file = io.BytesIO()
-    Image.new("RGB", (1, 1)).save(file, "png")
+    picture.save(file, "png")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

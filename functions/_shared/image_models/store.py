@@ -159,7 +159,7 @@ class ModelStore:
         named = f"{document.get('owner')}/{document.get('name')}"
         replicate_id = named if OWNER_AND_NAME.fullmatch(named) else word
         if not latest:
-            raise InvalidRequest(f"{replicate_id} has no version yet")
+            raise InvalidRequest(f"{replicate_id} has no published version")
         try:
             model = model_from_schema(replicate_id, openapi_schema)
         except InvalidRequest:

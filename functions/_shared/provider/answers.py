@@ -1,14 +1,15 @@
 """Responses of the provider, read within bounds: size as received and unpacked, and how many large ones at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
 from functions._shared import foreign
+from functions._shared.provider.waits import HEADERS
 from functions._shared.web.unpacking import NotUnpacked, Unpacker
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -26,11 +27,14 @@ class Answer:
 
     status: int
     reason: str
-    retry_after: str | None
     text: str
     """The beginning of the body, of a response that is no success only."""
     document: Any
     is_json: bool
+    limits: Mapping[str, str] = field(default_factory=dict)
+    """The rate limit headers (``waits.HEADERS``), by their names in lower case."""
+    location: str | None = None
+    """Of a redirect: its target as sent, an address or a path."""
 
     @property
     def is_success(self) -> bool:
@@ -78,8 +82,9 @@ def _answer(response: httpx.Response, raw: bytes) -> Answer:
     return Answer(
         status=response.status_code,
         reason=response.reason_phrase,
-        retry_after=response.headers.get("retry-after"),
         text="" if response.is_success else foreign.text(raw.decode("utf-8", "replace")),
         document=document,
         is_json=is_json,
+        limits={name: response.headers[name] for name in HEADERS if name in response.headers},
+        location=response.headers.get("location") if response.is_redirect else None,
     )

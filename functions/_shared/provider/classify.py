@@ -1,22 +1,17 @@
-"""Error classification: from what the provider said (HTTP status, text, hints) to a failure class and a wait.
+"""Error classification: from what the provider said (HTTP status, text of a failed prediction) to a failure class.
 
-The texts are Replicate's, matched case-insensitively. They are no stable contract, so text that matches nothing has a
-class too. What follows from a class is in ``failures.py``.
+Texts are no stable contract and an open set: the rules (``failure_table.py``) match by meaning, a sentence at a time,
+and a text that no rule fits has a class as well. What follows from a class is in ``failures.py``.
 """
 
 import re
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-MAX_WAIT_S = 3600.0
-"""Cap of a requested wait."""
-ABSURD_WAIT_S = 86_400.0
-"""A longer wait is taken for an error and ignored: one answer must not block every worker."""
-_NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
-_WAIT = re.compile(
-    r"(?:resets|available) in ~?(\d{1,9}(?:\.\d{1,9})?) ?s(?:ec|\b)", re.ASCII | re.IGNORECASE
-)
-_RATE = re.compile(r"reduced to (\d{1,6}) requests per minute with a burst of 1\b", re.ASCII)
+from functions._shared.provider.failure_table import RULES
+
+MAX_TEXT = 2000
+"""Characters of a text that are classified; the beginning and the end of a longer one."""
 
 # First match wins. Class, HTTP statuses, words of which the text has one; an empty tuple matches anything.
 _ANSWERS: tuple[tuple[str, tuple[int, ...], tuple[str, ...]], ...] = (
@@ -25,74 +20,138 @@ _ANSWERS: tuple[tuple[str, tuple[int, ...], tuple[str, ...]], ...] = (
     ("out_of_credit", (), ("insufficient credit", "spend limit")),
     ("unauthorised", (401,), ()),
     ("forbidden", (403,), ()),
-    ("unknown_model", (404, 410), ()),
+    ("unknown_model", (301, 307, 308, 404, 410), ()),
     ("unknown_model", (422,), ("version does not exist", "invalid version", "version is disabled")),
     ("bad_input", (400, 405, 406, 409, 411, 413, 414, 415, 422), ()),
     ("transient", (), ()),
 )
-_ENDINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("refused", ("flagged as sensitive", "nsfw", "(e005)", "content policy", "safety system")),
-    ("busy", ("queue is full", "rate limit", "too many requests", "throttled")),
-    ("out_of_credit", ("insufficient credit", "spend limit")),
-    (
-        "transient",
-        (
-            "please retry (code:",
-            "unexpected error handling prediction",
-            *(f"e{code}" for code in (1000, 6716, 8367, 8765, 9243, 9825, 9828)),
-        ),
-    ),
-    ("model_failed", ()),
+
+_PAGE = re.compile(r"\s*<(?:!doctype|html|head|body|center)\b", re.IGNORECASE)
+_TAG = re.compile(r"<[^<>]*>")
+_FRAME = re.compile(
+    r'^[ \t]*File "[^"\n]*", line \d+.*(?:\n[ \t]+.*|\n(?!.*?(?:Error|Exception)\b).*)?',
+    re.MULTILINE,
 )
+_ADDRESS = re.compile(r"\b(?:https?|data|s3|gs|file):\S+")
+_FILE_NAME = re.compile(
+    r"\S+\.(?:safetensors|ckpt|pth?|onnx|bin|py|json|ya?ml|csv|tar|zip|gz|png|jpe?g|webp|mp4)\b"
+)
+_PATH = re.compile(r"(?:[\w.~@-]*/){2,}[^\s'\",)]*")
+_QUOTE = r"(?:(?<!\w)'[^'\n]*'(?!\w)|\"[^\"\n]*\"|“[^”\n]*”|‘[^’\n]*’|`[^`\n]*`)"
+_QUOTED = re.compile(_QUOTE)
+_QUOTED_PROMPT = re.compile(r"\bprompts?\b['\"]?\s*(?:[:=]|was|is|of)?\s*" + _QUOTE, re.IGNORECASE)
+_JSON = re.compile(r"\{\s*\\*['\"][\w ]+\\*['\"]\s*:")
+_QUOTED_NAME = re.compile(
+    r"\b(?!(?:status|reason|message|code|error|said|with|is|was)\b)\w+ " + _QUOTE, re.IGNORECASE
+)
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_CODES = {"UNAVAILABLE": "status 503", "INTERNAL": "internal error"}
+"""Status codes of gRPC, which are words of another meaning in lower case."""
+_REPR = re.compile(r"\s*'[\w.-]*'\s*")
+"""The text of a KeyError: a name, whatever it means."""
+_NOT_A_VERDICT = re.compile(r"\bcase sensitiv\w*")
+_STATUS = re.compile(
+    r"(?:\bhttp(?:/\d(?:\.\d)?)?|\bstatus(?: code)?|(?<!key )(?<!value )(?<!runtime )(?<!index )(?<!assertion )"
+    r"\berrors?(?: code)?|\bcode|\bresponse|^|\[)\W{0,4}(4\d\d|5\d\d)\b(?![.x]\d)"
+    r"|(?<=: )(429|50[0234])(?=\s*$)"
+    r"|\b(4\d\d|5\d\d)\b(?=\W{0,3}(?:error|bad gateway|service|internal|gateway|too many|unavailable|deadline))"
+)
+_SENTENCE = re.compile(r"[.!?;。！](?=\s|$|[\"'])|\n+")
+
+
+class _Rule(NamedTuple):
+    error_class: str
+    all_of: tuple[re.Pattern[str], ...]
+    unless: re.Pattern[str] | None
 
 
 def class_of_answer(status: int, text: str) -> str:
     """The class of an HTTP response that is no success."""
     folded = text.casefold()
-    return next(
+    found = next(
         name
         for name, statuses, words in _ANSWERS
         if (not statuses or status in statuses)
         and (not words or any(word in folded for word in words))
     )
+    return "refused" if found == "bad_input" and recognised(text) == "refused" else found
 
 
-def class_of_ending(text: str) -> str:
-    """The class of a prediction that failed with ``text``; transient for a failure without any text."""
-    folded = text.casefold()
-    if not folded.strip():
+def class_of_ending(text: str, said: Iterable[str] = ()) -> str:
+    """The class of a prediction that failed with ``text``: model_failed where no rule fits.
+
+    ``said`` are the input's texts, which do not count where ``text`` quotes them.
+    """
+    return recognised(text, said) or "model_failed"
+
+
+def recognised(text: str, said: Iterable[str] = ()) -> str | None:
+    """As class_of_ending, but None where no rule fits. A failure without any text is transient."""
+    if not text.strip():
         return "transient"
+    if _REPR.fullmatch(text):
+        return "model_failed"
+    if len(text) > MAX_TEXT:
+        text = f"{text[: MAX_TEXT // 2]}\n{text[-MAX_TEXT // 2 :]}"
+    for words in sorted(filter(str.strip, said), key=len, reverse=True):
+        text = text.replace(words, " ") if len(words) > 2 else text
+    is_page = _PAGE.match(text) is not None
+    own = _without_foreign_words(_TAG.sub(" ", text) if is_page else text)
+    # Quoted words are often somebody else's (a name, an option): they count only where the rest says nothing, and where
+    # they are no name of something. In JSON all is quoted.
+    found = None if _JSON.search(own) else _class_by_rules(_QUOTED.sub(" ", own))
+    found = found or _class_by_rules(_QUOTED_NAME.sub(" ", own))
+    return found or ("transient" if is_page else None)
+
+
+def _without_foreign_words(text: str) -> str:
+    """Without what names things and tells nothing: traceback frames, addresses, files, quoted prompts."""
+    for pattern in (_FRAME, _QUOTED_PROMPT, _ADDRESS, _FILE_NAME, _PATH):
+        text = pattern.sub(" ", text)
+    return text
+
+
+def _class_by_rules(text: str) -> str | None:
+    sentences = [*_sentences(text)]
     return next(
-        name for name, words in _ENDINGS if not words or any(word in folded for word in words)
+        (
+            rule.error_class
+            for rule in _RULES
+            for sentence in sentences
+            if all(group.search(sentence) for group in rule.all_of)
+            and not (rule.unless and rule.unless.search(sentence))
+        ),
+        None,
     )
 
 
-def retry_after_s(header: str | None, body: object, text: str) -> float | None:
-    """The wait that a 429 asks for, in seconds, an hour at most: by its header, its body's field, or its text."""
-    in_body = body.get("retry_after") if isinstance(body, dict) else None
-    in_text = _WAIT.search(text)
-    for hint in (header, in_body, in_text and in_text[1]):
-        seconds = _seconds(hint)
-        if seconds is not None:
-            return min(seconds, MAX_WAIT_S)
-    return None
+def _sentences(text: str) -> Iterator[str]:
+    """The sentences of a text in lower case, identifiers as words, HTTP statuses as status503."""
+    for name, words in _CODES.items():
+        text = re.sub(rf"\b{name}\b(?![_-])", words, text)
+    words = _CAMEL.sub(" ", text).casefold().replace("’", "'")
+    words = re.sub(r"[_-]+", " ", words)
+    words = _NOT_A_VERDICT.sub(" ", words)
+    words = _STATUS.sub(lambda found: f" status{found[1] or found[2] or found[3]} ", words)
+    for sentence in _SENTENCE.split(words):
+        if plain := " ".join(sentence.split()):
+            yield plain
 
 
-def _seconds(hint: object) -> float | None:
-    """Seconds from a number or an HTTP date, the two forms of Retry-After; None for anything else, past or absurd."""
-    if isinstance(hint, str) and not _NUMBER.fullmatch(hint.strip()):
-        try:
-            seconds = (parsedate_to_datetime(hint) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError, OverflowError):  # TypeError: a date without a time zone
-            return None
-    elif isinstance(hint, str | int | float) and not isinstance(hint, bool):
-        seconds = float(hint)
-    else:
-        return None
-    return seconds if 0 < seconds <= ABSURD_WAIT_S else None
+def _pattern(phrases: str) -> re.Pattern[str]:
+    """The regular expression of a group of phrases in the table's notation."""
+    written = (
+        re.escape(phrase).replace(r"\ \.\.\ ", r"\W+(?:\S+\W+){0,4}?").replace(r"\*", r"\w*")
+        for phrase in phrases.split("|")
+    )
+    return re.compile(rf"(?<!\w)(?:{'|'.join(written)})(?!\w)")
 
 
-def spacing_s(text: str) -> float | None:
-    """Seconds between two creates, where a 429 says that the account is held to a rate without bursts."""
-    rate = _RATE.search(text)
-    return 60 / int(rate[1]) if rate and int(rate[1]) else None
+_RULES = tuple(
+    _Rule(
+        rule.error_class,
+        tuple(map(_pattern, rule.all_of)),
+        _pattern(rule.unless) if rule.unless else None,
+    )
+    for rule in RULES
+)

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from functions._shared import foreign
 from functions._shared.errors import GenerationFailed
-from functions._shared.provider import classify
+from functions._shared.provider import classify, waits
 from functions._shared.provider.answers import Answer
 
 log = logging.getLogger(__name__)
@@ -110,11 +110,13 @@ F = TypeVar("F", bound=Failure)
 def failure_of(kind: type[F], answer: Answer, redacted: Callable[[str], str]) -> F:
     """The exception for a response that is no success; ``redacted`` removes secrets from the provider's text."""
     text, title = redacted(answer.text), ""
+    if isinstance(answer.document, dict | list):
+        text = redacted(foreign.in_words(answer.document))
     if isinstance(answer.document, dict):  # an RFC 7807 problem
         title = foreign.in_words(answer.document.get("title"))
-        if told := foreign.in_words(answer.document.get("detail")) or title:
-            text = redacted(told).strip()
-    if re.match(r"\s*(<|$)", text):  # a proxy's HTML page, or nothing
+    if answer.location:
+        text = f"it has moved to {redacted(answer.location)}"
+    elif re.match(r"\s*(<|$)", text):  # a proxy's HTML page, or nothing
         text = answer.reason
     error_class = classify.class_of_answer(answer.status, f"{text} {title}")
     in_place = CLASSES[error_class].text
@@ -122,12 +124,12 @@ def failure_of(kind: type[F], answer: Answer, redacted: Callable[[str], str]) ->
         log.error("Replicate answered %s: %s", answer.status, text[:MAX_TEXT])
     wait_s = None
     if error_class == "busy":
-        wait_s = classify.retry_after_s(answer.retry_after, answer.document, text) or UNHINTED_S
+        wait_s = waits.wait_s(answer.limits, answer.document, text) or UNHINTED_S
     return kind(
         f"Replicate API error ({answer.status}): {(in_place or text)[:MAX_TEXT]}",
         error_class=error_class,
         retry_after_s=wait_s,
-        spacing_s=classify.spacing_s(text),
+        spacing_s=waits.spacing_s(text),
     )
 
 

@@ -1,5 +1,6 @@
 """A prediction of the provider, parsed once and type-checked: each field has its own type, or is absent."""
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -7,8 +8,11 @@ from itertools import islice
 from typing import Any
 
 from functions._shared import foreign
-from functions._shared.provider.classify import class_of_ending
+from functions._shared.provider.classify import recognised
 from functions._shared.provider.failures import PredictionOver
+from functions._shared.provider.redaction import redacted
+
+log = logging.getLogger(__name__)
 
 TERMINAL = frozenset({"succeeded", "failed", "canceled", "aborted"})
 STATUSES = TERMINAL | {"starting", "queued", "processing"}
@@ -19,11 +23,16 @@ PLAIN_ID = re.compile(r"[A-Za-z0-9][\w-]{0,127}", re.ASCII)
 """Path traversal: ids are put into paths of the API, and must not lead to another path."""
 MAX_SECONDS = 86_400
 MAX_ERROR = 2000
+LOGGED_ERROR = 200
+"""Characters of a failure's text that no rule recognises, as the log and the view unrecognised_failures show it."""
 MAX_LOGS = 4096
 """Characters kept of the logs, the last ones: progress is parsed from the last line."""
 MAX_ADDRESS = 8192
 """Characters of an output's or callback's URL; a data URI is bounded by the size of the response."""
 MAX_OUTPUTS = 64
+PICTURE_KEYS = ("image", "images", "output", "url")
+PICTURE_WORD = re.compile(r"image|img|picture|photo|png|jpe?g|webp|svg", re.IGNORECASE)
+"""In a key of an output object: its value is a picture's URL, where none of PICTURE_KEYS is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +67,7 @@ def read_prediction(document: Any) -> Prediction:
         id=found,
         status=status if isinstance(status, str) and status in STATUSES else UNKNOWN,
         output=tuple(islice(_addresses(document.get("output")), MAX_OUTPUTS)),
-        error=foreign.text(foreign.in_words(document.get("error")), MAX_ERROR),
+        error=redacted(foreign.text(foreign.in_words(_unpacked(document.get("error"))), MAX_ERROR)),
         logs=(_word(document.get("logs")) or "")[-MAX_LOGS:],
         seconds=_seconds(document.get("metrics")),
         data_removed=document.get("data_removed") is True,
@@ -91,10 +100,33 @@ def outputs_of(prediction: Prediction) -> Sequence[str]:
             )
         case "canceled":
             raise PredictionOver("The provider's prediction was canceled", error_class="canceled")
-    text = prediction.error
     raise PredictionOver(
-        text or "The model failed without a reason", error_class=class_of_ending(text)
+        prediction.error or "The model failed without a reason", error_class=_class_of(prediction)
     )
+
+
+def _class_of(prediction: Prediction) -> str:
+    """The class of a failed prediction. A text that no rule recognises is logged, so that the rules can follow."""
+    said = [value for value in prediction.input.values() if isinstance(value, str)]
+    found = recognised(prediction.error, said)
+    if found is None:
+        log.warning(
+            "prediction %s of %s failed, no rule recognises the text: %s",
+            prediction.id,
+            prediction.model,
+            prediction.error[:LOGGED_ERROR],
+        )
+    return found or "model_failed"
+
+
+def _unpacked(error: Any) -> Any:
+    """An error of which the text is JSON again, as the JSON's value."""
+    if isinstance(error, str) and len(error) <= MAX_LOGS and error.strip()[:1] in {"{", "["}:
+        try:
+            return foreign.read_json(error.encode("utf-8", "replace"))
+        except ValueError:
+            return error
+    return error
 
 
 def _seconds(metrics: Any) -> float | None:
@@ -112,13 +144,23 @@ def _word(value: Any, most: int | None = None) -> str | None:
 
 
 def _addresses(output: Any) -> Iterator[str]:
-    """URLs in the forms that models give their output: a string, an object with url, an object or list of those."""
+    """URLs in the forms that models give their output: a string, a list, an object, an object or list of those.
+
+    Of an object only the first of PICTURE_KEYS that has any counts, else the keys that name a picture, else all: its
+    other links (more_info_url, json, video) are no pictures.
+    """
     if isinstance(output, str):
         web = output.startswith(("https://", "http://"))
         if (web and len(output) <= MAX_ADDRESS) or output.startswith("data:"):
             yield output
     elif isinstance(output, dict):
-        yield from _addresses(output["url"] if "url" in output else list(output.values()))
+        # Each value is in one choice only: a value that is looked at twice on each level takes exponential time.
+        others = {key: value for key, value in output.items() if key not in PICTURE_KEYS}
+        named = [value for key, value in others.items() if PICTURE_WORD.search(key)]
+        rest = [value for key, value in others.items() if not PICTURE_WORD.search(key)]
+        choices = [*(output[key] for key in PICTURE_KEYS if key in output), named, rest]
+        found = (tuple(islice(_addresses(choice), MAX_OUTPUTS)) for choice in choices)
+        yield from next(filter(None, found), ())
     elif isinstance(output, list):
         for part in output:
             yield from _addresses(part)

@@ -23,6 +23,7 @@ from functions._shared.provider.failures import (
     forgotten,
 )
 from functions._shared.provider.prediction import PLAIN_ID, Prediction, read_prediction
+from functions._shared.provider.redaction import redacted
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ ANSWER_S = 30.0
 """Overall deadline of a response, from the request to its last byte: a slow drip resets a read timeout only."""
 ADDRESS = re.compile(r"https?://[!-~]{1,8000}")
 SECRET = re.compile(r"whsec_[A-Za-z0-9+/_-]{16,512}={0,2}")
+MOVED = frozenset({301, 302, 307, 308})
+MODEL_PATH = re.compile(r"/models/[\w.-]+/[\w.-]+(/predictions|/versions/\w+)?", re.ASCII)
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """Errors from before the first byte of the request."""
 
@@ -75,9 +78,10 @@ class Replicate:
         headers = {"Cancel-After": f"{min(max(cancel_after_s, 5), 86_400)}s"}
         if wait_s:
             headers["Prefer"] = f"wait={wait_s}"
-        answer = await self._send_once(
-            path, json=body, headers=headers, answer_s=ANSWER_S + (wait_s or 0)
-        )
+        options: dict[str, Any] = {"json": body, "headers": headers}
+        answer = await self._send_once(path, answer_s=ANSWER_S + (wait_s or 0), **options)
+        if moved := self._moved(path, answer):  # a redirect has created nothing
+            answer = await self._send_once(moved, answer_s=ANSWER_S + (wait_s or 0), **options)
         if answer.status >= 500:
             raise failure_of(MaybeCreated, answer, self._redacted)
         if not answer.is_success:
@@ -173,9 +177,12 @@ class Replicate:
 
     async def _repeat(self, method: str, path: str, **options: Any) -> Answer:
         """Send an idempotent call, three times at most, with backoff and jitter. Raises Failure."""
+        moved = None
         for pause_s in (*PAUSES_S, None):
             try:
-                answer = await self._send(method, path, **options)
+                answer = await self._send(method, moved or path, **options)
+                if moved is None and (moved := self._moved(path, answer)):
+                    answer = await self._send(method, moved, **options)
             except httpx.DecodingError:
                 raise Unreadable from None
             except httpx.HTTPError as error:
@@ -215,11 +222,21 @@ class Replicate:
         except TimeoutError:
             raise httpx.ReadTimeout("the answer does not end") from None
 
+    def _moved(self, path: str, answer: Answer) -> str | None:
+        """Where a model's path has been redirected to: only a model's path below our own base URL, for the token."""
+        if answer.status not in MOVED or not path.startswith("/models/") or not answer.location:
+            return None
+        try:
+            target = str(httpx.URL(f"{self._url}{path}").join(answer.location))
+        except (httpx.InvalidURL, UnicodeError):
+            return None
+        new = target.removeprefix(self._url)
+        return new if target.startswith(self._url) and MODEL_PATH.fullmatch(new) else None
+
     def _redacted(self, text: str) -> str:
-        """``text`` without our token, and without anything of a token's or webhook secret's form."""
+        """``text`` without our token, and without anything of a credential's form."""
         token = self._token.get_secret_value() if self._token else ""
-        text = text.replace(token, "***") if token else text
-        return re.sub(r"\b(r8_|whsec_)[\w+/=-]{4,}", r"\1***", text)
+        return redacted(text.replace(token, "***") if token else text)
 
 
 def _path_of(prediction_id: str) -> str:

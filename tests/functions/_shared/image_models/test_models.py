@@ -53,6 +53,33 @@ def test_a_model_nobody_knows_is_refused_with_the_nearest_names(idle_edge: Edge,
     assert sandbox.state.calls["model"] == 2, "asked once each, then remembered"
 
 
+def test_a_moved_model_is_followed_to_its_new_name(edge: Edge, db, sandbox):
+    sandbox.state.add_model(data("acme/new"))
+    sandbox.state.moved["acme/old"] = "acme/new"
+    assert until_ended(edge, start(edge, model_id="acme/old"))["status"] == "completed"
+    [prediction] = sandbox.state.predictions.values()
+    assert prediction.model.id == "acme/new"
+    # A model that moves once it is known here: the create is redirected, and made once.
+    sandbox.state.add_model(data("acme/newest"))
+    sandbox.state.moved["acme/new"] = "acme/newest"
+    assert until_ended(edge, start(edge, model_id="acme/new"))["status"] == "completed"
+    assert [one.model.id for one in sandbox.state.predictions.values()] == [
+        "acme/new",
+        "acme/newest",
+    ]
+
+
+def test_a_closed_and_an_unpublished_model_say_so(idle_edge: Edge, db, sandbox):
+    for model_id in ("acme/closed", "acme/draft"):
+        sandbox.state.add_model(data(model_id))
+    sandbox.state.closed.add("acme/closed")
+    sandbox.state.unpublished.add("acme/draft")
+    assert refusal(idle_edge, "acme/closed", db) == (
+        "Model acme/closed is not open to this server's Replicate account"
+    )
+    assert refusal(idle_edge, "acme/draft", db) == "acme/draft has no published version"
+
+
 @pytest.mark.parametrize(
     "model_id", ["no slash", "a/b/c", "../predictions", "a/..", "a/b?c", "https://a/b"]
 )
@@ -164,10 +191,13 @@ def schemas(shown):
 # What somebody may publish, or a broken answer be: how it is refused, or None where the model is served all the same.
 ODD = {
     "no object": (lambda _: [1], "Unknown model someone/new-model (Replicate's answer was not"),
-    "no version": (lambda s: s.update(latest_version=None), "someone/new-model has no version yet"),
+    "no version": (
+        lambda s: s.update(latest_version=None),
+        "someone/new-model has no published version",
+    ),
     "a list of versions": (
         lambda s: s.update(latest_version=["x"]),
-        "someone/new-model has no version yet",
+        "someone/new-model has no published version",
     ),
     "components are a list": (
         lambda s: s["latest_version"]["openapi_schema"].update(components=[1]),

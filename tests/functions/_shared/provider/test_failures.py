@@ -27,10 +27,10 @@ def test_an_unknown_class_is_a_bug():
         NotCreated("no", error_class="odd")
 
 
-def answer(status, text="", document=None, retry_after=None) -> Answer:
+def answer(status, text="", document=None, retry_after=None, location=None) -> Answer:
     return Answer(
-        status=status, reason="Reason", retry_after=retry_after, text=text, document=document,
-        is_json=document is not None,
+        status=status, reason="Reason", text=text, document=document, location=location,
+        is_json=document is not None, limits={"retry-after": retry_after} if retry_after else {},
     )  # fmt: skip
 
 
@@ -43,6 +43,11 @@ def answer(status, text="", document=None, retry_after=None) -> Answer:
         (answer(502, "<html>bad gateway"), "transient", "(502): Reason"),
         (answer(500, ""), "transient", "(500): Reason"),
         (answer(400, "the key"), "bad_input", "(400): the ***"),
+        (answer(400, document={"message": "CUDA", "code": "E1"}), "bad_input", "(400): CUDA (E1)"),
+        (answer(500, document=[{"msg": "a"}, "b"]), "transient", "(500): a; b"),
+        (answer(422, document={"detail": "Request Moderated"}), "refused", "Request Moderated"),
+        (answer(403, document={"detail": "no"}), "forbidden", "account may not use this model"),
+        (answer(301, location="/x/new"), "unknown_model", "(301): it has moved to /x/new"),
     ],
 )
 def test_a_refusal_is_classified_and_told_without_secrets(given, error_class, text):
