@@ -13,10 +13,11 @@ from starlette.websockets import WebSocket
 from functions._platform.realtime.access import Refused, access_of
 from functions._platform.realtime.broadcast_api import broadcast
 from functions._platform.realtime.changes.feed import Feed
-from functions._platform.realtime.connection import Connection, Realtime
+from functions._platform.realtime.connection import Connection
 from functions._platform.realtime.frames import V1, V2
 from functions._platform.realtime.hub import Hub
 from functions._platform.realtime.rates import Rate
+from functions._platform.realtime.shared import Realtime
 from functions._shared.database.pool import make_pool
 from functions._shared.resources import Resources
 

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions._platform.realtime.access import Access, Refused, access_of
 from functions._platform.realtime.authorization import may_write
-from functions._platform.realtime.connection import Realtime
+from functions._platform.realtime.shared import Realtime
 
 
 async def broadcast(request: Request) -> Response:
@@ -63,4 +63,4 @@ async def _send(realtime: Realtime, access: Access, message: Mapping[str, Any]) 
     if is_private and not await may_write(realtime.pool, access, topic, "broadcast"):
         return
     sent = {"type": "broadcast", "event": message["event"], "payload": message["payload"]}
-    realtime.hub.broadcast(topic, is_private, sent)
+    realtime.broadcast(topic, is_private, sent)

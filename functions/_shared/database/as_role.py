@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
@@ -15,14 +16,21 @@ SET = "select set_config('role', %s, true), set_config('request.jwt.claims', %s,
 async def as_role(
     pool: Pool, role: str, claims_json: str, **more: str
 ) -> AsyncIterator[AsyncConnection[DictRow]]:
-    """A transaction: committed at the end of the block, rolled back by an exception.
+    """A transaction: committed at the end of the block, rolled back by an exception."""
+    async with pool.connection() as connection, connection.transaction():
+        await become(connection, role, claims_json, **more)
+        yield connection
+
+
+async def become(
+    connection: AsyncConnection[Any], role: str, claims_json: str, **more: str
+) -> None:
+    """Impersonate the caller until the end of the transaction that ``connection`` is in.
 
     ``more``: further settings, local to the transaction as well, with ``__`` for a dot in their names.
     """
-    async with pool.connection() as connection, connection.transaction():
-        for name, value in more.items():
-            await connection.execute(
-                "select set_config(%s, %s, true)", (name.replace("__", "."), value)
-            )
-        await connection.execute(SET, (role, claims_json))
-        yield connection
+    for name, value in more.items():
+        await connection.execute(
+            "select set_config(%s, %s, true)", (name.replace("__", "."), value)
+        )
+    await connection.execute(SET, (role, claims_json))

@@ -1,7 +1,7 @@
 """Row level security: which rows a role with given claims finds, asked once for all rows of a batch."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,22 +12,31 @@ from psycopg.rows import TupleRow, tuple_row
 from functions._platform.realtime.access import Access
 from functions._platform.realtime.changes.pgoutput import Change
 from functions._platform.realtime.changes.tables import Table
+from functions._shared.database.as_role import become
 from functions._shared.database.pool import Pool
 
 log = logging.getLogger(__name__)
 
 STATEMENT_TIMEOUT_MS = 3000
-AS_CALLER = """
-select array(
+"""Of one question: a slow policy keeps the stream of changes waiting for so long."""
+BATCH_MS = 4000
+"""All statements of a batch together: the pool's watchdog cuts a connection in use after 5 s."""
+BATCH = 100
+RIGHTS = """
+select asked.role, asked.relation, array(
     select a.attname::text from pg_catalog.pg_attribute as a
-    where a.attrelid = %(table)s::int8::oid and a.attnum > 0 and not a.attisdropped
-        and pg_catalog.has_column_privilege(%(role)s, a.attrelid, a.attnum, 'select')
+    where a.attrelid = asked.relation::oid and a.attnum > 0 and not a.attisdropped
+        and pg_catalog.has_column_privilege(r.oid, a.attrelid, a.attnum, 'select')
 )
+from unnest(%s::text[], %s::int8[]) as asked (role, relation)
+join pg_catalog.pg_roles as r on r.rolname = asked.role
 """
-"""Asked before the role is assumed: the catalogue is the same for all."""
-BECOME = (
-    "select set_config('role', %(role)s, true), set_config('request.jwt.claims', %(claims)s, true)"
-)
+
+Rights = Mapping[tuple[str, int], frozenset[str]]
+"""Role, table's oid → the columns that the role may select. A role that is none is left out."""
+
+
+Found = Mapping[int, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class Answer:
     """``columns``: those that the role may select. ``found``: row → its out-of-line values, as JSON."""
 
     columns: frozenset[str]
-    found: Mapping[int, Mapping[str, str]]
+    found: Found
 
 
 def key_of(access: Access, table: Table) -> tuple[int, str, str]:
@@ -53,55 +62,81 @@ def key_of(access: Access, table: Table) -> tuple[int, str, str]:
     return table.oid, access.role, access.claims_json
 
 
+async def rights_of(pool: Pool, asked: Iterable[tuple[str, int]]) -> Rights:
+    """Pairs of role and table. Raises psycopg.Error."""
+    pairs = [*asked]
+    async with pool.connection() as connection:
+        cursor = connection.cursor(row_factory=tuple_row)
+        await cursor.execute(RIGHTS, [[role for role, _ in pairs], [oid for _, oid in pairs]])
+        return {(role, oid): frozenset(names) for role, oid, names in await cursor.fetchall()}
+
+
 async def answers(pool: Pool, questions: Sequence[Question]) -> list[Answer | None]:
-    """In the questions' order, in one round trip; None for one that fails. Raises psycopg.OperationalError."""
+    """In the questions' order; None for one that fails. Raises psycopg.OperationalError."""
+    pairs = {(question.role, question.table.oid) for question in questions}
+    rights = await rights_of(pool, pairs)
+    found: list[Answer | None] = []
+    asked: list[tuple[int, Question]] = []
+    for number, question in enumerate(questions):
+        columns = rights.get((question.role, question.table.oid))
+        found.append(None if columns is None else Answer(columns, {}))
+        may_ask = columns is not None and {column.name for column in question.table.key} <= columns
+        if question.rows and may_ask:
+            asked.append((number, question))
+    for start in range(0, len(asked), BATCH):
+        part = asked[start : start + BATCH]
+        rows = await _bisected(pool, [question for _, question in part])
+        for (number, _), one in zip(part, rows, strict=True):
+            before = found[number]
+            found[number] = Answer(before.columns, one) if before and one is not None else None
+    return found
+
+
+async def _bisected(pool: Pool, questions: Sequence[Question]) -> list[Found | None]:
+    """One round trip, or, where a question fails, halves until it is alone."""
     try:
         return [*await _asked(pool, questions)]
-    except psycopg.OperationalError as error:
+    except psycopg.Error as error:
         if error.sqlstate is None:
             raise
-        refusal: psycopg.Error = error
-    except psycopg.Error as error:
-        refusal = error
+        refusal = error.sqlstate
     if len(questions) == 1:
-        log.warning("realtime: the rows of a subscriber cannot be read: %s", refusal.sqlstate)
+        log.warning("realtime: the rows of a subscriber cannot be read: %s", refusal)
         return [None]
-    return [(await answers(pool, [question]))[0] for question in questions]
+    middle = len(questions) // 2
+    return [
+        *await _bisected(pool, questions[:middle]),
+        *await _bisected(pool, questions[middle:]),
+    ]
 
 
-async def _asked(pool: Pool, questions: Sequence[Question]) -> list[Answer]:
+async def _asked(pool: Pool, questions: Sequence[Question]) -> list[Found]:
+    timeout_ms = min(STATEMENT_TIMEOUT_MS, BATCH_MS // len(questions))
     async with pool.connection() as connection:
         cursors = []
-        async with connection.pipeline(), connection.transaction():
-            await connection.execute(
-                "select set_config('statement_timeout', %s, true)", (str(STATEMENT_TIMEOUT_MS),)
-            )
-            for question in questions:
-                cursors.append(await _ask(connection, question))
+        try:
+            async with connection.pipeline():
+                for question in questions:
+                    cursors.append(await _ask(connection, question, timeout_ms))
+        except psycopg.Error:
+            await connection.rollback()
+            raise
         return [
-            await _answer(question, *pair)
-            for question, pair in zip(questions, cursors, strict=True)
+            await _found(question, rows) for question, rows in zip(questions, cursors, strict=True)
         ]
 
 
 async def _ask(
-    connection: AsyncConnection[Any], question: Question
-) -> tuple[AsyncCursor[TupleRow], AsyncCursor[TupleRow]]:
-    mine = {
-        "role": question.role,
-        "claims": question.claims_json,
-        "table": question.table.oid,
-    }
-    rights, rows = (
-        connection.cursor(row_factory=tuple_row),
-        connection.cursor(row_factory=tuple_row),
-    )
-    await connection.execute("reset role")
-    await rights.execute(AS_CALLER, mine)
-    await connection.execute(BECOME, mine)
+    connection: AsyncConnection[Any], question: Question, timeout_ms: int
+) -> AsyncCursor[TupleRow]:
+    """A transaction for each, rolled back: settings that a policy's function makes are not seen by the next caller."""
     statement, values = _select(question)
+    rows = connection.cursor(row_factory=tuple_row)
+    await connection.execute("begin")
+    await become(connection, question.role, question.claims_json, statement_timeout=str(timeout_ms))
     await rows.execute(statement, values)
-    return rights, rows
+    await connection.execute("rollback")
+    return rows
 
 
 def _select(question: Question) -> tuple[sql.Composed, list[Any]]:
@@ -135,13 +170,9 @@ def _toasted(question: Question) -> list[str]:
     return sorted(every & question.table.columns.keys())
 
 
-async def _answer(
-    question: Question, rights: AsyncCursor[TupleRow], rows: AsyncCursor[TupleRow]
-) -> Answer:
-    allowed = await rights.fetchone()
+async def _found(question: Question, rows: AsyncCursor[TupleRow]) -> Found:
     toasted = _toasted(question)
-    found = {
+    return {
         row[0]: {name: text or "null" for name, text in zip(toasted, row[1:], strict=True)}
         for row in await rows.fetchall()
     }
-    return Answer(frozenset(allowed[0] if allowed else ()), found)
