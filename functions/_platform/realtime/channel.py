@@ -120,6 +120,7 @@ class Channel:
             }
             for number, asked in zip(ids, self.config.bindings, strict=True)
         ]
+        await self._realtime.peers.ready()
         # Not before the policies have let it in: a broadcast may come while they are asked.
         self._topic = self._realtime.hub.join(self.name, self.config.is_private, self)
         self._connection.reply(join, "ok", {"postgres_changes": bound})

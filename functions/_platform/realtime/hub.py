@@ -36,8 +36,7 @@ class Topic:
 
     def place(self, member: Member, meta: dict[str, Any]) -> None:
         """A member of another process: its meta has its ``phx_ref`` already."""
-        self.presence.place(member, meta)
-        self._changed(True)
+        self._changed(self.presence.place(member, meta))
 
     def untrack(self, member: Member) -> bool:
         """Whether it was there."""

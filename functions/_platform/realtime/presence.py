@@ -35,17 +35,19 @@ class Presence:
         before = self._metas.get(member)
         if before and payload == {k: v for k, v in before.items() if not k.startswith("phx_ref")}:
             return False
-        self.place(member, {**payload, "phx_ref": f"{self._prefix}{next(self._numbers)}"})
-        return True
+        return self.place(member, {**payload, "phx_ref": f"{self._prefix}{next(self._numbers)}"})
 
-    def place(self, member: Member, meta: dict[str, Any]) -> None:
-        """``meta`` has its ``phx_ref``."""
+    def place(self, member: Member, meta: dict[str, Any]) -> bool:
+        """``meta`` has its ``phx_ref``. Whether it changed anything."""
         before = self._metas.get(member)
+        if before == meta:
+            return False
         self._metas[member] = meta
         shown = {**meta, "phx_ref_prev": before["phx_ref"]} if before else meta
         _add(self._joins, member, shown)
         if before:
             _add(self._leaves, member, before)
+        return True
 
     def untrack(self, member: Member) -> bool:
         """Whether it was there."""
@@ -53,6 +55,10 @@ class Presence:
         if before:
             _add(self._leaves, member, before)
         return before is not None
+
+    def meta_of(self, member: Member) -> dict[str, Any]:
+        """Raises KeyError."""
+        return self._metas[member]
 
     @property
     def members(self) -> list[Member]:
