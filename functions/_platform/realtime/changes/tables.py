@@ -77,18 +77,19 @@ class Tables:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(PUBLISHED, (PUBLICATION, schema, table))
             oids = [int(row["oid"]) for row in await cursor.fetchall()]
-            for oid in oids:  # the log tells of a changed table only while it is read
-                self.forget(oid)
-        found = [await self.get(oid) for oid in oids]
+        # Read again: the log tells of a changed table only while it is read.
+        found = [await self._read(oid) for oid in oids]
         return [table for table in found if table]
 
     async def get(self, oid: int) -> Table | None:
         """None once it is dropped. Raises psycopg.Error."""
-        if oid not in self._known:
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(COLUMNS, (oid,))
-                self._known[oid] = _table(oid, await cursor.fetchall())
-        return self._known[oid]
+        return self._known[oid] if oid in self._known else await self._read(oid)
+
+    async def _read(self, oid: int) -> Table | None:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(COLUMNS, (oid,))
+            table = self._known[oid] = _table(oid, await cursor.fetchall())
+        return table
 
 
 def _table(oid: int, rows: Sequence[Mapping[str, Any]]) -> Table | None:

@@ -1,7 +1,8 @@
 """Row level security: which rows a role with given claims finds, asked once for all rows of a batch."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -62,40 +63,76 @@ def key_of(access: Access, table: Table) -> tuple[int, str, str]:
     return table.oid, access.role, access.claims_json
 
 
-async def rights_of(pool: Pool, asked: Iterable[tuple[str, int]]) -> Rights:
+async def rights_of(pool: Pool, pairs: Iterable[tuple[str, int]]) -> Rights:
     """Pairs of role and table. Raises psycopg.Error."""
-    pairs = [*asked]
     async with pool.connection() as connection:
-        cursor = connection.cursor(row_factory=tuple_row)
-        await cursor.execute(RIGHTS, [[role for role, _ in pairs], [oid for _, oid in pairs]])
-        return {(role, oid): frozenset(names) for role, oid, names in await cursor.fetchall()}
+        return await _rights(await _ask_rights(connection, pairs))
 
 
 async def answers(pool: Pool, questions: Sequence[Question]) -> list[Answer | None]:
     """In the questions' order; None for one that fails. Raises psycopg.OperationalError."""
-    pairs = {(question.role, question.table.oid) for question in questions}
-    rights = await rights_of(pool, pairs)
     found: list[Answer | None] = []
-    asked: list[tuple[int, Question]] = []
-    for number, question in enumerate(questions):
-        columns = rights.get((question.role, question.table.oid))
-        found.append(None if columns is None else Answer(columns, {}))
-        may_ask = columns is not None and {column.name for column in question.table.key} <= columns
-        if question.rows and may_ask:
-            asked.append((number, question))
-    for start in range(0, len(asked), BATCH):
-        part = asked[start : start + BATCH]
-        rows = await _bisected(pool, [question for _, question in part])
-        for (number, _), one in zip(part, rows, strict=True):
-            before = found[number]
-            found[number] = Answer(before.columns, one) if before and one is not None else None
+    for start in range(0, len(questions), BATCH):
+        part = questions[start : start + BATCH]
+        try:
+            found += await _asked_at_once(pool, part)
+        except psycopg.Error as error:
+            if error.sqlstate is None:
+                raise
+            found += await _asked_apart(pool, part)
     return found
 
 
+async def _asked_at_once(pool: Pool, questions: Sequence[Question]) -> list[Answer | None]:
+    """Rights and rows in one round trip, which fails where a role must not read a key, or a policy raises."""
+    async with pool.connection() as connection, _rolled_back(connection):
+        async with connection.pipeline():
+            asked = await _ask_rights(connection, _pairs(questions))
+            cursors = [await _ask(connection, one, len(questions)) for one in questions]
+        rights = await _rights(asked)
+        return [
+            _answer(question, rights, await _found(question, rows))
+            for question, rows in zip(questions, cursors, strict=True)
+        ]
+
+
+async def _asked_apart(pool: Pool, questions: Sequence[Question]) -> list[Answer | None]:
+    """Rights first; then the rows of those who may read the key, in halves until one that fails is alone."""
+    rights = await rights_of(pool, _pairs(questions))
+    able = [number for number, one in enumerate(questions) if _may_ask(one, rights)]
+    rows = await _bisected(pool, [questions[number] for number in able])
+    found = dict(zip(able, rows, strict=True))
+    return [
+        _answer(question, rights, found.get(number, {}))
+        for number, question in enumerate(questions)
+    ]
+
+
+def _pairs(questions: Iterable[Question]) -> set[tuple[str, int]]:
+    return {(question.role, question.table.oid) for question in questions}
+
+
+def _may_ask(question: Question, rights: Rights) -> bool:
+    columns = rights.get((question.role, question.table.oid), frozenset())
+    return bool(question.rows) and {column.name for column in question.table.key} <= columns
+
+
+def _answer(question: Question, rights: Rights, found: Found | None) -> Answer | None:
+    columns = rights.get((question.role, question.table.oid))
+    return None if columns is None or found is None else Answer(columns, found)
+
+
 async def _bisected(pool: Pool, questions: Sequence[Question]) -> list[Found | None]:
-    """One round trip, or, where a question fails, halves until it is alone."""
+    if not questions:
+        return []
     try:
-        return [*await _asked(pool, questions)]
+        async with pool.connection() as connection, _rolled_back(connection):
+            async with connection.pipeline():
+                cursors = [await _ask(connection, one, len(questions)) for one in questions]
+            return [
+                await _found(question, rows)
+                for question, rows in zip(questions, cursors, strict=True)
+            ]
     except psycopg.Error as error:
         if error.sqlstate is None:
             raise
@@ -110,26 +147,38 @@ async def _bisected(pool: Pool, questions: Sequence[Question]) -> list[Found | N
     ]
 
 
-async def _asked(pool: Pool, questions: Sequence[Question]) -> list[Found]:
-    timeout_ms = min(STATEMENT_TIMEOUT_MS, BATCH_MS // len(questions))
-    async with pool.connection() as connection:
-        cursors = []
-        try:
-            async with connection.pipeline():
-                for question in questions:
-                    cursors.append(await _ask(connection, question, timeout_ms))
-        except psycopg.Error:
+@asynccontextmanager
+async def _rolled_back(connection: AsyncConnection[Any]) -> AsyncIterator[None]:
+    """After an error a pipeline has left the transaction open that it was in."""
+    try:
+        yield
+    except psycopg.Error:
+        if not connection.closed:
             await connection.rollback()
-            raise
-        return [
-            await _found(question, rows) for question, rows in zip(questions, cursors, strict=True)
-        ]
+        raise
+
+
+async def _ask_rights(
+    connection: AsyncConnection[Any], pairs: Iterable[tuple[str, int]]
+) -> AsyncCursor[TupleRow]:
+    asked = [*pairs]
+    cursor = connection.cursor(row_factory=tuple_row)
+    await cursor.execute(RIGHTS, [[role for role, _ in asked], [oid for _, oid in asked]])
+    return cursor
+
+
+async def _rights(asked: AsyncCursor[TupleRow]) -> Rights:
+    return {(role, oid): frozenset(names) for role, oid, names in await asked.fetchall()}
 
 
 async def _ask(
-    connection: AsyncConnection[Any], question: Question, timeout_ms: int
+    connection: AsyncConnection[Any], question: Question, count: int
 ) -> AsyncCursor[TupleRow]:
-    """A transaction for each, rolled back: settings that a policy's function makes are not seen by the next caller."""
+    """A transaction for each, rolled back: settings that a policy's function makes are not seen by the next caller.
+
+    ``count``: of the questions that share the round trip, and its time.
+    """
+    timeout_ms = min(STATEMENT_TIMEOUT_MS, BATCH_MS // count)
     statement, values = _select(question)
     rows = connection.cursor(row_factory=tuple_row)
     await connection.execute("begin")
