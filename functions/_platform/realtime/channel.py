@@ -27,8 +27,8 @@ CONFIRM_S = 300.0
 """How often a token is looked at again, if it does not expire before."""
 NO_DATABASE = "UnableToConnectToProject: Realtime was unable to connect to the project database"
 ECHOED = ("event", "schema", "table", "filter")
-DATA = "\0"
-"""Stands for the data of a change, which is shared by all frames that have it: no JSON text has a NUL."""
+PLACE = "\0"
+"""Stands for a change, whose text is shared by all frames that have it: no JSON text has a NUL."""
 
 
 class JoinError(Exception):
@@ -90,6 +90,8 @@ class Channel:
         self.config = config
         self.hears_presence = config.presence
         self._subscriber = Subscriber(access, self._changed, self._told)
+        changes = Message(None, None, self.topic, "postgres_changes", None)
+        self._around = encode_json(self.version, changes, f"{PLACE}}}").split(PLACE)
 
     @property
     def presence_key(self) -> str:
@@ -260,10 +262,8 @@ class Channel:
     def _changed(self, ids: str, data: str) -> None:
         # A batch may be on its way while the channel closes, or its token expires.
         if self._connection.has(self) and self.access.expires_at > time.time():
-            message = Message(None, None, self.topic, "postgres_changes", None)
-            frame = encode_json(self.version, message, f'{{"ids":[{ids}],"data":{DATA}}}')
-            before, after = frame.rsplit(DATA, 1)
-            self._connection.send(before, data, after)
+            before, after = self._around
+            self._connection.send(f'{before}{{"ids":[{ids}],"data":', data, after)
 
     def _told(self, status: str, message: str, extension: str = "postgres_changes") -> None:
         self._push(

@@ -261,9 +261,10 @@ class Feed:
             try:
                 await self._delivery.deliver(changes)
                 break
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as error:
                 if time.monotonic() > until:
                     raise
+                log.warning("realtime: changes wait for the database: %s", type(error).__name__)
                 await asyncio.sleep(RETRY_S * random.uniform(0.1, 0.5))  # noqa: S311 - jitter
         await asyncio.sleep(0)
 
