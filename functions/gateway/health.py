@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from functions._platform.realtime.connection import Realtime
+from functions._platform.realtime.shared import Realtime
 from functions._shared.database.listener import Listener
 from functions._shared.resources import resources_of
 from functions.gateway.routing import served_by

@@ -11,12 +11,14 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from functions._platform.realtime.access import Refused, access_of
-from functions._platform.realtime.broadcast_api import broadcast
+from functions._platform.realtime.broadcast_api import broadcast, broadcast_one
 from functions._platform.realtime.changes.feed import Feed
-from functions._platform.realtime.connection import Connection, Realtime
+from functions._platform.realtime.connection import Connection
 from functions._platform.realtime.frames import V1, V2
 from functions._platform.realtime.hub import Hub
+from functions._platform.realtime.peers import Peers
 from functions._platform.realtime.rates import Rate
+from functions._platform.realtime.shared import Realtime
 from functions._shared.database.pool import make_pool
 from functions._shared.resources import Resources
 
@@ -25,24 +27,28 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def open_realtime(resources: Resources) -> AsyncIterator[Realtime]:
-    """A pool of its own (bulkhead), and the feed of changes."""
+    """A pool of its own (bulkhead), the feed of changes, and the other processes."""
     settings = resources.settings
     pool = make_pool(settings, min_size=0)
     await pool.open(wait=False)
-    feed = Feed(settings, pool)
-    running = asyncio.create_task(feed.run())
+    hub, feed = Hub(), Feed(settings, pool)
+    peers = Peers(settings, pool, hub)
+    running = [asyncio.create_task(feed.run()), asyncio.create_task(peers.run())]
     try:
         yield Realtime(
             settings,
             pool,
             resources.auth,
-            Hub(),
+            hub,
             feed,
             Rate(settings.realtime_max_joins_per_second),
+            peers,
         )
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await peers.leave()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         await pool.close()
 
 
@@ -78,5 +84,6 @@ app = Starlette(
     routes=[
         WebSocketRoute("/websocket", websocket),
         Route("/api/broadcast", broadcast, methods=["POST"]),
+        Route("/api/broadcast/{topic:path}/events/{event:path}", broadcast_one, methods=["POST"]),
     ]
 )

@@ -1,66 +1,76 @@
 """Private channels: the policies on realtime.messages decide who may read and write a topic.
 
-Reading is asked with a row that is inserted, looked for under the caller's role, and rolled back; writing with an
-insert under the caller's role, rolled back as well.
+Reading is asked with a row for each extension that is inserted, looked for under the caller's role, and rolled back;
+writing with an insert under the caller's role, rolled back as well.
 """
 
-from typing import Literal
+from typing import Any, Literal
+from uuid import uuid4
 
 import psycopg
 
 from functions._platform.realtime.access import Access
+from functions._shared.database.as_role import become
 from functions._shared.database.pool import Pool
 
 Extension = Literal["broadcast", "presence"]
 
-INSERT = "insert into realtime.messages (topic, extension, private) values (%(topic)s, %(extension)s, true)"
-BECOME = """
-select set_config('role', %(role)s, true), set_config('request.jwt.claims', %(claims)s, true),
-    set_config('realtime.topic', %(topic)s, true)
-"""
-READ = "select exists (select from realtime.messages where topic = %(topic)s and extension = %(extension)s) as may"
+INSERT = "insert into realtime.messages (id, topic, extension, private) values (%s, %s, %s, true)"
+READ = "select id::text as id from realtime.messages where id = any(%s::uuid[])"
+STATEMENT_TIMEOUT = "3s"
+NOBODY: frozenset[Extension] = frozenset()
 
 
 class _RollBack(Exception):
     pass
 
 
-async def may_read(pool: Pool, access: Access, topic: str, extension: Extension) -> bool:
-    """Raises psycopg.OperationalError while there is no database."""
-    return await _asked(pool, access, topic, extension, is_write=False)
+async def readable(pool: Pool, access: Access, topic: str) -> frozenset[Extension]:
+    """What of the topic the caller may read. Raises psycopg.OperationalError while there is no database."""
+    probes: dict[str, Extension] = {str(uuid4()): "broadcast", str(uuid4()): "presence"}
+    found: frozenset[Extension] = NOBODY
+    try:
+        async with pool.connection() as connection, connection.transaction():
+            for number, extension in probes.items():
+                await connection.execute(INSERT, (number, topic, extension))
+            await _become(connection, access, topic)
+            cursor = await connection.execute(READ, ([*probes],))
+            found = frozenset(probes[row["id"]] for row in await cursor.fetchall())
+            raise _RollBack
+    except _RollBack:
+        return found
+    except psycopg.Error as error:
+        _raise_unless_refused(error)
+        return NOBODY
 
 
 async def may_write(pool: Pool, access: Access, topic: str, extension: Extension) -> bool:
     """Raises psycopg.OperationalError while there is no database."""
-    return await _asked(pool, access, topic, extension, is_write=True)
-
-
-async def _asked(
-    pool: Pool, access: Access, topic: str, extension: Extension, *, is_write: bool
-) -> bool:
-    values = {
-        "topic": topic,
-        "extension": extension,
-        "role": access.role,
-        "claims": access.claims_json,
-    }
-    may = False
     try:
         async with pool.connection() as connection, connection.transaction():
-            if not is_write:
-                await connection.execute(INSERT, values)
-            await connection.execute(BECOME, values)
-            if is_write:
-                await connection.execute(INSERT, values)
-                may = True
-            else:
-                cursor = await connection.execute(READ, values)
-                row = await cursor.fetchone()
-                may = bool(row and row["may"])
+            await _become(connection, access, topic)
+            await connection.execute(INSERT, (str(uuid4()), topic, extension))
             raise _RollBack
     except _RollBack:
-        return may
-    except psycopg.errors.InsufficientPrivilege:
+        return True
+    except psycopg.Error as error:
+        _raise_unless_refused(error)
         return False
-    except (psycopg.ProgrammingError, psycopg.DataError):  # no such table, role or value
-        return False
+
+
+async def _become(connection: psycopg.AsyncConnection[Any], access: Access, topic: str) -> None:
+    await become(
+        connection,
+        access.role,
+        access.claims_json,
+        realtime__topic=topic,
+        statement_timeout=STATEMENT_TIMEOUT,
+    )
+
+
+def _raise_unless_refused(error: psycopg.Error) -> None:
+    """Fail closed: a policy that raises or takes too long lets nobody in, nor does a role or table that is none."""
+    if isinstance(error, psycopg.OperationalError) and not isinstance(
+        error, psycopg.errors.QueryCanceled
+    ):
+        raise error

@@ -1,6 +1,6 @@
-"""POST /api/broadcast: messages to topics without a websocket."""
+"""Broadcast without a websocket: ``POST /api/broadcast``, and ``…/<topic>/events/<event>`` for one message."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import psycopg
@@ -9,36 +9,76 @@ from starlette.responses import JSONResponse, Response
 
 from functions._platform.realtime.access import Access, Refused, access_of
 from functions._platform.realtime.authorization import may_write
-from functions._platform.realtime.connection import Realtime
+from functions._platform.realtime.frames import UserBroadcast, loads
+from functions._platform.realtime.shared import Realtime
+
+OCTETS = "application/octet-stream"
+TYPES = frozenset({"", "application/json", OCTETS})
+TOO_MANY = "Too many messages to broadcast, please reduce the batch size"
 
 
 async def broadcast(request: Request) -> Response:
-    """202 without a body. A private topic that the caller may not write to is passed over, as by Supabase."""
+    """A batch. A private topic that the caller may not write to is passed over, as by Supabase."""
+    return await _answered(request, _batch)
+
+
+async def broadcast_one(request: Request) -> Response:
+    """The body is the payload: JSON, or bytes. ``?private=true``."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type not in TYPES:
+        error = f"Unsupported Media Type. Use application/json or {OCTETS}"
+        return JSONResponse({"error": error}, 415)
+    return await _answered(request, _one)
+
+
+async def _answered(
+    request: Request, handle: Callable[[Request, Realtime, Access, bytes], Awaitable[Response]]
+) -> Response:
+    """Authentication, the limit of the body, and a database that is away."""
     realtime: Realtime = request.state.realtime
-    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-    apikey = request.headers.get("apikey", "")
-    token = bearer.strip() if scheme.lower() == "bearer" else ""
-    token = apikey if apikey and (not token or token.startswith("sb_")) else token
+    token = _token(request)
     if not token:
         return JSONResponse({"message": "Unauthorized"}, 401)
     try:
         access = await access_of(realtime.auth, request, token)
     except Refused as refusal:
         return JSONResponse({"message": str(refusal)}, refusal.status)
-    body = await request.body()
-    if len(body) > realtime.settings.realtime_max_payload_kb * 1024:
-        return JSONResponse({"error": "Payload too large"}, 413)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > realtime.settings.realtime_max_payload_kb * 1024:
+            return JSONResponse({"error": "Payload too large"}, 413)
     try:
-        messages = _messages(await request.json())
-    except (ValueError, RecursionError):
-        return JSONResponse({"errors": {"messages": ["is invalid"]}}, 422)
-    try:
-        for message in messages:
-            await _send(realtime, access, message)
+        return await handle(request, realtime, access, bytes(body))
     except psycopg.OperationalError:
         return JSONResponse(
             {"message": "Realtime was unable to connect to the project database"}, 503
         )
+
+
+def _token(request: Request) -> str:
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    apikey = request.headers.get("apikey", "")
+    token = bearer.strip() if scheme.lower() == "bearer" else ""
+    return apikey if apikey and (not token or token.startswith("sb_")) else token
+
+
+async def _batch(_: Request, realtime: Realtime, access: Access, body: bytes) -> Response:
+    try:
+        messages = _messages(loads(body.decode()))
+    except (ValueError, RecursionError):
+        return JSONResponse({"errors": {"messages": ["is invalid"]}}, 422)
+    if len(messages) > realtime.settings.realtime_max_events_per_second:
+        return JSONResponse({"message": TOO_MANY}, 429)
+    private = {message["topic"] for message in messages if message.get("private") is True}
+    writable = {
+        topic for topic in private if await may_write(realtime.pool, access, topic, "broadcast")
+    }
+    for message in messages:
+        topic, is_private = message["topic"], message.get("private") is True
+        if not is_private or topic in writable:
+            sent = {"type": "broadcast", "event": message["event"], "payload": message["payload"]}
+            realtime.broadcast(topic, is_private, sent)
     return Response(status_code=202)
 
 
@@ -58,9 +98,16 @@ def _is_message(message: Any) -> bool:
     )
 
 
-async def _send(realtime: Realtime, access: Access, message: Mapping[str, Any]) -> None:
-    topic, is_private = message["topic"], message.get("private") is True
+async def _one(request: Request, realtime: Realtime, access: Access, body: bytes) -> Response:
+    topic, event = request.path_params["topic"], request.path_params["event"]
+    is_private = request.query_params.get("private") == "true"
+    is_json = not request.headers.get("content-type", "").startswith(OCTETS)
+    try:
+        if is_json:
+            loads(body.decode())
+    except (ValueError, RecursionError):
+        return JSONResponse({"errors": {"payload": ["is invalid"]}}, 422)
     if is_private and not await may_write(realtime.pool, access, topic, "broadcast"):
-        return
-    sent = {"type": "broadcast", "event": message["event"], "payload": message["payload"]}
-    realtime.hub.broadcast(topic, is_private, sent)
+        return JSONResponse({"message": "Unauthorized"}, 403)
+    realtime.broadcast(topic, is_private, UserBroadcast(event, is_json, body))
+    return Response(status_code=202)

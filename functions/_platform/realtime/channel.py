@@ -15,16 +15,11 @@ from functions._platform.realtime.access import Access, Refused, access_of, chec
 from functions._platform.realtime.changes.feed import SUBSCRIBED, Unavailable
 from functions._platform.realtime.changes.filters import BadBinding, parse_binding
 from functions._platform.realtime.changes.subscriptions import Subscriber
-from functions._platform.realtime.frames import (
-    Message,
-    UserBroadcast,
-    dumps,
-    encode_broadcast,
-    encode_json,
-)
+from functions._platform.realtime.frames import Message, dumps, encode_json
 
 if TYPE_CHECKING:
     from functions._platform.realtime.connection import Connection
+    from functions._platform.realtime.hub import Topic
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +27,8 @@ CONFIRM_S = 300.0
 """How often a token is looked at again, if it does not expire before."""
 NO_DATABASE = "UnableToConnectToProject: Realtime was unable to connect to the project database"
 ECHOED = ("event", "schema", "table", "filter")
+PLACE = "\0"
+"""Stands for a change, whose text is shared by all frames that have it: no JSON text has a NUL."""
 
 
 class JoinError(Exception):
@@ -55,14 +52,19 @@ def config_of(payload: Any) -> Config:
     broadcast, presence = _object(config.get("broadcast")), _object(config.get("presence"))
     bindings = config.get("postgres_changes")
     return Config(
-        acks=broadcast.get("ack") is True,
-        hears_itself=broadcast.get("self") is True,
+        acks=_flag(broadcast.get("ack")),
+        hears_itself=_flag(broadcast.get("self")),
         presence_key=str(presence.get("key") or uuid4()),
         # Clients from before there was the switch send no "enabled", and expect presence.
         presence=presence.get("enabled", "key" in presence) is not False,
-        is_private=config.get("private") is True,
+        is_private=_flag(config.get("private")),
         bindings=tuple(one for one in bindings if one) if isinstance(bindings, list) else (),
     )
+
+
+def _flag(value: object) -> bool:
+    """Booleans may be texts, as to Supabase: a private channel is never public by mistake."""
+    return value is True or (isinstance(value, str) and value.lower() == "true")
 
 
 def _object(value: Any) -> Mapping[str, Any]:
@@ -80,17 +82,30 @@ class Channel:
         self._token = token
         self._timer: asyncio.TimerHandle | None = None
         self._may_write: dict[str, bool] = {}
+        self._readable = authorization.NOBODY
+        self._topic: Topic | None = None
         self.topic = join.topic
         self.name = join.topic.removeprefix("realtime:")
         self.join_ref = join.join_ref or join.ref
         self.config = config
         self.hears_presence = config.presence
         self._subscriber = Subscriber(access, self._changed, self._told)
-        self._topic = self._realtime.hub.join(self.name, config.is_private, self)
+        changes = Message(None, None, self.topic, "postgres_changes", None)
+        self._around = encode_json(self.version, changes, f"{PLACE}}}").split(PLACE)
 
     @property
     def presence_key(self) -> str:
         return self.config.presence_key
+
+    @property
+    def version(self) -> str:
+        return self._connection.version
+
+    def hears(self, extension: str) -> bool:
+        """Whether frames of ``broadcast`` or ``presence`` are for this channel."""
+        if extension == "presence" and not self.hears_presence:
+            return False
+        return not self.config.is_private or extension in self._readable
 
     @property
     def access(self) -> Access:
@@ -107,27 +122,33 @@ class Channel:
             }
             for number, asked in zip(ids, self.config.bindings, strict=True)
         ]
+        await self._realtime.peers.ready()
+        # Not before the policies have let it in: a broadcast may come while they are asked.
+        self._topic = self._realtime.hub.join(self.name, self.config.is_private, self)
         self._connection.reply(join, "ok", {"postgres_changes": bound})
         self._set_timer()
         if problem:
             self._told("error", problem)
         elif ids:
             self._told("ok", SUBSCRIBED)
-        if self.config.presence:
-            self.push("presence_state", self._topic.presence.state())
+        if self.config.presence and self.hears("presence"):
+            self._push("presence_state", self._topic.presence.state())
 
     async def authorise(self) -> None:
         """Raises JoinError where the channel is private and the caller may not read it."""
-        if self.config.is_private and not await self._may_read():
-            raise JoinError(
-                f"Unauthorized: You do not have permissions to read from this Channel topic: {self.name}"
-            )
+        if not self.config.is_private:
+            return
+        self._readable = await self._may_read()
+        if not self._readable:
+            raise JoinError(f"Unauthorized: {self._unreadable}")
 
-    async def _may_read(self) -> bool:
+    @property
+    def _unreadable(self) -> str:
+        return f"You do not have permissions to read from this Channel topic: {self.name}"
+
+    async def _may_read(self) -> frozenset[authorization.Extension]:
         try:
-            return await authorization.may_read(
-                self._realtime.pool, self.access, self.name, "broadcast"
-            )
+            return await authorization.readable(self._realtime.pool, self.access, self.name)
         except psycopg.OperationalError:
             raise JoinError(NO_DATABASE) from None
 
@@ -160,6 +181,9 @@ class Channel:
     async def _renew(self, token: object) -> None:
         if not isinstance(token, str) or token.startswith("sb_") or token == self._token:
             return
+        if not self._connection.events.take():
+            self.shut_down("Too many messages per second")
+            return
         try:
             access = await access_of(self._realtime.auth, self._connection.websocket, token)
         except Refused as refusal:
@@ -169,13 +193,23 @@ class Channel:
         self._subscriber.access = access
         self._may_write.clear()
         self._set_timer()
+        if self.config.is_private:
+            await self._read_again()
+
+    async def _read_again(self) -> None:
+        """Look at the policies again, under a new token."""
+        before = self._readable
         try:
-            if self.config.is_private and not await self._may_read():
-                self.shut_down(
-                    f"You no longer have permission to read from this Channel topic: {self.name}"
-                )
+            self._readable = await self._may_read()
         except JoinError:
             self.shut_down("Realtime was unable to connect to the project database")
+            return
+        if not self._readable:
+            self.shut_down(self._unreadable)
+        elif before - self._readable:
+            self.shut_down(
+                f"You no longer have permission to read from this Channel topic: {self.name}"
+            )
 
     async def _broadcast(self, message: Message) -> None:
         if not await self._writes("broadcast"):
@@ -184,27 +218,27 @@ class Channel:
             self.shut_down("Too many messages per second")
             return
         besides = None if self.config.hears_itself else self
-        self._realtime.hub.broadcast(self.name, self.config.is_private, message.payload, besides)
+        self._realtime.broadcast(self.name, self.config.is_private, message.payload, besides)
         if self.config.acks:
             self._connection.reply(message, "ok", {})
 
     async def _presence(self, message: Message) -> None:
         asked = _object(message.payload)
         event, payload = str(asked.get("event", "")).lower(), asked.get("payload", {})
-        if event == "untrack":
-            self._topic.changed(self._topic.presence.untrack(self))
-        elif event == "track" and not isinstance(payload, Mapping):
-            self._connection.reply(
-                message, "error", {"reason": "Presence track payload must be a map"}
-            )
+        if not self._connection.events.take():
+            self.shut_down("Too many presence messages per second")
             return
+        status, response = "ok", {}
+        if event == "track" and not isinstance(payload, Mapping):
+            status, response = "error", {"reason": "Presence track payload must be a map"}
         elif event == "track" and await self._writes("presence"):
             self.hears_presence = True
-            self._topic.changed(self._topic.presence.track(self, payload))
+            self._realtime.track(self.name, self.config.is_private, self, {**payload})
+        elif event == "untrack":
+            self._realtime.untrack(self.name, self.config.is_private, self)
         else:
-            self._connection.reply(message, "error", {})
-            return
-        self._connection.reply(message, "ok", {})
+            status = "error"
+        self._connection.reply(message, status, response)
 
     async def _writes(self, extension: authorization.Extension) -> bool:
         if not self.config.is_private:
@@ -218,28 +252,24 @@ class Channel:
                 return False
         return self._may_write[extension]
 
-    def push(self, event: str, payload: Any) -> None:
-        self._send(event, dumps(payload))
+    def send(self, frame: str | bytes) -> None:
+        self._connection.send(frame)
 
-    def push_broadcast(self, sent: UserBroadcast) -> None:
-        frame = encode_broadcast(self._connection.version, self.topic, sent)
-        if frame is not None:
-            self._connection.send(frame)
+    def _push(self, event: str, payload: Any) -> None:
+        message = Message(None, None, self.topic, event, None)
+        self.send(encode_json(self.version, message, dumps(payload)))
 
-    def _changed(self, payload: str) -> None:
+    def _changed(self, ids: str, data: str) -> None:
         # A batch may be on its way while the channel closes, or its token expires.
         if self._connection.has(self) and self.access.expires_at > time.time():
-            self._send("postgres_changes", payload)
+            before, after = self._around
+            self._connection.send(f'{before}{{"ids":[{ids}],"data":', data, after)
 
     def _told(self, status: str, message: str, extension: str = "postgres_changes") -> None:
-        self.push(
+        self._push(
             "system",
             {"extension": extension, "status": status, "message": message, "channel": self.name},
         )
-
-    def _send(self, event: str, payload: str) -> None:
-        message = Message(None, None, self.topic, event, None)
-        self._connection.send(encode_json(self._connection.version, message, payload))
 
     def _set_timer(self) -> None:
         if self._timer:
@@ -272,4 +302,4 @@ class Channel:
         if self._timer:
             self._timer.cancel()
         self._realtime.feed.unsubscribe(self._subscriber)
-        self._realtime.hub.leave(self.name, self.config.is_private, self)
+        self._realtime.leave(self.name, self.config.is_private, self)

@@ -8,20 +8,15 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from functions._platform.realtime.access import Access, Refused, access_of
-from functions._platform.realtime.changes.feed import Feed
 from functions._platform.realtime.channel import Channel, JoinError, config_of
 from functions._platform.realtime.frames import BadFrame, Message, decode, encode
-from functions._platform.realtime.hub import Hub
 from functions._platform.realtime.rates import Rate
-from functions._shared.auth.authenticator import Authenticator
-from functions._shared.database.pool import Pool
-from functions._shared.settings import Settings
+from functions._platform.realtime.shared import Realtime
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +30,6 @@ SLOW, TOO_BIG, POLICY = (
 )
 
 
-@dataclass(frozen=True)
-class Realtime:
-    """What a process's connections share."""
-
-    settings: Settings
-    pool: Pool
-    auth: Authenticator
-    hub: Hub
-    feed: Feed
-    joins: Rate
-
-
 class Connection:
     """``run`` once. ``access`` and ``token``: the handshake's, for channels without a token of their own."""
 
@@ -57,10 +40,11 @@ class Connection:
         self.websocket = websocket
         self.version = version
         self.events = Rate(realtime.settings.realtime_max_events_per_second)
+        self._joins = Rate(realtime.settings.realtime_max_channels_per_client)
         self._access = access
         self._token = token
         self._channels: dict[str, Channel] = {}
-        self._queue: deque[str | bytes] = deque()
+        self._queue: deque[tuple[str | bytes, ...]] = deque()
         self._queued = 0
         self._max_queued = realtime.settings.realtime_max_buffer_kb * 1024
         self._max_message = realtime.settings.realtime_max_payload_kb * 1024
@@ -90,10 +74,13 @@ class Connection:
                 async with asyncio.timeout(CLOSE_S):
                     await self.websocket.close(*self._close)
 
-    def send(self, frame: str | bytes) -> None:
-        """Queue a frame; never waits."""
-        self._queued += len(frame)
+    def send(self, *frame: str | bytes) -> None:
+        """Queue a frame; never waits. Texts are joined when it is written: queues share what frames have in common."""
+        if self._ending.is_set():
+            return
+        self._queued += sum(map(len, frame))
         if self._queued > self._max_queued:
+            self._queue.clear()
             self.end(SLOW)
             return
         self._queue.append(frame)
@@ -126,11 +113,11 @@ class Connection:
             self._filled.clear()
             while self._queue:
                 frame = self._queue.popleft()
-                self._queued -= len(frame)
-                if isinstance(frame, str):
-                    await self.websocket.send_text(frame)
+                if isinstance(frame[0], bytes):
+                    await self.websocket.send_bytes(frame[0])
                 else:
-                    await self.websocket.send_bytes(frame)
+                    await self.websocket.send_text("".join(map(str, frame)))
+                self._queued -= sum(map(len, frame))
 
     async def _read(self) -> None:
         while True:
@@ -192,10 +179,11 @@ class Connection:
             raise JoinError("unmatched topic")
         if message.topic == "realtime:":
             raise JoinError("TopicNameRequired: You must provide a topic name")
-        if not self.realtime.joins.take():
-            raise JoinError("ClientJoinRateLimitReached: Too many joins per second")
         if len(self._channels) >= settings.realtime_max_channels_per_client:
             raise JoinError("ChannelRateLimitReached: Too many channels")
+        # A connection's own rate comes first: one client must not use up the joins of all.
+        if not self._joins.take() or not self.realtime.joins.take():
+            raise JoinError("ClientJoinRateLimitReached: Too many joins per second")
         token = message.payload.get("access_token") if isinstance(message.payload, dict) else None
         if not isinstance(token, str) or token.startswith("sb_"):
             token = self._token

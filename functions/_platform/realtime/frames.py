@@ -1,12 +1,16 @@
 """Frames of the Phoenix protocol: 1.0.0 (JSON objects), 2.0.0 (JSON arrays, and binary frames for broadcast)."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
 V1, V2 = "1.0.0", "2.0.0"
 USER_BROADCAST_PUSH, USER_BROADCAST = 3, 4
 """The first byte of a binary frame: a client's broadcast, and that of the server."""
+MAX_FIELD = 255
+"""Bytes of a field of a binary frame: its length is one byte."""
+ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class BadFrame(Exception):
@@ -15,11 +19,12 @@ class BadFrame(Exception):
 
 @dataclass(frozen=True, slots=True)
 class UserBroadcast:
-    """The payload of a binary broadcast; ``metadata``: JSON, or nothing."""
+    """The payload of a binary broadcast. ``is_json``: ``payload`` is a valid JSON text. ``meta``: JSON, or empty."""
 
     event: str
     is_json: bool
     payload: bytes
+    meta: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +42,35 @@ def dumps(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
+def loads(text: str) -> Any:
+    """Strict JSON (RFC 8259). Raises ValueError, RecursionError.
+
+    Python's parser takes more: NaN, numbers beyond a double, lone surrogates. Sent on to the receivers of a broadcast
+    they would break each of their connections (poison message).
+    """
+    found = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+    if ESCAPED_SURROGATE.search(text):
+        dumps(found).encode()
+    return found
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(name)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in {float("inf"), float("-inf")}:
+        raise ValueError(text)
+    return value
+
+
 def decode(data: str | bytes, version: str) -> Message:
     """Raises BadFrame."""
     try:
         if isinstance(data, bytes):
             return _decode_binary(data)
-        found = json.loads(data)
+        found = loads(data)
         if version == V2:
             join_ref, ref, topic, event, payload = found[:5]
         else:
@@ -56,7 +84,11 @@ def decode(data: str | bytes, version: str) -> Message:
 
 
 def _ref(value: object) -> str | None:
-    return None if value is None else str(value)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return str(value)
+    raise BadFrame
 
 
 def _decode_binary(data: bytes) -> Message:
@@ -71,6 +103,8 @@ def _decode_binary(data: bytes) -> Message:
     if at > len(data):
         raise BadFrame
     join_ref, ref, topic, event = (part.decode() for part in parts[:4])
+    if is_json:  # it becomes a part of text frames: anything else could forge their other fields (frame injection)
+        loads(data[at:].decode())
     payload = UserBroadcast(event, is_json, data[at:])
     return Message(join_ref or None, ref or None, topic, "broadcast", payload)
 
@@ -92,13 +126,12 @@ def encode_json(version: str, message: Message, payload: str) -> str:
 
 def encode_broadcast(version: str, topic: str, sent: UserBroadcast) -> str | bytes | None:
     """A broadcast that arrived in a binary frame. None where the version cannot express it: bytes in 1.0.0."""
-    if version == V2:
-        name, event = topic.encode(), sent.event.encode()
-        head = bytes([USER_BROADCAST, len(name), len(event), 0, int(sent.is_json)])
-        return head + name + event + sent.payload
+    fields = topic.encode(), sent.event.encode(), sent.meta.encode()
+    if version == V2 and max(map(len, fields)) <= MAX_FIELD:
+        head = bytes([USER_BROADCAST, *map(len, fields), int(sent.is_json)])
+        return head + b"".join(fields) + sent.payload
     if not sent.is_json:
         return None
-    payload = (
-        f'{{"type":"broadcast","event":{dumps(sent.event)},"payload":{sent.payload.decode()}}}'
-    )
+    meta = f',"meta":{sent.meta}' if sent.meta else ""
+    payload = f'{{"type":"broadcast","event":{dumps(sent.event)},"payload":{sent.payload.decode()}{meta}}}'
     return encode_json(version, Message(None, None, topic, "broadcast", None), payload)

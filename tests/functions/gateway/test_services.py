@@ -1,9 +1,19 @@
 """Services of Supabase's: where each is served from is chosen by SERVE and SUPABASE_UPSTREAM_URL, told, and held to."""
 
+import contextlib
+from typing import Any
+
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect as connect_websocket
 
 from functions.gateway.app import PLATFORM
 from functions.gateway.upstream import SERVICES
+from scripts.postgres import free_port
+from scripts.stack import bound, serving
 from tests.conftest import Edge
 
 
@@ -48,3 +58,31 @@ def test_what_is_not_served_opens_nothing(alone: Edge, connect):
         .fetchall()
     )
     assert not [row for row in sessions if "rest" in row["application_name"]]
+
+
+def websocket_of(edge: Edge) -> Any:
+    url = f"{edge.url.replace('http', 'ws')}/realtime/v1/websocket?apikey={edge.anon_key}&vsn=2.0.0"
+    return connect_websocket(url)
+
+
+def test_a_websocket_that_nobody_serves_is_refused(alone: Edge):
+    with pytest.raises(InvalidStatus) as refused, websocket_of(alone):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+def test_a_websocket_goes_to_the_upstream_or_is_served_here(start_edge):
+    async def upstream(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("upstream")
+        with contextlib.suppress(Exception):
+            await websocket.receive()
+
+    app = Starlette(routes=[WebSocketRoute("/realtime/v1/websocket", upstream)])
+    with bound("127.0.0.1", free_port(), "upstream") as listener, serving(app, listener):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with websocket_of(start_edge(SERVE="rest", SUPABASE_UPSTREAM_URL=url)) as websocket:
+            assert websocket.recv(timeout=10) == "upstream"
+        with websocket_of(start_edge(SERVE="realtime", SUPABASE_UPSTREAM_URL=url)) as websocket:
+            websocket.send('[null,"1","phoenix","heartbeat",{}]')
+            assert "phx_reply" in websocket.recv(timeout=10)

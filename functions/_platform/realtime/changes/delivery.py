@@ -1,7 +1,7 @@
 """A batch of changes → frames: filters, then row level security, then each subscriber's frames in commit order."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from functions._platform.realtime.access import Access
 from functions._platform.realtime.changes import payload
@@ -33,19 +33,23 @@ class Delivery:
         self._subscriptions = subscriptions
 
     async def deliver(self, changes: Sequence[Change]) -> None:
-        """Raises psycopg.OperationalError while there is no database."""
+        """All or nothing: raises psycopg.OperationalError while there is no database, before any frame is sent."""
         matches = await self._matching(changes)
-        # As it is now: a token may be renewed while the database answers.
         access = {one.subscriber: one.subscriber.access for *_, own in matches for one in own}
-        visible = await self._visible(matches, access)
-        data: dict[tuple[int, frozenset[str], Key], str] = {}
+        visible = {**await self._visible(matches, access)}
+        # A token that was renewed meanwhile: the answers are not for its rows (time of check, time of use).
+        while renewed := {one for one in access if one.access is not access[one]}:
+            access |= {one: one.access for one in renewed}
+            visible |= await self._visible(_of(renewed, matches), access)
+        made: dict[tuple[int, frozenset[str], Key], str] = {}
         for number, change, table, listeners in matches:
             for subscriber, own in _by_subscriber(listeners).items():
                 key = key_of(access[subscriber], table)
-                text = _shown(number, change, table, own, visible.get(key), data, key)
+                answer = visible.get(key)
+                own = [one for one in own if _may_ask(one, answer)]
+                text = _shown(number, change, table, own, answer, made, key) if own else None
                 if text is not None:
-                    ids = ",".join(str(listener.id) for listener in own)
-                    subscriber.deliver(f'{{"ids":[{ids}],"data":{text}}}')
+                    subscriber.deliver(",".join(str(one.id) for one in own), text)
 
     async def _matching(self, changes: Sequence[Change]) -> Matches:
         found: Matches = []
@@ -95,6 +99,18 @@ def _by_subscriber(listeners: Sequence[Listener]) -> Mapping[Subscriber, list[Li
     return found
 
 
+def _of(subscribers: Container[Subscriber], matches: Matches) -> Matches:
+    return [
+        (number, change, table, [one for one in listeners if one.subscriber in subscribers])
+        for number, change, table, listeners in matches
+    ]
+
+
+def _may_ask(listener: Listener, answer: Answer | None) -> bool:
+    """A filter on a column that the role may not select would tell its values (oracle)."""
+    return answer is None or {one.column for one in listener.binding.conditions} <= answer.columns
+
+
 def _comparisons(listener: Listener, change: Change, table: Table) -> list[Comparison] | None:
     """None: a column is not in the row, as all but the key of a deleted one; such a filter matches nothing."""
     row = change.old if change.operation == "DELETE" else change.new
@@ -129,6 +145,10 @@ def _shown(
     if answer is None:
         return None
     if not {column.name for column in table.key} <= answer.columns:
+        if any(
+            listener.binding.conditions for listener in listeners
+        ):  # it would tell of hidden rows
+            return None
         return payload.refused_data(change, table, payload.NO_RIGHT)
     if change.operation != "DELETE" and number not in answer.found:
         return None

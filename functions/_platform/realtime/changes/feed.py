@@ -5,7 +5,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import psycopg
 
@@ -20,8 +20,9 @@ from functions._platform.realtime.changes.subscriptions import (
     Subscriptions,
     is_exact,
 )
-from functions._platform.realtime.changes.tables import PUBLICATION, Table, Tables
+from functions._platform.realtime.changes.tables import PUBLICATION, Column, Table, Tables
 from functions._platform.realtime.changes.triggers import TriggerStream
+from functions._platform.realtime.changes.visibility import rights_of
 from functions._shared.database.pool import Pool
 from functions._shared.settings import Settings
 
@@ -32,6 +33,11 @@ LINGER_S = 60.0
 READY_S = 8.0
 """How long a join waits for the stream; a client gives up after 10 s."""
 RETRY_S = 1.0
+SLOT_S = 4.0
+"""How long the creation of a slot may wait for open transactions, before triggers are used instead."""
+NO_SLOT = (psycopg.errors.ConfigurationLimitExceeded, psycopg.errors.TooManyConnections)
+DELIVER_S = 20.0
+"""How long a batch of changes waits for a database that does not answer, before the stream is given up."""
 CHUNK = 200
 """Changes that are delivered before the senders of the connections get their turn."""
 LOGICAL, TRIGGERS = "logical", "triggers"
@@ -60,6 +66,7 @@ class Feed:
         self._ids = itertools.count(random.randrange(1, 1 << 24))  # noqa: S311 - no secret
         self._wanted = asyncio.Event()
         self._open = asyncio.Event()
+        self._is_makeshift = False
         self._interrupted = False
         self._used_at = time.monotonic()
         self._asked_for = settings.realtime_changes
@@ -101,6 +108,11 @@ class Feed:
     async def _listeners(
         self, subscriber: Subscriber, number: int, binding: Binding
     ) -> list[Listener]:
+        if binding.columns is not None and "*" in {binding.schema, binding.table}:
+            raise BadBinding(
+                "Column selection is not supported for wildcard subscriptions."
+                " Provide an explicit schema and table name."
+            )
         tables = await self._tables.published(binding.schema, binding.table)
         if not tables:
             raise BadBinding(
@@ -113,14 +125,17 @@ class Feed:
         self, subscriber: Subscriber, number: int, binding: Binding, table: Table
     ) -> Listener:
         equal, rest = None, []
+        mine = await self._columns(subscriber, binding, table)
         for condition in binding.conditions:
-            column = table.columns.get(condition.column)
+            column = mine.get(condition.column)
             if column is None:
                 raise BadBinding(
                     _excepted(binding, f"invalid column for filter {condition.column}")
                 )
             try:
                 value = await canonical(self._pool, column, condition)
+            except BadBinding as problem:
+                raise BadBinding(_excepted(binding, str(problem))) from None
             except (psycopg.DataError, psycopg.ProgrammingError) as error:
                 text = error.diag.message_primary or "invalid filter"
                 raise BadBinding(_excepted(binding, text)) from None
@@ -129,7 +144,26 @@ class Feed:
                 equal = condition.column, value
             else:
                 rest.append(condition)
+        if (
+            not table.key
+        ):  # all hear that it has none: a filter would tell of rows that nobody can be asked for
+            equal, rest = None, []
         return Listener(number, subscriber, table.oid, binding, equal, tuple(rest))
+
+    async def _columns(
+        self, subscriber: Subscriber, binding: Binding, table: Table
+    ) -> Mapping[str, Column]:
+        """Those that the subscriber may select, where the binding names any."""
+        if not binding.conditions and binding.columns is None:
+            return table.columns
+        role = subscriber.access.role
+        allowed = (await rights_of(self._pool, [(role, table.oid)])).get((role, table.oid))
+        if allowed is None:
+            raise BadBinding(_excepted(binding, f'role "{role}" does not exist'))
+        for name in sorted(binding.columns or ()):
+            if name not in allowed:
+                raise BadBinding(_excepted(binding, f"invalid column for select {name}"))
+        return {name: column for name, column in table.columns.items() if name in allowed}
 
     async def run(self) -> None:
         """Stream while there are subscribers, and reconnect."""
@@ -143,9 +177,14 @@ class Feed:
             except (psycopg.Error, OSError) as error:
                 log.warning("realtime: the stream of changes is lost: %s", type(error).__name__)
                 await asyncio.sleep(RETRY_S * random.uniform(0.5, 1))  # noqa: S311 - jitter
+            except Exception:  # a change that cannot be read must not end all further ones
+                log.exception("realtime: the stream of changes has failed")
+                await asyncio.sleep(RETRY_S)
             finally:
                 self._open.clear()
                 self.slot = None
+                if self._is_makeshift:
+                    self._is_makeshift, self.source = False, None
 
     async def _chosen(self) -> str:
         """Logical decoding where the server and the login allow it, unless REALTIME_CHANGES names one."""
@@ -159,7 +198,20 @@ class Feed:
     async def _opened(self) -> Stream | TriggerStream:
         if self.source == TRIGGERS:
             return await TriggerStream.open(self._address, self._tables)
-        return await Stream.open(self._address, PUBLICATION, self._max_lag)
+        limit_s = SLOT_S if self._asked_for == "auto" else None
+        try:
+            async with asyncio.timeout(limit_s):
+                return await Stream.open(self._address, PUBLICATION, self._max_lag)
+        except (TimeoutError, *NO_SLOT) as error:
+            if self._asked_for != "auto":
+                raise
+            # A slot waits for all transactions that are open; the server's slots and senders are limited.
+            log.warning(
+                "realtime: no replication slot (%s): changes come from triggers for now",
+                getattr(error, "sqlstate", None) or "a transaction is open for long",
+            )
+            self._is_makeshift, self.source = True, TRIGGERS
+            return await TriggerStream.open(self._address, self._tables)
 
     async def _stream(self) -> None:
         stream = await self._opened()
@@ -171,7 +223,7 @@ class Feed:
                 self._tell("ok", SUBSCRIBED)
             while not self._is_idle():
                 await self._delivered(stream, await stream.read())
-        except (psycopg.Error, OSError):
+        except Exception:
             self._interrupted = True
             self._tell("error", INTERRUPTED)
             raise
@@ -203,7 +255,17 @@ class Feed:
             stream.confirm(commits[-1])
 
     async def _deliver(self, changes: Sequence[Change]) -> None:
-        await self._delivery.deliver(changes)
+        """Again, while the database does not answer: nothing of the batch has been sent yet."""
+        until = time.monotonic() + DELIVER_S
+        while True:
+            try:
+                await self._delivery.deliver(changes)
+                break
+            except psycopg.OperationalError as error:
+                if time.monotonic() > until:
+                    raise
+                log.warning("realtime: changes wait for the database: %s", type(error).__name__)
+                await asyncio.sleep(RETRY_S * random.uniform(0.1, 0.5))  # noqa: S311 - jitter
         await asyncio.sleep(0)
 
     def _tell(self, status: str, message: str) -> None:

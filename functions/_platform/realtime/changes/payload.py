@@ -21,7 +21,7 @@ def data_of(
 ) -> str:
     """JSON. ``allowed``: the columns that are shown. ``toasted``: out-of-line values, JSON already."""
     columns = [column for column in table.columns.values() if column.name in allowed]
-    record = _record(change.new, columns)
+    record = _record(change, change.new, columns)
     record |= {
         name: text for name, text in toasted.items() if name in allowed and name in change.unchanged
     }
@@ -39,16 +39,25 @@ def refused_data(change: Change, table: Table, error: str) -> str:
 
 
 def _old(change: Change, table: Table, columns: list[Column]) -> dict[str, str]:
-    """Of a table with row level security the key alone: nobody can say any more who might see the old row."""
-    shown = [column for column in columns if column.is_key or not table.secured]
+    """All that the log has: the key, with ``replica identity full`` the row.
+
+    Of a deleted row of a table with row level security the key alone: nobody can say any more who might see it.
+    """
     if change.operation == "UPDATE" and not change.old:
-        return _record(change.new, [column for column in shown if column.is_key])
-    return _record(change.old, shown)
+        return _record(change, change.new, [column for column in columns if column.is_key])
+    is_open = change.operation == "UPDATE" or not table.secured
+    return _record(change, change.old, [one for one in columns if one.is_key or is_open])
 
 
-def _record(values: Mapping[str, str | None], columns: list[Column]) -> dict[str, str]:
+def _record(
+    change: Change, values: Mapping[str, str | None], columns: list[Column]
+) -> dict[str, str]:
+    """A column whose type has changed since is text: read as the new type it might be no JSON."""
     return {
-        column.name: as_json(values[column.name], column)
+        column.name: as_json(
+            values[column.name],
+            column if change.types.get(column.name, column.type_oid) == column.type_oid else None,
+        )
         for column in columns
         if column.name in values
     }

@@ -14,6 +14,7 @@ class Change:
 
     ``unchanged``: columns of ``new`` whose value is out of line (TOAST) and did not change: it is not in the log.
     ``old``: the key's columns, where they changed or the row is gone; all columns with ``replica identity full``.
+    ``types``: the columns' types (oid) when the row was written; empty where they are those of now.
     """
 
     table: int
@@ -22,6 +23,7 @@ class Change:
     new: dict[str, str | None] = field(default_factory=dict)
     unchanged: list[str] = field(default_factory=list)
     old: dict[str, str | None] = field(default_factory=dict)
+    types: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Relation:
     table: int
     columns: tuple[str, ...]
     key: frozenset[str]
+    types: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,23 +98,23 @@ class Decoder:
         source.text()
         source.text()
         source.take("b")
-        columns, key = [], set()
+        columns, key, types = [], set(), {}
         for _ in range(source.take("h")):
             is_key = source.take("b") & 1
             name = source.text()
-            source.take("I")
+            types[name] = source.take("I")
             source.take("i")
             columns.append(name)
             if is_key:
                 key.add(name)
-        relation = Relation(table, tuple(columns), frozenset(key))
+        relation = Relation(table, tuple(columns), frozenset(key), types)
         self._relations[table] = relation
         return relation
 
     def _change(self, kind: bytes, source: _Bytes) -> Change:
         relation = self._relations[source.take("I")]
         operation = {b"I": "INSERT", b"U": "UPDATE", b"D": "DELETE"}[kind]
-        change = Change(relation.table, operation, self._committed_at)
+        change = Change(relation.table, operation, self._committed_at, types=relation.types)
         part = chr(source.take("B"))
         if part in "KO":
             old, _ = _tuple(source, relation)

@@ -21,6 +21,8 @@ STATUS_S = 1.0
 """How often the position is confirmed: the server ends a silent stream after wal_sender_timeout (60 s)."""
 MAX_BATCH = 2_000
 """Messages that are taken from the socket before they are delivered (natural batching)."""
+MAX_BATCH_BYTES = 4 << 20
+"""The batch ends here as well: with long rows it would be gigabytes."""
 CONNECT_S = 5
 CLOSE_S = 2.0
 OPTIONS = "-c datestyle=ISO -c timezone=UTC -c intervalstyle=postgres -c bytea_output=hex -c extra_float_digits=1"
@@ -101,13 +103,15 @@ class Stream:
 
     def _arrived(self) -> list[Change | Relation | Commit]:
         found: list[Change | Relation | Commit] = []
-        while len(found) < MAX_BATCH:
+        taken = 0
+        while len(found) < MAX_BATCH and taken < MAX_BATCH_BYTES:
             size, data = self._libpq.get_copy_data(1)
             if size == -1:
                 raise psycopg.OperationalError("the replication stream has ended")
             if size == 0:
                 break
             message = bytes(data)
+            taken += size
             if message[:1] == b"k":
                 self._keep_alive(message, found)
                 continue

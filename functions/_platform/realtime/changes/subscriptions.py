@@ -21,10 +21,10 @@ def is_exact(column: Column) -> bool:
 
 @dataclass(eq=False, slots=True)
 class Subscriber:
-    """A channel. ``deliver``: called with a frame's payload, as JSON."""
+    """A channel. ``deliver``: called with the bindings' ids, and the frame's data as JSON."""
 
     access: Access
-    deliver: Callable[[str], None]
+    deliver: Callable[[str, str], None]
     told: Callable[[str, str], None]
     """Called with status and message of a ``system`` frame."""
     listeners: list["Listener"] = field(default_factory=list)

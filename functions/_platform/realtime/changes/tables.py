@@ -16,12 +16,14 @@ where p.pubname = %s and %s::text in ('*', n.nspname::text) and %s::text in ('*'
 """
 COLUMNS = """
 select n.nspname as schema, c.relname as table, c.relrowsecurity as secured, a.attname as name, t.typname as type,
-    pg_catalog.format_type(a.atttypid, null) as cast_type, t.typtype = 'e' as is_enum, e.typname as element,
+    a.atttypid::int8 as type_oid, pg_catalog.format_type(a.atttypid, null) as cast_type, t.typtype = 'e' as is_enum,
+    e.typname as element, coalesce(b.typname, t.typname) as base,
     coalesce(a.attnum = any (i.indkey::int2[]), false) as is_key
 from pg_catalog.pg_class as c
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
 join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 join pg_catalog.pg_type as t on t.oid = a.atttypid
+left join pg_catalog.pg_type as b on b.oid = t.typbasetype
 left join pg_catalog.pg_type as e on e.oid = t.typelem and t.typcategory = 'A'
 left join pg_catalog.pg_index as i on i.indrelid = c.oid and i.indisprimary
 where c.oid = %s::int8::oid order by a.attnum
@@ -30,10 +32,15 @@ where c.oid = %s::int8::oid order by a.attnum
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``type``: the type's short name (int4, _text). ``cast_type``: as SQL writes it. ``element``: of an array."""
+    """``type``: the type's short name (int4, _text). ``cast_type``: as SQL writes it. ``element``: of an array.
+
+    ``base``: of a domain the type below it, else ``type``.
+    """
 
     name: str
     type: str
+    type_oid: int
+    base: str
     cast_type: str
     is_key: bool
     is_enum: bool
@@ -70,16 +77,19 @@ class Tables:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(PUBLISHED, (PUBLICATION, schema, table))
             oids = [int(row["oid"]) for row in await cursor.fetchall()]
-        found = [await self.get(oid) for oid in oids]
+        # Read again: the log tells of a changed table only while it is read.
+        found = [await self._read(oid) for oid in oids]
         return [table for table in found if table]
 
     async def get(self, oid: int) -> Table | None:
         """None once it is dropped. Raises psycopg.Error."""
-        if oid not in self._known:
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(COLUMNS, (oid,))
-                self._known[oid] = _table(oid, await cursor.fetchall())
-        return self._known[oid]
+        return self._known[oid] if oid in self._known else await self._read(oid)
+
+    async def _read(self, oid: int) -> Table | None:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(COLUMNS, (oid,))
+            table = self._known[oid] = _table(oid, await cursor.fetchall())
+        return table
 
 
 def _table(oid: int, rows: Sequence[Mapping[str, Any]]) -> Table | None:
@@ -89,6 +99,8 @@ def _table(oid: int, rows: Sequence[Mapping[str, Any]]) -> Table | None:
         Column(
             row["name"],
             row["type"],
+            row["type_oid"],
+            row["base"],
             row["cast_type"],
             row["is_key"],
             row["is_enum"],

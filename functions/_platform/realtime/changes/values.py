@@ -5,7 +5,7 @@ import re
 from functions._platform.realtime.changes.tables import Column
 from functions._platform.realtime.frames import dumps
 
-NUMBERS = frozenset({"int2", "int4", "int8", "float4", "float8", "numeric", "oid"})
+NUMBERS = frozenset({"int2", "int4", "int8", "float4", "float8", "numeric"})
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 JSON = frozenset({"json", "jsonb"})
 TIMES = frozenset({"timestamp", "timestamptz"})
@@ -20,7 +20,7 @@ def as_json(value: str | None, column: Column | None) -> str:
         return dumps(value)
     if column.element:
         return _array(value, column.element)
-    return _scalar(value, column.type)
+    return _scalar(value, column.base)
 
 
 def _scalar(value: str, type_name: str) -> str:
@@ -30,6 +30,8 @@ def _scalar(value: str, type_name: str) -> str:
         return "true" if value == "t" else "false"
     if type_name in JSON:
         return value
+    if type_name == "bytea":
+        return dumps(value.removeprefix("\\x"))
     if type_name in TIMES and " " in value:
         return dumps(ZONE.sub(r"\1:00", value.replace(" ", "T", 1)))
     return dumps(value)

@@ -1,7 +1,8 @@
 """Row level security: which rows a role with given claims finds, asked once for all rows of a batch."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,22 +13,31 @@ from psycopg.rows import TupleRow, tuple_row
 from functions._platform.realtime.access import Access
 from functions._platform.realtime.changes.pgoutput import Change
 from functions._platform.realtime.changes.tables import Table
+from functions._shared.database.as_role import become
 from functions._shared.database.pool import Pool
 
 log = logging.getLogger(__name__)
 
 STATEMENT_TIMEOUT_MS = 3000
-AS_CALLER = """
-select array(
+"""Of one question: a slow policy keeps the stream of changes waiting for so long."""
+BATCH_MS = 4000
+"""All statements of a batch together: the pool's watchdog cuts a connection in use after 5 s."""
+BATCH = 100
+RIGHTS = """
+select asked.role, asked.relation, array(
     select a.attname::text from pg_catalog.pg_attribute as a
-    where a.attrelid = %(table)s::int8::oid and a.attnum > 0 and not a.attisdropped
-        and pg_catalog.has_column_privilege(%(role)s, a.attrelid, a.attnum, 'select')
+    where a.attrelid = asked.relation::oid and a.attnum > 0 and not a.attisdropped
+        and pg_catalog.has_column_privilege(r.oid, a.attrelid, a.attnum, 'select')
 )
+from unnest(%s::text[], %s::int8[]) as asked (role, relation)
+join pg_catalog.pg_roles as r on r.rolname = asked.role
 """
-"""Asked before the role is assumed: the catalogue is the same for all."""
-BECOME = (
-    "select set_config('role', %(role)s, true), set_config('request.jwt.claims', %(claims)s, true)"
-)
+
+Rights = Mapping[tuple[str, int], frozenset[str]]
+"""Role, table's oid → the columns that the role may select. A role that is none is left out."""
+
+
+Found = Mapping[int, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class Answer:
     """``columns``: those that the role may select. ``found``: row → its out-of-line values, as JSON."""
 
     columns: frozenset[str]
-    found: Mapping[int, Mapping[str, str]]
+    found: Found
 
 
 def key_of(access: Access, table: Table) -> tuple[int, str, str]:
@@ -53,55 +63,129 @@ def key_of(access: Access, table: Table) -> tuple[int, str, str]:
     return table.oid, access.role, access.claims_json
 
 
-async def answers(pool: Pool, questions: Sequence[Question]) -> list[Answer | None]:
-    """In the questions' order, in one round trip; None for one that fails. Raises psycopg.OperationalError."""
-    try:
-        return [*await _asked(pool, questions)]
-    except psycopg.OperationalError as error:
-        if error.sqlstate is None:
-            raise
-        refusal: psycopg.Error = error
-    except psycopg.Error as error:
-        refusal = error
-    if len(questions) == 1:
-        log.warning("realtime: the rows of a subscriber cannot be read: %s", refusal.sqlstate)
-        return [None]
-    return [(await answers(pool, [question]))[0] for question in questions]
-
-
-async def _asked(pool: Pool, questions: Sequence[Question]) -> list[Answer]:
+async def rights_of(pool: Pool, pairs: Iterable[tuple[str, int]]) -> Rights:
+    """Pairs of role and table. Raises psycopg.Error."""
     async with pool.connection() as connection:
-        cursors = []
-        async with connection.pipeline(), connection.transaction():
-            await connection.execute(
-                "select set_config('statement_timeout', %s, true)", (str(STATEMENT_TIMEOUT_MS),)
-            )
-            for question in questions:
-                cursors.append(await _ask(connection, question))
+        return await _rights(await _ask_rights(connection, pairs))
+
+
+async def answers(pool: Pool, questions: Sequence[Question]) -> list[Answer | None]:
+    """In the questions' order; None for one that fails. Raises psycopg.OperationalError."""
+    found: list[Answer | None] = []
+    for start in range(0, len(questions), BATCH):
+        part = questions[start : start + BATCH]
+        try:
+            found += await _asked_at_once(pool, part)
+        except psycopg.Error as error:
+            if error.sqlstate is None:
+                raise
+            found += await _asked_apart(pool, part)
+    return found
+
+
+async def _asked_at_once(pool: Pool, questions: Sequence[Question]) -> list[Answer | None]:
+    """Rights and rows in one round trip, which fails where a role must not read a key, or a policy raises."""
+    async with pool.connection() as connection, _rolled_back(connection):
+        async with connection.pipeline():
+            asked = await _ask_rights(connection, _pairs(questions))
+            cursors = [await _ask(connection, one, len(questions)) for one in questions]
+        rights = await _rights(asked)
         return [
-            await _answer(question, *pair)
-            for question, pair in zip(questions, cursors, strict=True)
+            _answer(question, rights, await _found(question, rows))
+            for question, rows in zip(questions, cursors, strict=True)
         ]
 
 
+async def _asked_apart(pool: Pool, questions: Sequence[Question]) -> list[Answer | None]:
+    """Rights first; then the rows of those who may read the key, in halves until one that fails is alone."""
+    rights = await rights_of(pool, _pairs(questions))
+    able = [number for number, one in enumerate(questions) if _may_ask(one, rights)]
+    rows = await _bisected(pool, [questions[number] for number in able])
+    found = dict(zip(able, rows, strict=True))
+    return [
+        _answer(question, rights, found.get(number, {}))
+        for number, question in enumerate(questions)
+    ]
+
+
+def _pairs(questions: Iterable[Question]) -> set[tuple[str, int]]:
+    return {(question.role, question.table.oid) for question in questions}
+
+
+def _may_ask(question: Question, rights: Rights) -> bool:
+    columns = rights.get((question.role, question.table.oid), frozenset())
+    return bool(question.rows) and {column.name for column in question.table.key} <= columns
+
+
+def _answer(question: Question, rights: Rights, found: Found | None) -> Answer | None:
+    columns = rights.get((question.role, question.table.oid))
+    return None if columns is None or found is None else Answer(columns, found)
+
+
+async def _bisected(pool: Pool, questions: Sequence[Question]) -> list[Found | None]:
+    if not questions:
+        return []
+    try:
+        async with pool.connection() as connection, _rolled_back(connection):
+            async with connection.pipeline():
+                cursors = [await _ask(connection, one, len(questions)) for one in questions]
+            return [
+                await _found(question, rows)
+                for question, rows in zip(questions, cursors, strict=True)
+            ]
+    except psycopg.Error as error:
+        if error.sqlstate is None:
+            raise
+        refusal = error.sqlstate
+    if len(questions) == 1:
+        log.warning("realtime: the rows of a subscriber cannot be read: %s", refusal)
+        return [None]
+    middle = len(questions) // 2
+    return [
+        *await _bisected(pool, questions[:middle]),
+        *await _bisected(pool, questions[middle:]),
+    ]
+
+
+@asynccontextmanager
+async def _rolled_back(connection: AsyncConnection[Any]) -> AsyncIterator[None]:
+    """After an error a pipeline has left the transaction open that it was in."""
+    try:
+        yield
+    except psycopg.Error:
+        if not connection.closed:
+            await connection.rollback()
+        raise
+
+
+async def _ask_rights(
+    connection: AsyncConnection[Any], pairs: Iterable[tuple[str, int]]
+) -> AsyncCursor[TupleRow]:
+    asked = [*pairs]
+    cursor = connection.cursor(row_factory=tuple_row)
+    await cursor.execute(RIGHTS, [[role for role, _ in asked], [oid for _, oid in asked]])
+    return cursor
+
+
+async def _rights(asked: AsyncCursor[TupleRow]) -> Rights:
+    return {(role, oid): frozenset(names) for role, oid, names in await asked.fetchall()}
+
+
 async def _ask(
-    connection: AsyncConnection[Any], question: Question
-) -> tuple[AsyncCursor[TupleRow], AsyncCursor[TupleRow]]:
-    mine = {
-        "role": question.role,
-        "claims": question.claims_json,
-        "table": question.table.oid,
-    }
-    rights, rows = (
-        connection.cursor(row_factory=tuple_row),
-        connection.cursor(row_factory=tuple_row),
-    )
-    await connection.execute("reset role")
-    await rights.execute(AS_CALLER, mine)
-    await connection.execute(BECOME, mine)
+    connection: AsyncConnection[Any], question: Question, count: int
+) -> AsyncCursor[TupleRow]:
+    """A transaction for each, rolled back: settings that a policy's function makes are not seen by the next caller.
+
+    ``count``: of the questions that share the round trip, and its time.
+    """
+    timeout_ms = min(STATEMENT_TIMEOUT_MS, BATCH_MS // count)
     statement, values = _select(question)
+    rows = connection.cursor(row_factory=tuple_row)
+    await connection.execute("begin")
+    await become(connection, question.role, question.claims_json, statement_timeout=str(timeout_ms))
     await rows.execute(statement, values)
-    return rights, rows
+    await connection.execute("rollback")
+    return rows
 
 
 def _select(question: Question) -> tuple[sql.Composed, list[Any]]:
@@ -135,13 +219,9 @@ def _toasted(question: Question) -> list[str]:
     return sorted(every & question.table.columns.keys())
 
 
-async def _answer(
-    question: Question, rights: AsyncCursor[TupleRow], rows: AsyncCursor[TupleRow]
-) -> Answer:
-    allowed = await rights.fetchone()
+async def _found(question: Question, rows: AsyncCursor[TupleRow]) -> Found:
     toasted = _toasted(question)
-    found = {
+    return {
         row[0]: {name: text or "null" for name, text in zip(toasted, row[1:], strict=True)}
         for row in await rows.fetchall()
     }
-    return Answer(frozenset(allowed[0] if allowed else ()), found)
