@@ -68,21 +68,6 @@ async def test_one_out_of_reach_is_tried_again():
 
 
 @pytest.mark.parametrize(
-    ("url", "ours"),
-    [
-        (f"{PUBLIC}my%20pictures/a.png", True),
-        (f"{PUBLIC}other/a.png", True),
-        ("http://inside.example:1/storage/v1/object/public/a.png", False),
-        ("https://edge.example/storage/v1/object/sign/a.png", False),
-        ("https://edge.example.evil/storage/v1/object/public/a.png", False),
-    ],
-)
-async def test_only_its_public_addresses_are_its_own(url, ours):
-    storage = await storage_that(lambda _: httpx.Response(500))
-    assert storage.serves(httpx.URL(url)) is ours
-
-
-@pytest.mark.parametrize(
     ("status", "body", "told"),
     [
         (200, BUCKET, None),
