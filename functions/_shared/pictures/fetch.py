@@ -141,7 +141,7 @@ class Fetcher:
 
 
 def user_agent(base: str) -> str:
-    """Names the project, and where to ask about it: image hosts refuse the generic one of an HTTP library."""
+    """User-Agent with the project's name and an address: image hosts refuse the generic one of an HTTP library."""
     contact = f" (+{base})" if base.startswith("https://") else ""
     return f"picture-edge/{version('picture-edge')}{contact}"
 

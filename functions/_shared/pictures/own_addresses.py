@@ -1,7 +1,8 @@
 """Addresses of objects in our own Storage, in every form that clients have them: exempt from SSRF protection.
 
-Only these paths of the configured hosts are. They are requested without credentials: a public object is anybody's, a
-signed address carries its token, which Storage verifies. An address that needs a caller's session is refused by name.
+Exempt are these paths of the configured hosts only. They are requested without credentials: a public object needs none,
+a signed address carries its token, which Storage verifies. An address that needs a caller's session is refused by
+name.
 """
 
 from collections.abc import Iterable

@@ -1,13 +1,12 @@
 """A prediction's outputs → Storage: downloaded, inspected, uploaded. For download-image and generate-image."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from functions._shared.pictures.fetch import Fetcher
 from functions._shared.pictures.formats import CONTENT_TYPES
-from functions._shared.pictures.inspect import inspect
+from functions._shared.pictures.inspect import as_stored
 from functions._shared.pictures.storage import Storage
 
 
@@ -28,7 +27,7 @@ async def fetch_and_store(
     """
     images = []
     for number, output_url in enumerate(output_urls, start=1):
-        picture = await asyncio.to_thread(inspect, await fetcher.output(output_url))
+        picture = await as_stored(await fetcher.output(output_url), fetcher.most_pixels)
         suffix = "" if number == 1 else f"-{number}"
         filename = f"{name}{suffix}.{picture.format}"
         path = f"{user_id}/{filename}"
