@@ -149,4 +149,4 @@ comment on column public.images.filename is
 '<generation_id>.<format>, the further pictures <generation_id>-2.<format> …';
 comment on column public.images.storage_path is '<user_id>/<filename> in the bucket.';
 comment on column public.images.file_size is 'Bytes.';
-comment on column public.images.format is 'webp, png, jpeg or svg, detected from the bytes.';
+comment on column public.images.format is 'webp, png, jpeg, gif or svg, detected from the bytes.';

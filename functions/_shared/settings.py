@@ -115,7 +115,7 @@ class Settings(
     """Concurrent jobs of this process at most."""
     job_timeout_ms: PositiveInt = 600_000
     max_source_pixels: PositiveInt = 64_000_000
-    """Pixels of a source picture by its header (decompression bomb): decoding takes several times 4 bytes a pixel."""
+    """Decompression bomb: pixels by the header of a source, or of an output to convert; 20 bytes each to decode."""
     allow_anon: bool = False
     """Whether the anon key acts as a demo user who may call everything."""
     no_verify_jwt: Words = frozenset()

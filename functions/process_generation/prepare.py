@@ -9,12 +9,12 @@ from functions._shared.errors import GenerationFailed, InvalidRequest
 from functions._shared.generation import GenerationRequest
 from functions._shared.image_models.catalog import ImageModel
 from functions._shared.pictures.formats import CONTENT_TYPES
-from functions._shared.pictures.headers import Broken
+from functions._shared.pictures.header import Broken, Truncated
 from functions._shared.provider.failures import NotCreated
 from functions._shared.resources import Resources
 from functions.process_generation.inputs import build_input, output_format_of
 from functions.process_generation.kept_sources import is_reference, kept_source, reference_to
-from functions.process_generation.normalise import normalised
+from functions.process_generation.normalise import Source, normalised
 
 LARGEST_DATA_URI_BYTES = 256 * 1000
 """Replicate's limit of a data URI; above it the file is uploaded. Counted before base64, which adds a third."""
@@ -37,9 +37,11 @@ async def prepare(request: GenerationRequest, resources: Resources, pool: Pool) 
     model = await resources.models.resolve(request.model_id, pool)
     built = build_input(request, model)
     url = request.source_image_url
-    sent = built.input
+    sent, notes = built.input, built.adjustments
     if url is not None and any(value in (url, [url]) for value in sent.values()):
-        picture = await _fetch(resources, await kept_source(pool, url))
+        source = await _fetch(resources, await kept_source(pool, url))
+        picture = await _readable(resources, source)
+        notes = (*notes, source.note) if source.note else notes
         sent = {
             key: picture if value == url else [picture] if value == [url] else value
             for key, value in sent.items()
@@ -50,7 +52,7 @@ async def prepare(request: GenerationRequest, resources: Resources, pool: Pool) 
         input=sent,
         recorded={key: _recorded(value) for key, value in built.input.items()},
         format=output_format_of(built.input, model),
-        adjustments=built.adjustments,
+        adjustments=notes,
     )
 
 
@@ -88,17 +90,21 @@ def _recorded(value: Any) -> Any:
     return value
 
 
-async def _fetch(resources: Resources, url: str) -> str:
-    """The source picture as the provider can read it: a data URI, or the address of an uploaded file."""
+async def _fetch(resources: Resources, url: str) -> Source:
+    """The source picture as models take it."""
     fetched = await resources.fetcher.source(url)
     try:
-        data, picture_format = await normalised(fetched, resources.settings.max_source_pixels)
+        return await normalised(fetched, resources.settings.max_source_pixels)
     except Broken as error:
-        text = f"source_image_url: the file is not a whole JPEG, PNG or WebP picture: {error}"
-        if url.startswith("data:"):
-            raise InvalidRequest(text) from None
-        raise GenerationFailed(text) from None  # retried: perhaps it is still being uploaded
-    content_type = CONTENT_TYPES[picture_format]
-    if len(data) <= LARGEST_DATA_URI_BYTES:
-        return f"data:{content_type};base64,{base64.b64encode(data).decode()}"
-    return await resources.replicate.upload(data, f"source.{picture_format}", content_type)
+        text = f"source_image_url: the file is not a whole picture: {error}"
+        if isinstance(error, Truncated) and not url.startswith("data:"):
+            raise GenerationFailed(text) from None  # retried: perhaps it is still being uploaded
+        raise InvalidRequest(text) from None
+
+
+async def _readable(resources: Resources, source: Source) -> str:
+    """The picture as the provider can read it: a data URI, or the address of an uploaded file."""
+    content_type = CONTENT_TYPES[source.format]
+    if len(source.data) <= LARGEST_DATA_URI_BYTES:
+        return f"data:{content_type};base64,{base64.b64encode(source.data).decode()}"
+    return await resources.replicate.upload(source.data, f"source.{source.format}", content_type)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from functions._local.sandbox.malformed import FAILING, MALFORMED, UNENDING
+from functions._local.sandbox.other_formats import OTHER_FORMATS
 from functions._local.sandbox.problems import Problem
 
 ENDINGS: Mapping[str, tuple[str, str | None]] = {
@@ -103,11 +104,12 @@ NAMES = (
     | CREATE_ERRORS
     | LOST_ANSWERS
     | FILE_FAULTS
+    | OTHER_FORMATS
     | WEBHOOK_FAULTS
     | MALFORMED_ANSWERS
 )
 
-_FAULT = re.compile(r"\[fault:([a-z-]+)(\*(\d*))?\]")
+_FAULT = re.compile(r"\[fault:([a-z0-9-]+)(\*(\d*))?\]")
 
 
 class Faults:

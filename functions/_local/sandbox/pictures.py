@@ -17,6 +17,7 @@ from starlette.responses import (
 
 from functions._local.sandbox import drawing
 from functions._local.sandbox.faults import Faults
+from functions._local.sandbox.other_formats import OTHER_FORMATS, in_other_format
 from functions._local.sandbox.picture_size import picture_size
 from functions._local.sandbox.predictions import Prediction
 from functions._local.sandbox.problems import TruncatedResponse
@@ -66,6 +67,8 @@ class Pictures:
             await asyncio.sleep(slow_seconds)
         image_format = prediction.model.output_format(prediction.input)
         data = await self._draw(prediction, names.index(name), image_format)
+        for name in active & OTHER_FORMATS:
+            data = await run_in_threadpool(in_other_format, data, name)
         if "truncated" in active:
             return TruncatedResponse(
                 data[: len(data) // 2], promised=len(data), media_type="image/png"

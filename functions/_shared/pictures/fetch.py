@@ -6,17 +6,16 @@ rebinding). Redirects are followed by hand, each hop checked like the first. Siz
 """
 
 import asyncio
-import base64
-import binascii
 import io
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Self
-from urllib.parse import unquote_to_bytes
 
 import httpx
 
 from functions._shared.errors import GenerationFailed, InvalidRequest
+from functions._shared.pictures.data_uris import decode_data_uri
 from functions._shared.pictures.storage import Storage
 from functions._shared.settings import Settings
 from functions._shared.web.addresses import Target, as_is, named, parse, pinned, public_https
@@ -48,36 +47,47 @@ class Fetcher:
     storage: Storage
     provider: httpx.URL
     output_hosts: frozenset[str]
+    user_agent: str
+    most_pixels: int
+    """Of an output that is converted."""
 
     @classmethod
     def from_settings(cls, settings: Settings, http: httpx.AsyncClient, storage: Storage) -> Self:
-        return cls(http, storage, httpx.URL(str(settings.replicate_api_url)), settings.output_hosts)
+        return cls(
+            http=http,
+            storage=storage,
+            provider=httpx.URL(str(settings.replicate_api_url)),
+            output_hosts=settings.output_hosts,
+            user_agent=user_agent(settings.public_base),
+            most_pixels=settings.max_source_pixels,
+        )
 
     async def output(self, url: str) -> bytes:
         """The picture that a prediction delivered. Raises GenerationFailed, to be retried for a failed transfer."""
         try:
             if url.startswith("data:"):
-                return _decode_data_uri(url, MAX_OUTPUT_BYTES)
-            return await _download(self.http, url, self._check_output, MAX_OUTPUT_BYTES)
+                return await asyncio.to_thread(decode_data_uri, url, MAX_OUTPUT_BYTES)
+            return await self._download(url, self._check_output, MAX_OUTPUT_BYTES)
         except InvalidRequest as refused:  # the provider's fault, not the caller's
-            raise GenerationFailed(f"Output address: {refused}", retry=False) from None
+            raise GenerationFailed(str(named("Output address", refused)), retry=False) from None
 
     async def source(self, url: str) -> bytes:
         """The user's source picture. Raises InvalidRequest for a URL that is not allowed, else GenerationFailed."""
-        if url.startswith("data:"):
-            return _decode_data_uri(url, MAX_SOURCE_BYTES)
         try:
-            return await _download(self.http, url, self._check_source, MAX_SOURCE_BYTES)
+            if url.startswith("data:"):
+                return await asyncio.to_thread(decode_data_uri, url, MAX_SOURCE_BYTES)
+            return await self._download(url, self._check_source, MAX_SOURCE_BYTES)
         except InvalidRequest as refused:
             raise named("source_image_url", refused) from None
 
     def check_source(self, url: str) -> None:
         """Refuse early what ``source`` would refuse, as far as that needs no request. Raises InvalidRequest."""
-        if url.startswith("data:"):
-            return
         try:
+            if url.startswith("data:"):
+                decode_data_uri(url, MAX_SOURCE_BYTES)
+                return
             target = parse(url)
-            if not self.storage.serves(target):
+            if self.storage.own_address(target) is None:
                 public_https(target)
         except InvalidRequest as refused:
             raise named("source_image_url", refused) from None
@@ -94,34 +104,46 @@ class Fetcher:
         )
 
     async def _check_source(self, target: httpx.URL) -> Target:
-        if self.storage.serves(target):
-            return as_is(target)
-        return await pinned(public_https(target))
+        own = self.storage.own_address(target)
+        return as_is(own) if own else await pinned(public_https(target))
+
+    async def _download(self, url: str, check: Check, limit: int) -> bytes:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                target = parse(url)
+                for _ in range(MAX_HOPS + 1):
+                    hop = await check(target)
+                    async with self.http.stream(
+                        "GET",
+                        hop.url,
+                        # Pictures are compressed already: an encoding would only serve a decompression bomb.
+                        headers={
+                            "User-Agent": self.user_agent,
+                            "Accept-Encoding": "identity",
+                            **hop.headers,
+                        },
+                        extensions=hop.extensions,
+                    ) as response:
+                        if response.status_code not in REDIRECTS:
+                            return await _read(response, limit)
+                        target = parse(response.headers.get("location", ""), relative_to=target)
+        except (
+            UnicodeError
+        ):  # httpx parses each Location even when it does not follow it; idna's errors come through
+            raise GenerationFailed(
+                "the image redirects to what is no address", retry=False
+            ) from None
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise GenerationFailed(
+                f"the image could not be fetched ({type(error).__name__})"
+            ) from None
+        raise GenerationFailed(f"the image is more than {MAX_HOPS} redirects away", retry=False)
 
 
-async def _download(http: httpx.AsyncClient, url: str, check: Check, limit: int) -> bytes:
-    try:
-        async with asyncio.timeout(TIMEOUT_S):
-            target = parse(url)
-            for _ in range(MAX_HOPS + 1):
-                hop = await check(target)
-                async with http.stream(
-                    "GET",
-                    hop.url,
-                    # Pictures are compressed already: an encoding would only serve a decompression bomb.
-                    headers={"Accept-Encoding": "identity", **hop.headers},
-                    extensions=hop.extensions,
-                ) as response:
-                    if response.status_code not in REDIRECTS:
-                        return await _read(response, limit)
-                    target = parse(response.headers.get("location", ""), relative_to=target)
-    except (
-        UnicodeError
-    ):  # httpx parses each Location even when it does not follow it; idna's errors come through
-        raise GenerationFailed("the image redirects to what is no address", retry=False) from None
-    except (httpx.HTTPError, TimeoutError) as error:
-        raise GenerationFailed(f"the image could not be fetched ({type(error).__name__})") from None
-    raise GenerationFailed(f"the image is more than {MAX_HOPS} redirects away", retry=False)
+def user_agent(base: str) -> str:
+    """User-Agent with the project's name and an address: image hosts refuse the generic one of an HTTP library."""
+    contact = f" (+{base})" if base.startswith("https://") else ""
+    return f"picture-edge/{version('picture-edge')}{contact}"
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:
@@ -153,18 +175,3 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
     except CutShort:
         raise GenerationFailed("the image is not whole gzip") from None
     return body.getvalue()
-
-
-def _decode_data_uri(uri: str, limit: int) -> bytes:
-    head, comma, data = uri.partition(",")
-    packed = head.endswith(";base64")
-    try:
-        if packed and len(data) > (limit + 2) // 3 * 4:
-            decoded = b""  # too large by its length alone: not decoded
-        else:
-            decoded = base64.b64decode(data, validate=True) if packed else unquote_to_bytes(data)
-    except (binascii.Error, ValueError):
-        decoded = b""
-    if not comma or not decoded or len(decoded) > limit:
-        raise InvalidRequest(f"The image's data URI must hold 1 byte to {limit // 1024**2} MiB")
-    return decoded

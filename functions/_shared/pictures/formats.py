@@ -1,14 +1,20 @@
 """Content sniffing: a file's format from its magic bytes, never from a name, URL or Content-Type. Linear time."""
 
 import re
+from typing import Literal
 
 CONTENT_TYPES = {
     "webp": "image/webp",
     "png": "image/png",
     "jpeg": "image/jpeg",
+    "gif": "image/gif",
     "svg": "image/svg+xml",
 }
 """Stored format → its media type."""
+CONVERTED = frozenset({"AVIF", "HEIC", "BMP", "TIFF", "JPEG 2000"})
+"""Formats that are decoded and encoded anew, before they are stored or sent to a model."""
+Purpose = Literal["source", "output"]
+"""Purpose of a conversion: a ``source`` becomes PNG or JPEG for a model, an ``output`` PNG or WebP for Storage."""
 
 PROLOGUE_BYTES = 128 * 1024
 """How far into an XML file its root element is searched."""
@@ -16,8 +22,8 @@ PROLOGUE_BYTES = 128 * 1024
 _MAGIC = (
     (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
+    (b"GIF87a", "gif"),
+    (b"GIF89a", "gif"),
     (b"II*\0", "TIFF"),
     (b"MM\0*", "TIFF"),
     (b"II+\0", "TIFF"),
@@ -29,6 +35,10 @@ _MAGIC = (
     (b"%PDF-", "PDF"),
     (b"8BPS", "PSD"),
     (b"\0\0\1\0", "ICO"),
+    (b"\x1aE\xdf\xa3", "WebM"),
+    (b"PK\3\4", "ZIP"),
+    (b"glTF", "glTF"),
+    (b"ID3", "MP3"),
 )
 _BRANDS = {
     b"avif": "AVIF",
@@ -38,36 +48,41 @@ _BRANDS = {
     b"heim": "HEIC",
     b"heis": "HEIC",
     b"hevc": "HEIC",
+    b"hevm": "HEIC",
+    b"hevs": "HEIC",
     b"hevx": "HEIC",
     b"mif1": "HEIC",
     b"msf1": "HEIC",
 }
+_RIFF = {b"WEBP": "webp", b"WAVE": "WAV", b"AVI ": "AVI"}
 _BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
 _ROOT = re.compile(r"<(?:[A-Za-z_][\w.-]{0,63}:)?svg[\s/>]")
 _IN_DOCTYPE = re.compile(r"[\"'<>\[\]]")
 
 
 def format_of(data: bytes) -> str:
-    """A key of CONTENT_TYPES; another known format's name, in capitals (for the refusal); "" for anything else."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "webp"
+    """A key of CONTENT_TYPES; another known format's name, as people write it; "" for anything else."""
     for magic, name in _MAGIC:
         if data.startswith(magic):
             return name
+    if data[:4] == b"RIFF" and data[8:12] in _RIFF:
+        return _RIFF[data[8:12]]
     if data[4:8] == b"ftyp":
         return _brand(data)
     if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADERS:
         return "BMP"
+    if data[:64].lstrip()[:1] in {b"{", b"["}:
+        return "JSON"
     return "svg" if _is_svg(data) else ""
 
 
 def _brand(data: bytes) -> str:
-    """AVIF and HEIC share a container (ISO BMFF): told apart by its major brand, or else its compatible brands."""
+    """AVIF, HEIC and films share a container (ISO BMFF): told apart by its major brand, or else its compatible ones."""
     box = data[: min(int.from_bytes(data[:4], "big"), 256)]
     brands = [box[8:12], *(box[at : at + 4] for at in range(16, len(box) - 3, 4))]
     if any(brand in {b"avif", b"avis"} for brand in brands):
         return "AVIF"
-    return next((_BRANDS[brand] for brand in brands if brand in _BRANDS), "")
+    return next((_BRANDS[brand] for brand in brands if brand in _BRANDS), "MP4")
 
 
 def _is_svg(data: bytes) -> bool:

@@ -13,13 +13,12 @@ from storage3.exceptions import StorageApiError
 from supabase import AsyncClientOptions, acreate_client
 
 from functions._shared.errors import FunctionError, GenerationFailed
+from functions._shared.pictures.own_addresses import OwnAddresses
 from functions._shared.settings import Settings
 
 PERMANENT = frozenset({"400", "401", "403", "413", "415"})
 """Statuses of a refusal that the same upload would meet again."""
 CACHE_S = 3600
-READABLE = ("public", "sign")
-"""The kinds of URL whose objects are read without credentials."""
 
 
 class Storage(Protocol):
@@ -40,8 +39,11 @@ class Storage(Protocol):
         """The address that clients read the object at, which need not be the one that we write to."""
         ...
 
-    def serves(self, url: httpx.URL) -> bool:
-        """Whether ``url`` is an object's public or signed URL here: it is exempt from SSRF protection, as ours."""
+    def own_address(self, url: httpx.URL) -> httpx.URL | None:
+        """``url`` as it is requested, if it is an object's address here: exempt from SSRF protection. Else None.
+
+        Raises InvalidRequest for an object that only a signed-in caller may read.
+        """
         ...
 
     async def check(self) -> str:
@@ -50,17 +52,18 @@ class Storage(Protocol):
 
 
 class SupabaseStorage:
-    """Supabase Storage, or our own service with the same API. ``public_base``: the base of its public URLs."""
+    """Supabase Storage, or our own service with the same API.
 
-    def __init__(self, client: AsyncStorageClient, bucket: str, public_base: str) -> None:
+    ``public_base``: the base of its public URLs; ``inner_base``: the base that it is written to.
+    """
+
+    def __init__(
+        self, client: AsyncStorageClient, bucket: str, public_base: str, inner_base: str
+    ) -> None:
         self._client = client
         self._bucket = bucket
-        base = f"{public_base}/storage/v1"
-        self._public = f"{base}/object/public/"
-        # Signed URLs too: source pictures are in a private bucket.
-        self._readable = tuple(
-            f"{base}/{kind}/{way}/" for kind in ("object", "render/image") for way in READABLE
-        )
+        self._public = f"{public_base}/storage/v1/object/public/"
+        self._addresses = OwnAddresses([public_base, inner_base])
 
     async def upload(self, path: str, data: bytes, content_type: str) -> str:
         try:
@@ -90,9 +93,8 @@ class SupabaseStorage:
         # Not storage3's get_public_url: its base is SUPABASE_URL, which clients may be unable to reach.
         return f"{self._public}{quote(self._bucket)}/{quote(path)}"
 
-    def serves(self, url: httpx.URL) -> bool:
-        # httpx has resolved dot segments: a path that begins here stays here.
-        return str(url).startswith(self._readable)
+    def own_address(self, url: httpx.URL) -> httpx.URL | None:
+        return self._addresses.find(url)
 
     async def check(self) -> str:
         try:
@@ -108,9 +110,12 @@ class SupabaseStorage:
 
 async def open_storage(settings: Settings, http: httpx.AsyncClient) -> Storage:
     """The storage that the settings name; ``http`` is its own connection pool."""
+    inner_base = str(settings.supabase_url).rstrip("/")
     supabase = await acreate_client(
-        str(settings.supabase_url).rstrip("/"),
+        inner_base,
         settings.supabase_service_role_key.get_secret_value(),
         AsyncClientOptions(auto_refresh_token=False, persist_session=False, httpx_client=http),
     )
-    return SupabaseStorage(supabase.storage, settings.storage_bucket, settings.public_base)
+    return SupabaseStorage(
+        supabase.storage, settings.storage_bucket, settings.public_base, inner_base
+    )

@@ -4,7 +4,6 @@ Partial success: each output is stored by itself. An output that cannot be store
 paid for: its error is kept beside them.
 """
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from uuid import UUID
 from functions._shared.errors import GenerationFailed
 from functions._shared.pictures.fetch import Fetcher
 from functions._shared.pictures.formats import CONTENT_TYPES
-from functions._shared.pictures.inspect import inspect
+from functions._shared.pictures.inspect import as_stored
 from functions._shared.pictures.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -112,7 +111,7 @@ async def _store(
     begun: set[str],
 ) -> dict[str, Any]:
     """Store one output; returns the columns of its images row. Raises GenerationFailed."""
-    picture = await asyncio.to_thread(inspect, await fetcher.output(output_url))
+    picture = await as_stored(await fetcher.output(output_url), fetcher.most_pixels)
     filename = f"{stem}.{picture.format}"
     path = f"{folder}/{filename}"
     begun.add(path)

@@ -47,13 +47,37 @@ def _ratio(text: str) -> str:
 
 
 def askable(text: str) -> str:
-    """Refuse a URL that no client could request: an invalid host (https://xn--/) or port. Data URIs pass."""
-    if not text.startswith("data:"):
-        try:
-            parse(text)
-        except InvalidRequest as refused:
-            why = str(refused).removeprefix("The address").strip()
-            raise PydanticCustomError("address", "{why}", {"why": why}) from None
+    """Refuse a URL that no client could request: an invalid host (https://xn--/) or port."""
+    try:
+        parse(text)
+    except InvalidRequest as refused:
+        why = str(refused).removeprefix("The address").strip()
+        raise PydanticCustomError("address", "{why}", {"why": why}) from None
+    return text
+
+
+# JPEG, PNG, WebP, GIF, TIFF, BMP, JPEG 2000, AVIF and HEIC by the first bytes, in either alphabet of base64.
+_BASE64_PICTURE = re.compile(
+    r"[/_]9j[/_]|iVBORw0KGgo|UklGR|R0lGOD|SUkqA|TU0AK|Qk[0-3]|AAAADGpQ|AAAA[\w+/-]{2}Z0eX"
+)
+
+
+def picture_address(text: str) -> str:
+    """A URL or data URI with its scheme in small letters; base64 of a picture becomes a data URI.
+
+    ``data:,…`` is refused: a text by RFC 2397, and the form of our own references to kept pictures.
+    """
+    text = text.strip()
+    if _BASE64_PICTURE.match(text):
+        return f"data:application/octet-stream;base64,{text}"
+    scheme, _, rest = text.partition(":")
+    text = f"{scheme.lower()}:{rest}"
+    if text.startswith(("http://", "https://")):
+        return askable(text)
+    if not text.startswith("data:") or text.startswith("data:,"):
+        raise PydanticCustomError(
+            "address", "must be an https:// address, or the picture as a data: URI or in base64"
+        )
     return text
 
 
@@ -69,6 +93,7 @@ Filled = Annotated[Text, AfterValidator(_not_blank), _shown(FILLED)]
 WHOLE = BeforeValidator(_whole)
 _HOST = r"https://([A-Za-z0-9_][A-Za-z0-9_-]{0,61}\.){1,8}[A-Za-z][A-Za-z0-9_-]{0,61}"
 _HTTPS = _HOST + r"(:[1-9][0-9]{0,3})?([/?#][!-~]*)?"
+_BASE64 = "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)"
 
 Ratio = Annotated[Text, AfterValidator(_ratio), _shown(_RATIO.pattern)]
 """``16:9``."""
@@ -77,8 +102,7 @@ HttpAddress = Annotated[
 ]
 PictureAddress = Annotated[
     Text,
-    Field(pattern=r"^(https?://|data:image/)"),
-    AfterValidator(askable),
-    _shown(rf"^({_HTTPS}|data:image/[^\x00]*)$"),
+    AfterValidator(picture_address),
+    _shown(rf"^({_HTTPS}|data:image/[a-z0-9.+-]+;base64,{_BASE64})$"),
 ]
-"""A URL, or the picture itself as a data URI."""
+"""A URL, or the picture itself: as a data URI, or in base64. The JSON Schema states the two usual forms."""

@@ -13,10 +13,14 @@ from functions._shared.generation import GenerationRequest
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources
 from functions._shared.web.bodies import validate
-from functions._shared.web.fields import Text, askable
+from functions._shared.web.fields import Text, picture_address
 from functions.process_generation.create import create_or_adopt
-from functions.process_generation.kept_sources import REFERENCE
+from functions.process_generation.kept_sources import is_reference
 from functions.process_generation.predictions import Lease
+
+
+def _address_or_reference(text: str) -> str:
+    return text if is_reference(text) else picture_address(text)
 
 
 class Payload(GenerationRequest):
@@ -24,14 +28,7 @@ class Payload(GenerationRequest):
 
     generation_id: Annotated[UUID, Field(strict=False)]
     user_id: Annotated[UUID, Field(strict=False)]
-    source_image_url: (
-        Annotated[
-            Text,
-            Field(pattern=rf"^(https?://|data:image/|{REFERENCE}[0-9a-f]{{64}}$)"),
-            AfterValidator(askable),
-        ]
-        | None
-    ) = None
+    source_image_url: Annotated[Text, AfterValidator(_address_or_reference)] | None = None
     """Also a reference to a picture that is kept (``kept_sources.py``)."""
 
 

@@ -195,5 +195,5 @@ def test_a_cut_breaks_the_connection(api, sandbox):
 
 def test_every_fault_is_in_the_readme():
     readme = Path(sandbox_faults.__file__).parent / "README.md"
-    named = set(re.findall(r"^\| `([a-z-]+)`", readme.read_text("utf-8"), re.MULTILINE))
+    named = set(re.findall(r"^\| `([a-z0-9-]+)`", readme.read_text("utf-8"), re.MULTILINE))
     assert named == sandbox_faults.NAMES

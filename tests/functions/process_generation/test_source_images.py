@@ -14,7 +14,9 @@ from psycopg.types.json import Jsonb
 
 from functions._shared.generation import GenerationRequest
 from tests.conftest import Edge
-from tests.functions.process_generation.test_source_pictures import QUARTERS, encoded, uri
+from tests.functions._shared.pictures.pictures import QUARTERS, encoded
+from tests.functions._shared.pictures.test_data_uris import PICTURE, READ
+from tests.functions.process_generation.test_source_pictures import uri
 from tests.help import BANANA, until, until_ended
 
 MODEL = {"model_id": BANANA}
@@ -84,6 +86,26 @@ def test_it_is_there_when_the_job_runs(edge: Edge, db, sandbox):
         assert prediction.input["image_input"] == [f"data:image/png;base64,{data}"]
     told = db.execute("select distinct input -> 'image_input' as it from predictions").fetchall()
     assert [one["it"] for one in told] == [[reference(SMALL)]]
+
+
+@pytest.mark.parametrize("form", ["MIME lines", "URL-safe without padding", "capitals", "bare"])
+def test_it_may_come_in_any_form(edge: Edge, sandbox, form):
+    body = {**MODEL, "prompt": "a cat", "source_image_url": READ[form]}
+    started = edge.post("start-generation", body).json()
+    assert until_ended(edge, started["generation_id"])["status"] == "completed"
+    [prediction] = sandbox.state.predictions.values()
+    head, _, data = prediction.input["image_input"][0].partition(",")
+    assert (head, base64.b64decode(data)) == ("data:image/jpeg;base64", PICTURE)
+
+
+def test_one_that_is_no_base64_is_refused_at_once(idle_edge: Edge, db):
+    body = {**MODEL, "prompt": "a cat", "source_image_url": "data:image/png;base64,a!"}
+    answer = idle_edge.post("start-generation", body)
+    assert (answer.status_code, answer.json()["error"]) == (
+        400,
+        "source_image_url: the data URI is not base64: it has the character '!'",
+    )
+    assert stored(db)["queued"] == 0
 
 
 def test_many_at_once_with_the_same_picture(idle_edge: Edge, db):

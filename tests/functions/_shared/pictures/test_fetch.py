@@ -105,6 +105,8 @@ def answer(request):
             return Response(PICTURE, headers={"content-encoding": "br"})
         case "asked":
             return Response(PICTURE + request.headers["accept-encoding"].encode())
+        case "agent":
+            return Response(request.headers["user-agent"])
         case "missing":
             return Response(status_code=404)
         case "broken":
@@ -187,6 +189,14 @@ async def test_nothing_is_unpacked_beyond_the_limit(storage):
     assert await resources.fetcher.source(base + "asked") == PICTURE + b"identity"
 
 
+async def test_hosts_are_told_what_asks_them(storage):
+    """Image hosts refuse the generic User-Agent of an HTTP library."""
+    resources, base = storage
+    assert await resources.fetcher.source(base + "agent") == b"picture-edge/0.1.0"
+    assert fetch.user_agent("https://edge.example") == "picture-edge/0.1.0 (+https://edge.example)"
+    assert fetch.user_agent("http://kong:8000") == "picture-edge/0.1.0", "an inner name is not told"
+
+
 async def test_time_is_limited(storage, monkeypatch):
     resources, base = storage
     monkeypatch.setattr(fetch, "TIMEOUT_S", 0.2)
@@ -233,7 +243,9 @@ async def test_a_data_uri_above_the_limit_is_not_decoded(environ):
     async with open_resources(Settings.from_env(local_environment(environ))) as resources:
         tracemalloc.start()
         try:
-            with pytest.raises(InvalidRequest, match="1 byte to 20 MiB"):
+            with pytest.raises(
+                InvalidRequest, match="source_image_url: the data URI holds more than 20 MiB"
+            ):
                 await resources.fetcher.source(uri)
             assert tracemalloc.get_traced_memory()[1] < 32 << 20
         finally:

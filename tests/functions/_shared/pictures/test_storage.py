@@ -68,27 +68,6 @@ async def test_one_out_of_reach_is_tried_again():
 
 
 @pytest.mark.parametrize(
-    ("url", "ours"),
-    [
-        (f"{PUBLIC}my%20pictures/a.png", True),
-        (f"{PUBLIC}other/a.png", True),
-        ("http://inside.example:1/storage/v1/object/public/a.png", False),
-        ("https://edge.example/storage/v1/object/sign/b/a.png?token=x", True),
-        ("https://edge.example/storage/v1/render/image/sign/b/a.png?token=x", True),
-        ("https://edge.example/storage/v1/object/authenticated/b/a.png", False),
-        ("https://edge.example/storage/v1/object/sign/source-images/a.png?token=t", True),
-        ("https://edge.example/storage/v1/object/authenticated/source-images/a.png", False),
-        ("https://edge.example/storage/v1/object/sign/../bucket", False),
-        (f"{PUBLIC}../../../../functions/v1/process-jobs", False),
-        ("https://edge.example.evil/storage/v1/object/public/a.png", False),
-    ],
-)
-async def test_only_its_public_and_signed_addresses_are_its_own(url, ours):
-    storage = await storage_that(lambda _: httpx.Response(500))
-    assert storage.serves(httpx.URL(url)) is ours
-
-
-@pytest.mark.parametrize(
     ("status", "body", "told"),
     [
         (200, BUCKET, None),
