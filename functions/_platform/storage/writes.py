@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 from psycopg.rows import DictRow
 
 from functions._platform.storage.access import SERVICE, subject_of
@@ -20,6 +21,7 @@ from functions._platform.storage.rows import (
 )
 from functions._platform.storage.staging import Staged
 from functions._shared.auth.access import Access
+from functions._shared.database.session import is_read_only
 
 
 class RolledBack(Exception):
@@ -56,7 +58,8 @@ async def admit(
     """Refuse an upload before its body is read; returns the most bytes that it may have.
 
     The write is tried and rolled back: policies see the declared ``mime_type`` and ``size`` as metadata, as upstream's.
-    The service role has no policies, so that a look for an existing object does, without a dead tuple.
+    The service role has no policies, so that a look for an existing object does, without a dead tuple; and one whether
+    the server takes writes at all.
     Raises StorageError, and psycopg.Error as the write would.
     """
     most = 0
@@ -69,6 +72,8 @@ async def admit(
                 declared = {"mimetype": mime_type, "contentLength": size}
                 told = {name: value for name, value in declared.items() if value is not None}
                 await put_object(connection, to.row(told, user_metadata), upsert=to.upsert)
+            elif is_read_only(connection):
+                raise psycopg.errors.ReadOnlySqlTransaction("the server takes no writes")
             elif not to.upsert and await has_object(connection, to.bucket, to.key):
                 raise duplicate()
             raise RolledBack

@@ -20,6 +20,12 @@ async def settle(connection: AsyncConnection[Any]) -> None:
             await connection.execute("select set_config(%s, %s, false)", (name, wanted))
 
 
+def is_read_only(connection: BaseConnection[Any]) -> bool:
+    """Whether the server takes no writes, by what it reports to its clients (PostgreSQL 14): without a round trip."""
+    reported = ("in_hot_standby", "default_transaction_read_only")
+    return any(connection.info.parameter_status(name) == "on" for name in reported)
+
+
 async def is_pooled(connection: AsyncConnection[Any]) -> bool:
     """Whether a transaction pooler (PgBouncer, Supavisor) is in between: it sends its clients invented process ids.
 

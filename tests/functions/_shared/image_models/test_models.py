@@ -337,7 +337,7 @@ def test_the_seed_in_sql_is_the_catalogue(capsys):
 def script(environ, monkeypatch):
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    return models_script.main
+    return lambda arguments: models_script.main(["--local", *arguments])
 
 
 def test_the_script_lists_adds_refreshes_and_tries(script, db, sandbox, capsys):
