@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,18 @@ class Supervisor:
     def start(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         """``name``: for the log and /ready. ``run`` is called again for each restart."""
         return asyncio.create_task(self._supervise(name, run), name=name)
+
+    @asynccontextmanager
+    async def running(
+        self, name: str, run: Callable[[], Coroutine[Any, Any, None]]
+    ) -> AsyncIterator[None]:
+        """``start`` until the block ends: a loop of something that is served."""
+        task = self.start(name, run)
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _supervise(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:

@@ -27,7 +27,10 @@ async def open_auth(resources: Resources) -> AsyncIterator[Auth]:
     await pool.open(wait=False)
     passwords = Passwords(settings.password_min_length)
     try:
-        async with open_mailer(settings) as mailer, periodically(pool, delete_stale_rows, EVERY_S):
+        async with (
+            open_mailer(settings) as mailer,
+            periodically(resources.supervisor, pool, delete_stale_rows, EVERY_S),
+        ):
             yield Auth(
                 settings=settings,
                 pool=pool,

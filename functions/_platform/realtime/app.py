@@ -1,6 +1,5 @@
 """The ASGI app of /realtime/v1, and what it opens at start."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,22 +32,22 @@ async def open_realtime(resources: Resources) -> AsyncIterator[Realtime]:
     await pool.open(wait=False)
     hub, feed = Hub(), Feed(settings, pool)
     peers = Peers(settings, pool, hub)
-    running = [asyncio.create_task(feed.run()), asyncio.create_task(peers.run())]
+    supervise = resources.supervisor.running
     try:
-        yield Realtime(
-            settings,
-            pool,
-            resources.auth,
-            hub,
-            feed,
-            Rate(settings.realtime_max_joins_per_second),
-            peers,
-        )
+        async with supervise("changes of rows", feed.run), supervise("other processes", peers.run):
+            try:
+                yield Realtime(
+                    settings,
+                    pool,
+                    resources.auth,
+                    hub,
+                    feed,
+                    Rate(settings.realtime_max_joins_per_second),
+                    peers,
+                )
+            finally:
+                await peers.leave()
     finally:
-        await peers.leave()
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
         await pool.close()
 
 

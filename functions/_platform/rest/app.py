@@ -98,12 +98,10 @@ async def open_rest(resources: Resources) -> AsyncIterator[Rest]:
         prepare=settings.pgrst_db_prepared_statements,
     )
     cache = SchemaCache(settings)
-    loading = asyncio.create_task(cache.run())
     try:
-        yield Rest(settings, sessions, cache, login)
+        async with resources.supervisor.running("schema cache", cache.run):
+            yield Rest(settings, sessions, cache, login)
     finally:
-        loading.cancel()
-        await asyncio.gather(loading, return_exceptions=True)
         sessions.close()
 
 

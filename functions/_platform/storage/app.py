@@ -17,7 +17,7 @@ from functions._platform.storage import (
     upload,
 )
 from functions._platform.storage.context import Storage
-from functions._platform.storage.earlier_files import adopting
+from functions._platform.storage.earlier_files import adopt_all
 from functions._platform.storage.errors import HANDLERS, internal_error
 from functions._platform.storage.schedule import EVERY_S, FIRST_S, queue_janitor
 from functions._shared.database.periodic import periodically
@@ -29,7 +29,7 @@ from functions._shared.web.function_app import function_app
 
 @asynccontextmanager
 async def open_storage(resources: Resources) -> AsyncIterator[Storage]:
-    settings = resources.settings
+    settings, supervisor = resources.settings, resources.supervisor
     # A pool of its own (bulkhead): uploads must not starve the queue of connections.
     pool = make_pool(settings, min_size=0)
     await pool.open(wait=False)
@@ -38,7 +38,10 @@ async def open_storage(resources: Resources) -> AsyncIterator[Storage]:
     login = str(conninfo_to_dict(settings.supabase_db_url.get_secret_value()).get("user", ""))
     storage = Storage(settings, pool, open_driver(settings), folder, renderer, login)
     try:
-        async with adopting(storage), periodically(pool, queue_janitor, EVERY_S, first_s=FIRST_S):
+        async with (
+            supervisor.running("earlier files", lambda: adopt_all(storage)),
+            periodically(supervisor, pool, queue_janitor, EVERY_S, first_s=FIRST_S),
+        ):
             yield storage
     finally:
         renderer.close()

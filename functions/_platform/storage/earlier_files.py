@@ -8,8 +8,6 @@ import hashlib
 import logging
 import mimetypes
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID, uuid4, uuid5
 
@@ -28,18 +26,8 @@ NAMESPACE = UUID("6f0dbe9c-1b46-4b0e-9a52-6f1c3c1f0d3e")
 CHUNK_BYTES = 1024 * 1024
 
 
-@asynccontextmanager
-async def adopting(storage: Storage) -> AsyncIterator[None]:
-    """In the background, while the service is served: a database that is down is tried again."""
-    task = asyncio.create_task(_adopt_all(storage))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _adopt_all(storage: Storage) -> None:
+async def adopt_all(storage: Storage) -> None:
+    """Loop: at a start, and whenever a file was kept without a row. A database that is down is tried again."""
     root = storage.folder / storage.settings.storage_bucket
     while True:
         try:

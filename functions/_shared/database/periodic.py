@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 import psycopg
 from psycopg import AsyncConnection
@@ -11,6 +11,7 @@ from psycopg.rows import DictRow
 from psycopg_pool import PoolTimeout
 
 from functions._shared.database.pool import Pool
+from functions._shared.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -18,22 +19,20 @@ Work = Callable[[AsyncConnection[DictRow]], Awaitable[bool]]
 """Called in a transaction of its own; True: there is more to do at once."""
 
 
-@asynccontextmanager
-async def periodically(
-    pool: Pool, work: Work, every_s: float, *, first_s: float | None = None
-) -> AsyncIterator[None]:
+def periodically(
+    supervisor: Supervisor,
+    pool: Pool,
+    work: Work,
+    every_s: float,
+    *,
+    first_s: float | None = None,
+) -> AbstractAsyncContextManager[None]:
     """Call ``work`` after ``first_s`` seconds (absent: ``every_s``), then every ``every_s``, until the block ends.
 
-    Every process does it: ``work`` must be safe beside itself. An error of the database ends one round, not the task.
+    Every process does it: ``work`` must be safe beside itself. An error of the database ends one round, not the loop.
     """
-    task = asyncio.create_task(
-        _repeat(pool, work, every_s, every_s if first_s is None else first_s)
-    )
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    wait_s = every_s if first_s is None else first_s
+    return supervisor.running(work.__name__, lambda: _repeat(pool, work, every_s, wait_s))
 
 
 async def _repeat(pool: Pool, work: Work, every_s: float, wait_s: float) -> None:
