@@ -1,20 +1,25 @@
 """A request → what is sent to the provider: the model found, its input built, the source picture fetched."""
 
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from functions._shared.database.pool import Pool
-from functions._shared.errors import GenerationFailed, InvalidRequest
+from functions._shared.errors import FunctionError, GenerationFailed, InvalidRequest
 from functions._shared.generation import GenerationRequest
 from functions._shared.image_models.catalog import ImageModel
+from functions._shared.image_models.meaning.pictures import file_keys
 from functions._shared.pictures.formats import CONTENT_TYPES
 from functions._shared.pictures.headers import Broken
 from functions._shared.provider.failures import NotCreated
 from functions._shared.resources import Resources
-from functions.process_generation.inputs import build_input, output_format_of
+from functions._shared.web.own_input import addresses_in, each_address
+from functions.process_generation.inputs import build_input
 from functions.process_generation.kept_sources import is_reference, kept_source, reference_to
 from functions.process_generation.normalise import normalised
+from functions.process_generation.words import output_format_of
 
 LARGEST_DATA_URI_BYTES = 256 * 1000
 """Replicate's limit of a data URI; above it the file is uploaded. Counted before base64, which adds a third."""
@@ -36,14 +41,10 @@ async def prepare(request: GenerationRequest, resources: Resources, pool: Pool) 
     """Raises InvalidRequest for what no retry can mend, GenerationFailed for a source picture out of reach."""
     model = await resources.models.resolve(request.model_id, pool)
     built = build_input(request, model)
-    url = request.source_image_url
-    sent = built.input
-    if url is not None and any(value in (url, [url]) for value in sent.values()):
-        picture = await _fetch(resources, await kept_source(pool, url))
-        sent = {
-            key: picture if value == url else [picture] if value == [url] else value
-            for key, value in sent.items()
-        }
+    sent = {
+        key: await _with_files(key, value, request, model, resources, pool)
+        for key, value in built.input.items()
+    }
     return ProviderRequest(
         model=model,
         version=(request.model_version or model.version) if model.version else None,
@@ -52,6 +53,42 @@ async def prepare(request: GenerationRequest, resources: Resources, pool: Pool) 
         format=output_format_of(built.input, model),
         adjustments=built.adjustments,
     )
+
+
+async def _with_files(
+    key: str,
+    value: Any,
+    request: GenerationRequest,
+    model: ImageModel,
+    resources: Resources,
+    pool: Pool,
+) -> Any:
+    """An input value with its pictures fetched for the provider; other addresses of ``input`` are only checked."""
+    url = request.source_image_url
+    if key in (request.input or {}):
+        pictured = key in file_keys(model.all_properties)
+        files: dict[str, str] = {}
+        for _, address in addresses_in({"": value}):
+            with _named(f"input.{key}"):
+                if pictured:
+                    files[address] = await _fetch(resources, await kept_source(pool, address))
+                else:
+                    resources.fetcher.check_source(address)
+        return each_address(value, lambda address: files.get(address, address))
+    if url is not None and value in (url, [url]):
+        picture = await _fetch(resources, await kept_source(pool, url))
+        return picture if value == url else [picture]
+    return value
+
+
+@contextmanager
+def _named(field: str) -> Iterator[None]:
+    """Errors about a source picture name ``field`` instead."""
+    try:
+        yield
+    except FunctionError as error:
+        error.args = tuple(str(part).replace("source_image_url", field, 1) for part in error.args)
+        raise
 
 
 async def prepare_again(
@@ -81,11 +118,12 @@ async def prepare_again(
 
 def _recorded(value: Any) -> Any:
     """An input value as it is stored: a picture inside the request by its digest."""
-    if isinstance(value, list):
-        return [_recorded(part) for part in value]
-    if isinstance(value, str) and value.startswith("data:") and not is_reference(value):
-        return reference_to(value)
-    return value
+    return each_address(value, _by_digest)
+
+
+def _by_digest(address: str) -> str:
+    inside = address[:5].casefold() == "data:" and not is_reference(address)
+    return reference_to(address) if inside else address
 
 
 async def _fetch(resources: Resources, url: str) -> str:

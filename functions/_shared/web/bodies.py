@@ -77,7 +77,13 @@ def validate(model: type[M], data: object) -> M:
 def _in_words(problem: Any) -> str:
     field = ".".join(str(part) for part in problem["loc"]) or "body"
     absent = problem["type"] in {"missing", "blank"} or problem["input"] is None
-    return REQUIRED[field] if absent and field in REQUIRED else f"{field}: {problem['msg']}"
+    if absent and field in REQUIRED:
+        return REQUIRED[field]
+    text = problem["msg"]
+    if problem["type"] == "too_long" and isinstance(problem["input"], str):
+        # pydantic counts items: behind a validator it does not know that the value is a text.
+        text = text.replace(" items after validation", " characters")
+    return f"{field}: {text}"
 
 
 async def read_raw(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
