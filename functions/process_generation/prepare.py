@@ -11,6 +11,7 @@ from functions._shared.errors import FunctionError, GenerationFailed, InvalidReq
 from functions._shared.generation import GenerationRequest
 from functions._shared.image_models.catalog import ImageModel
 from functions._shared.image_models.meaning.pictures import file_keys
+from functions._shared.image_models.reference import is_deployment
 from functions._shared.pictures.formats import CONTENT_TYPES
 from functions._shared.pictures.headers import Broken
 from functions._shared.provider.failures import NotCreated
@@ -47,12 +48,18 @@ async def prepare(request: GenerationRequest, resources: Resources, pool: Pool) 
     }
     return ProviderRequest(
         model=model,
-        version=(request.model_version or model.version) if model.version else None,
+        version=_version(request, model),
         input=sent,
         recorded={key: _recorded(value) for key, value in built.input.items()},
         format=output_format_of(built.input, model),
         adjustments=built.adjustments,
     )
+
+
+def _version(request: GenerationRequest, model: ImageModel) -> str | None:
+    """The hash to create by; of a deployment that of its release, by which its predictions are recognised."""
+    pinned = None if is_deployment(model.replicate_id) else request.model_version
+    return (pinned or model.version) if model.version else None
 
 
 async def _with_files(
@@ -69,7 +76,7 @@ async def _with_files(
         pictured = key in file_keys(model.all_properties)
         files: dict[str, str] = {}
         for _, address in addresses_in({"": value}):
-            with _named(f"input.{key}"):
+            with source_errors_named(f"input.{key}"):
                 if pictured:
                     files[address] = await _fetch(resources, await kept_source(pool, address))
                 else:
@@ -82,7 +89,7 @@ async def _with_files(
 
 
 @contextmanager
-def _named(field: str) -> Iterator[None]:
+def source_errors_named(field: str) -> Iterator[None]:
     """Errors about a source picture name ``field`` instead."""
     try:
         yield

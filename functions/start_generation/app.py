@@ -8,9 +8,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from functions._shared.database.sqlstates import refused
+from functions._shared.image_models.reference import read_reference
 from functions._shared.resources import resources_of
 from functions._shared.web.bodies import read_object
 from functions._shared.web.function_app import function_app
+from functions.process_generation.inputs import build_input
 from functions.start_generation.events import events
 from functions.start_generation.own_generation import generation_id_of, own_generation
 from functions.start_generation.request import (
@@ -31,8 +33,11 @@ async def start(request: Request) -> JSONResponse:
     requests = start_requests(body)
     check_addresses(requests[0], resources)
     model = await resources.models.resolve(requests[0].model_id, resources.pool)
+    build_input(
+        requests[0], model
+    )  # dry run: what the model cannot be sent is refused here, not in the queue
     named: dict[str, Any] = {"model_id": model.replicate_id}
-    if ":" in requests[0].model_id:
+    if read_reference(requests[0].model_id).version:
         named["model_version"] = model.version
     wanted = [one.model_dump(exclude_none=True) | named for one in requests]
     key = idempotency_key_of(request)
