@@ -72,11 +72,14 @@ def _send_size(
 
 
 def _send_ratio(draft: Draft, asked: str, shape: float) -> None:
-    chosen, exact = choose_shape(_canonical(draft), shape)
+    fields = _canonical(draft)
+    if draft.means.sides and draft.means.sides.bound:  # maxima do not set a ratio
+        fields = {key: fields[key] for key in draft.means.size_keys}
+    chosen, exact = choose_shape(fields, shape)
     sent = _send_all(draft, chosen)
     if not sent:
         draft.note("aspect_ratio", UNSUPPORTED)
-    elif not (exact and sent == chosen and not _is_bound(draft, sent)):
+    elif not (exact and sent == chosen):
         told = _in_words(draft, sent).removeprefix("aspect_ratio ")
         draft.note("aspect_ratio", f"asked {asked}, sent {told}")
 

@@ -60,7 +60,7 @@ def _fill(draft: Draft, request: GenerationRequest, new_seed: Callable[[], int])
     means = draft.means
     for key, value in draft.model.defaults.items():
         draft.send(key, value)
-    if not send_text(draft, "prompt", "prompt", request.prompt):
+    if not (means.prompt and send_text(draft, "prompt", means.prompt, request.prompt)):
         raise UnsupportedModel(f"{draft.model.replicate_id} takes no text prompt")
     send_negative_prompt(draft, request.negative_prompt)
     source = send_source(draft, request.source_image_url)

@@ -58,6 +58,8 @@ def send_style(draft: Draft, asked: str) -> None:
     keys = draft.means.styles
     if any(draft.is_own("style", key, asked=True) for key in keys):
         return
+    if len(keys) == 1 and "enum" not in draft.fields[keys[0]] and draft.send(keys[0], asked):
+        return
     words = [
         (key, word)
         for key in keys

@@ -43,7 +43,7 @@ def describe(model: ImageModel) -> dict[str, Any]:
 
 def beyond_a_request(model: ImageModel) -> str | None:
     """Why no request can ever use the model; None for a usable model."""
-    if "prompt" not in model.properties:
+    if model.meaning.prompt is None:
         return f"{model.replicate_id} takes no text prompt"
     for key in model.schema.get("required", ()):
         limits = model.all_properties.get(key, {})

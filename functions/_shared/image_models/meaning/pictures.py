@@ -1,5 +1,6 @@
 """Which property takes the source picture, and which switch makes the model look at it."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +104,8 @@ def _choose(pictures: dict[str, Schema], required: tuple[str, ...]) -> str | Non
         return started[0]
     if first := by_names({key: pictures[key] for key in drawn}, FIRST_OF_SEVERAL):
         return first[0]
+    if len({re.sub(r"[0-9]+$", "", key) for key in drawn}) == 1 < len(drawn):
+        return min(drawn, key=lambda key: (len(key), key))  # a numbered series: the first
     wanted = [key for key in drawn if key in required]
     return wanted[0] if len(wanted) == 1 else None
 

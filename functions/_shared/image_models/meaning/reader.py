@@ -10,9 +10,10 @@ from functions._shared.image_models.meaning.roles import (
     COUNT,
     NEGATIVE_PROMPT,
     SEED,
-    STEPS,
     format_key,
     guidance_key,
+    prompt_key,
+    steps_key,
     style_keys,
 )
 from functions._shared.image_models.meaning.strength import Strength, is_guidance, strength_of
@@ -22,6 +23,7 @@ from functions._shared.image_models.meaning.strength import Strength, is_guidanc
 class Meaning:
     """The input key for each field of a request; None and empty: the model has no such input."""
 
+    prompt: str | None
     negative_prompt: str | None
     steps: str | None
     guidance: str | None
@@ -46,6 +48,7 @@ class Meaning:
     def keys(self) -> frozenset[str]:
         """All keys that a request's own fields can set."""
         single = (
+            self.prompt,
             self.negative_prompt,
             self.steps,
             self.guidance,
@@ -57,7 +60,7 @@ class Meaning:
             (self.source.key, *(key for key, _ in self.source.switches)) if self.source else ()
         )
         strength = (self.strength.key,) if self.strength else ()
-        chosen = {*single, *self.styles, *pictured, *strength, "prompt"} - {None}
+        chosen = {*single, *self.styles, *pictured, *strength} - {None}
         return frozenset(key for key in chosen if key) | self.frame_keys
 
 
@@ -65,8 +68,9 @@ def read_meaning(properties: Properties, required: tuple[str, ...] = ()) -> Mean
     """Read the properties of a flattened Input schema (``read_schema``); ``required``: its required keys."""
     strength = strength_of(properties)
     return Meaning(
+        prompt=prompt_key(properties, required),
         negative_prompt=NEGATIVE_PROMPT.find(properties),
-        steps=STEPS.find(properties),
+        steps=steps_key(properties),
         guidance=guidance_key(properties) or _prompt_strength(properties),
         seed=SEED.find(properties),
         count=COUNT.find(properties),

@@ -41,6 +41,25 @@ def _is_format(limits: Schema) -> bool:
     return is_text(limits)
 
 
+PROMPT = Role(
+    names=spellings(
+        """
+        prompts positive_prompt input_prompt edit_prompt prompt_text text_prompt captions caption a_prompt text
+        """
+    ),
+    fits=is_text,
+    vetoes=words(r"instead\ of | negative | classify\ the\ image | question | speech | spoken"),
+)
+_OTHER_PROMPT = words(
+    r"negative | system | style | suffix | prefix | postfix | append | additional | box | point | mask"
+)
+_NOT_DRAWN = frozenset(
+    spellings(
+        "voice speaker speaker_wav audio language lang pitch point_prompt box_prompt threshold iou"
+    )
+)
+"""Neighbours with which a text is spoken or searched for, not drawn."""
+
 STEPS = Role(
     names=spellings(
         """
@@ -53,7 +72,7 @@ STEPS = Role(
     vetoes=words(r"refine | upscal | \bprior\b | decoder | super.?res | callback | to\ skip"),
     confirms=words(
         r"""number\ of\ (\w+\ )?(inference|interference|denoising|diffusion|sampling|sample|ddim)\ (time)?steps
-        | number\ of\ timesteps\ to\ use | (sampling|denoising|inference|diffusion)\ steps?\b"""
+        | number\ of\ (steps\b | timesteps\ to\ use) | (sampling|denoising|inference|diffusion)\ steps?\b"""
     ),
     other=words(
         r"""refine | upscal | prior | decoder | super | sr_ | hires | hr_ | second | skip | start | \bend | lcm
@@ -77,15 +96,23 @@ GUIDANCE = Role(
         | style\ guidance | input\ image\ on | upscal"""
     ),
     confirms=words(
-        r"""classifier.?free | \bcfg\ (scale|value)? | guidance\ scale | ^guidance\b | unconditional\ guidance
+        r"""classifier.?free | text\ guidance | \bcfg\ (scale|value)? | guidance\ scale | ^guidance\b
+        | unconditional\ guidance
         | (closely|strongly)\ .{0,40}\ prompt | unconditional\ scale"""
     ),
     other=words(
         r"""rescale | prior | decoder | \blcm | lcm_ | inpaint | hires | hr_ | clip.guidance | clip_
         | \bpag | pag_ | adm | negative | image.?(cfg|guid) | img_ | for\ images | style | start | \bend
-        | _end | control | condition
+        | _end | control.?net | condition
         | adapter | super | steps | adaptive | rescal | guess | latent | mask | loss | memory | separate"""
     ),
+)
+PRIOR_STEPS = Role(
+    names=("prior_num_inference_steps", "num_inference_steps_prior", "steps_prior", "prior_steps"),
+    fits=is_number,
+)
+PRIOR_GUIDANCE = Role(
+    names=("prior_guidance_scale", "guidance_scale_prior", "prior_cf_scale"), fits=_is_scale
 )
 BARE_SCALE = "scale"
 """As a name, either classifier-free guidance or a factor of the size or the weight of a picture."""
@@ -153,7 +180,33 @@ OUTPUT_FORMAT = Role(
     fits=_is_format,
 )
 
+STYLE_TEXT = Role(names=("style_selections", "styles"), fits=is_text)
+"""Styles in words of the caller's, where the schema lists none."""
 _STYLE_NAME = words(r"(^|_)style(_|$)")
+
+
+def prompt_key(properties: Properties, required: tuple[str, ...]) -> str | None:
+    """``prompt``; without one, the text of another name that is drawn: the only one, or the required one."""
+    if "prompt" in properties:
+        return "prompt"
+    if _NOT_DRAWN & properties.keys():
+        return None
+    if key := PROMPT.find(properties):
+        return key
+    texts = [
+        key
+        for key, limits in properties.items()
+        if "prompt" in snake_case(key)
+        and not _OTHER_PROMPT.search(snake_case(key))
+        and PROMPT.accepts(limits)
+    ]
+    wanted = [key for key in texts if key in required]
+    return texts[0] if len(texts) == 1 else wanted[0] if len(wanted) == 1 else None
+
+
+def steps_key(properties: Properties) -> str | None:
+    """Of a model in two stages the steps of the first, the prior, which follows the prompt."""
+    return STEPS.find(properties) or PRIOR_STEPS.find(properties)
 
 
 def guidance_key(properties: Properties) -> str | None:
@@ -169,14 +222,16 @@ def guidance_key(properties: Properties) -> str | None:
         )
         if (said or sampler) and GUIDANCE.accepts(limits):
             return BARE_SCALE
-    return GUIDANCE.find(properties)
+    return GUIDANCE.find(properties) or PRIOR_GUIDANCE.find(properties)
 
 
 def style_keys(properties: Properties) -> tuple[str, ...]:
-    """All enumerations of styles: a model may have its styles in two of them."""
+    """All enumerations of styles: a model may have its styles in two of them; else a free text for them."""
     named = by_names(properties, STYLE.names)
     others = (key for key in properties if key not in named and _STYLE_NAME.search(snake_case(key)))
-    return tuple(key for key in (*named, *others) if STYLE.accepts(properties[key]))
+    listed = tuple(key for key in (*named, *others) if STYLE.accepts(properties[key]))
+    free = STYLE_TEXT.find(properties)
+    return listed or ((free,) if free else ())
 
 
 def format_key(properties: Properties) -> str | None:

@@ -33,7 +33,7 @@ _CHANGES = words(
 )
 _KEEPS = words(
     r"""0(\.0+)?\ (corresponds\ to|means|is|=)\ .{0,25}(destruction|none|ignor) | doesn't\ use\ the\ image
-    | (weight|strength|influence)\ of\ (the\ )?(init(ial)?\ |reference\ |input\ |source\ )?image | steps\ to\ skip
+    | steps\ to\ skip
     | stronger\ influence | closer\ to\ the\ (source|input|original)|blend\ between\ the\ prompt\ and\ the\ image"""
 )
 _ELSE = words(
@@ -41,7 +41,6 @@ _ELSE = words(
     | conditioning | ip.?ad[ap]+t | adapter | \bid\b | \blora | mask\ strength | caption | logo | upscaler?\
     | style\ will"""
 )
-_PRESERVES = words(r"how\ much\ (to\ |of\ .{0,40}\ to\ )(keep|preserve)")
 _CERTAIN = words(r"destruction | denois | 0\ means\ none | noise")
 """Words that settle the meaning, whatever else the description mentions."""
 _CFG = words(r"\bcfg\b | classifier | guidance\ scale")
@@ -89,8 +88,6 @@ def _direction(key: str, limits: Schema, turned: bool) -> bool | None:
     changes, keeps = _CHANGES.search(text), _KEEPS.search(text)
     if bool(changes) != bool(keeps):
         return bool(keeps)
-    if not changes and _PRESERVES.search(text) and not turned:
-        return None  # the name says change, the description says preserve
     weight = bounds(limits)[1] > FULL_SCALE and limits.get("default") == FULL_SCALE
     return None if weight and not changes else turned
 
