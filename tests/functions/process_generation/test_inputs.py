@@ -17,6 +17,7 @@ from functions._shared.image_models.catalog import (
     model_from_schema,
     unknown_model,
 )
+from functions._shared.web.bodies import validate
 from functions.process_generation.draft import UnsupportedModel
 from functions.process_generation.inputs import BuiltInput, build_input
 from functions.process_generation.words import output_format_of
@@ -403,7 +404,147 @@ def test_the_source_gives_the_ratio_when_no_size_is_asked(fields: Any, ratio: st
     assert build("nano-banana", **fields).input["aspect_ratio"] == ratio
 
 
+@pytest.mark.parametrize(
+    ("model_id", "asked", "sent"),
+    [
+        ("flux-1.1-pro", (2000, 500), (1440, 352)),
+        ("flux-1.1-pro", (2000, 800), (1440, 576)),
+        ("flux-2-dev", (2000, 500), (1440, 352)),
+        ("flux-2-dev", (2000, 800), (1440, 576)),
+        ("seedream-3", (2000, 500), (2048, 512)),
+        ("seedream-3", (2000, 800), (2000, 800)),
+        ("seedream-4", (2000, 500), (4096, 1024)),
+        ("seedream-4", (2000, 800), (2560, 1024)),
+        ("flux-2-pro", (2000, 500), (1984, 512)),
+    ],
+)
+def test_the_shape_goes_before_the_size(
+    model_id: str, asked: tuple[int, int], sent: tuple[int, int]
+) -> None:
+    built = build(model_id, width=asked[0], height=asked[1])
+    assert (built.input["width"], built.input["height"]) == sent
+    assert "custom" in built.input.values()
+    told = f"size: asked {asked[0]}x{asked[1]}, sent {sent[0]}x{sent[1]}"
+    assert built.adjustments == ((told,) if asked != sent else ())
+
+
+def test_a_listed_ratio_of_the_same_shape_is_preferred_to_a_smaller_custom_size() -> None:
+    built = build("flux-1.1-pro", width=1920, height=1080)
+    assert (built.input["aspect_ratio"], "width" in built.input) == ("16:9", False)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "fields", "sent", "notes"),
+    [
+        ("nano-banana", {"aspect_ratio": "match_input_image"}, "match_input_image", ()),
+        ("flux-kontext-pro", {"aspect_ratio": "Match Input Image"}, "match_input_image",
+         ('aspect_ratio: "Match Input Image" read as match_input_image',)),
+        ("flux-dev", {"aspect_ratio": "match_input_image"}, "1:1",
+         ("aspect_ratio: not supported by this model",)),
+        ("flux-dev", {"aspect_ratio": "auto"}, "1:1", ("aspect_ratio: not supported by this model",)),
+        ("flux-1.1-pro", {"aspect_ratio": "custom", "width": 512, "height": 768}, "custom", ()),
+        ("flux-1.1-pro", {"aspect_ratio": "custom"}, "1:1",
+         ("aspect_ratio: custom needs width and height",)),
+    ],
+)  # fmt: skip
+def test_an_aspect_ratio_in_words(
+    model_id: str, fields: dict[str, Any], sent: str, notes: tuple[str, ...]
+) -> None:
+    model = find_model(model_id)
+    assert model is not None
+    built = build_input(
+        validate(GenerationRequest, {"prompt": "x", "model_id": model_id, **fields}), model
+    )
+    default = model.properties["aspect_ratio"].get("default")
+    assert built.input.get("aspect_ratio", default) == sent
+    assert built.adjustments == notes
+
+
+def test_the_models_word_for_automatic_is_found_however_spelled() -> None:
+    ratio = {"enum": ["1:1", "Auto"], "default": "1:1"}
+    assert outside({"aspect_ratio": ratio}, aspect_ratio="auto").input["aspect_ratio"] == "Auto"
+
+
+def test_sides_and_counts_as_texts_and_under_other_names() -> None:
+    side = {"enum": ["256", "512", "1024"]}
+    built = outside(
+        {"image_width": side, "image_height": side, "num_samples": {"enum": ["1", "4"]}},
+        width=1000,
+        height=500,
+        num_outputs=3,
+    )
+    assert built.input | {"prompt": ""} == {
+        "prompt": "",
+        "image_width": "1024",
+        "image_height": "512",
+        "num_samples": "1",
+    }
+    assert built.adjustments == (
+        "size: asked 1000x500, sent 1024x512",
+        "num_outputs: asked 3, sent 1",
+    )
+
+
+def test_maxima_bound_a_size_and_set_no_ratio() -> None:
+    side = {"type": "integer"}
+    properties = {"max_width": side, "max_height": side}
+    sized = outside(properties, width=800, height=600)
+    assert (sized.input["max_width"], sized.input["max_height"]) == (800, 600)
+    assert sized.adjustments == ("size: asked 800x600, sent at most 800x600",)
+    assert outside(properties, aspect_ratio="16:9").adjustments == (
+        "aspect_ratio: not supported by this model",
+    )
+
+
+def test_a_model_that_doubles_its_sides_is_asked_for_the_half() -> None:
+    side = {"enum": [256, 512, 1024], "description": "Final output will double it"}
+    built = outside({"ori_width": side, "ori_height": side}, width=1024, height=1024)
+    assert (built.input["ori_width"], built.adjustments) == (512, ())
+
+
 # Seed, strength, style, pictures, text
+
+
+def test_minus_one_is_a_random_seed_and_told() -> None:
+    assert build("flux-dev", seed=-1).input["seed"] == 4
+    assert build("flux-dev", seed=-1).adjustments == ("seed: random, sent 4",)
+    assert build("imagen-4", seed=-1).adjustments == (), "the model's own seed is random"
+
+
+@pytest.mark.parametrize(("asked", "sent"), [(1, None), (3, 1), (4, 4), (16, 4)])
+def test_no_more_pictures_than_asked(asked: int, sent: int | None) -> None:
+    built = outside({"num_outputs": {"enum": [1, 4], "default": 1}}, num_outputs=asked)
+    assert built.input.get("num_outputs") in (sent, None)
+    made = built.input.get("num_outputs", 1)
+    assert made <= asked
+    assert bool(built.adjustments) == (made != asked)
+
+
+def test_the_source_turns_image_to_image_on() -> None:
+    properties = {
+        "image": {"type": "string", "format": "uri"},
+        "strength": {"type": "number", "minimum": 0, "maximum": 1},
+        "task": {"enum": ["text2img", "text_guided_img2img"], "default": "text2img"},
+    }
+    built = outside(properties, source_image_url=PICTURE, strength=0.3)
+    assert built.input["task"] == "text_guided_img2img"
+    assert "task" not in outside(properties).input
+
+
+def test_a_required_picture_of_any_name_is_asked_for() -> None:
+    face = {"main_face_image": {"type": "string", "format": "uri"}}
+    with pytest.raises(UnsupportedModel, match="send source_image_url"):
+        outside(face, "main_face_image")
+    built = outside(face, "main_face_image", source_image_url=PICTURE)
+    assert built.input["main_face_image"] == PICTURE
+
+
+def test_several_pictures_are_asked_for_by_name() -> None:
+    uri = {"type": "string", "format": "uri"}
+    built = outside({"canny_image": uri, "depth_image": uri}, source_image_url=PICTURE)
+    assert built.adjustments == (
+        "source_image_url: the model takes several pictures, and not clearly one as the source: name it in input",
+    )
 
 
 @pytest.mark.parametrize(
