@@ -56,6 +56,16 @@ def build_input(
     return BuiltInput(draft.input, tuple(draft.adjustments))
 
 
+def check_buildable(request: GenerationRequest, model: ImageModel) -> None:
+    """Dry run before a request is queued. Raises as ``build_input`` does; free where nothing could be refused."""
+    wanted = model.schema.get("required", ())
+    if request.input or any(
+        key != model.meaning.prompt and model.all_properties.get(key, {}).get("default") is None
+        for key in wanted
+    ):
+        build_input(request, model)
+
+
 def _fill(draft: Draft, request: GenerationRequest, new_seed: Callable[[], int]) -> None:
     means = draft.means
     for key, value in draft.model.defaults.items():

@@ -12,7 +12,7 @@ from functions._shared.image_models.reference import read_reference
 from functions._shared.resources import resources_of
 from functions._shared.web.bodies import read_object
 from functions._shared.web.function_app import function_app
-from functions.process_generation.inputs import build_input
+from functions.process_generation.inputs import check_buildable
 from functions.start_generation.events import events
 from functions.start_generation.own_generation import generation_id_of, own_generation
 from functions.start_generation.request import (
@@ -33,9 +33,7 @@ async def start(request: Request) -> JSONResponse:
     requests = start_requests(body)
     check_addresses(requests[0], resources)
     model = await resources.models.resolve(requests[0].model_id, resources.pool)
-    build_input(
-        requests[0], model
-    )  # dry run: what the model cannot be sent is refused here, not in the queue
+    check_buildable(requests[0], model)
     named: dict[str, Any] = {"model_id": model.replicate_id}
     if read_reference(requests[0].model_id).version:
         named["model_version"] = model.version
