@@ -33,6 +33,9 @@ READERS: Mapping[str, lenient.Reader] = {
 MEANT_WHEN_EMPTY = frozenset({"prompt", "model_id", "negative_prompt"})
 """Fields whose empty text is no absence: two are required, one replaces the model's default."""
 
+MAX_NOTES = 40
+Note = Annotated[Text, Field(max_length=300)]
+
 Side = Annotated[int, Field(ge=64, le=MAX_SIDE_PX), WHOLE]
 
 
@@ -73,7 +76,7 @@ class GenerationRequest(BaseModel):
     output_format: Literal["webp", "png", "jpg", "jpeg", "svg"] | None = None
     input: OwnInput | None = None
     """Inputs of the model's own, by its schema: they go over what the other fields would send."""
-    reading_notes: SkipJsonSchema[list[str] | None] = None
+    reading_notes: SkipJsonSchema[Annotated[list[Note], Field(max_length=MAX_NOTES)] | None] = None
     """Notes for ``adjustments`` from reading the body; a client's are unknown."""
 
     from_queue: ClassVar[bool] = False

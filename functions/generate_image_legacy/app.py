@@ -32,8 +32,9 @@ async def handle(request: Request) -> JSONResponse:
     else:
         result, image = await _make_recorded(body, body.generation_id, user_id, resources)
         answer = {"image": image}
+    told = {"adjustments": list(result.adjustments)} if result.adjustments else {}
     seconds = result.generation_time_seconds
-    return JSONResponse({"success": True, **answer, "generation_time": seconds})
+    return JSONResponse({"success": True, **answer, "generation_time": seconds, **told})
 
 
 async def _make_recorded(
@@ -45,8 +46,7 @@ async def _make_recorded(
     try:
         keep = partial(rows.keep_prediction, pool, generation_id)
         result, stored = await _make(body, generation_id, user_id, resources, keep, adopt)
-        seconds = result.generation_time_seconds
-        return result, await rows.complete(pool, generation_id, stored, seconds)
+        return result, await rows.complete(pool, generation_id, stored, result)
     except asyncio.CancelledError:
         # Graceful shutdown. A repeated request for the failed row adopts the prediction that is paid for.
         await pool.to_the_end(rows.fail(pool, generation_id, "The server was stopped"))

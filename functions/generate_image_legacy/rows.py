@@ -8,6 +8,7 @@ from psycopg.types.json import Jsonb
 from functions._shared.database.pool import Pool
 from functions._shared.database.sqlstates import refused
 from functions._shared.errors import Conflict, NotFound
+from functions.process_generation import GenerationResult
 
 
 async def begin(pool: Pool, generation_id: UUID, user_id: UUID) -> str | None:
@@ -54,13 +55,13 @@ async def keep_prediction(pool: Pool, generation_id: UUID, prediction_id: str | 
 
 
 async def complete(
-    pool: Pool, generation_id: UUID, images: list[dict[str, Any]], seconds: int
+    pool: Pool, generation_id: UUID, images: list[dict[str, Any]], result: GenerationResult
 ) -> dict[str, Any]:
     """Write the images rows and complete the generation in one transaction; returns the first images row."""
     async with pool.connection() as connection, connection.transaction():
         await connection.execute(
-            "update public.image_generations set generation_time_seconds = %s where id = %s",
-            (seconds, generation_id),
+            "update public.image_generations set generation_time_seconds = %s, adjustments = %s where id = %s",
+            (result.generation_time_seconds, list(result.adjustments), generation_id),
         )
         cursor = await connection.execute(
             "select to_jsonb(stored) as image from picture_edge.store_images(%s, %s) as stored",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from functions._shared.generation import RANDOM_SEED
 from functions._shared.image_models.json_schema import most_within, nearest_number, nearest_seed
-from functions._shared.image_models.meaning.roles import SERIES_KEY
+from functions._shared.image_models.meaning.roles import SERIES_KEY, is_zero_random
 from functions.process_generation.draft import UNSUPPORTED, Draft
 
 MOST_PICTURES = 15
@@ -30,6 +30,8 @@ def send_seed(draft: Draft, asked: int | None, new_seed: Callable[[], int]) -> N
     if asked is None and not (key and (draft.model.random_seed or draft.needs(key))):
         return
     seed = new_seed() if asked in (None, RANDOM_SEED) else asked
+    if key and not seed and is_zero_random(draft.fields[key]):
+        seed = 1  # the same picture each time, as asked
     sent = nearest_seed(seed or 0, draft.fields[key]) if key else None
     if key is None or not draft.send(key, sent):
         if asked not in (None, RANDOM_SEED):  # without a seed the model's own is random

@@ -511,6 +511,14 @@ def test_minus_one_is_a_random_seed_and_told() -> None:
     assert build("imagen-4", seed=-1).adjustments == (), "the model's own seed is random"
 
 
+def test_a_seed_of_0_that_means_random_is_another_one() -> None:
+    random = {"type": "integer", "description": "Seed (0 = random, maximum: 2147483647)"}
+    built = outside({"seed": random}, seed=0)
+    assert (built.input["seed"], built.adjustments) == (1, ("seed: asked 0, sent 1",))
+    fixed = {"type": "integer", "description": "Random seed, from 0"}
+    assert outside({"seed": fixed}, seed=0).input["seed"] == 0
+
+
 @pytest.mark.parametrize(("asked", "sent"), [(1, None), (3, 1), (4, 4), (16, 4)])
 def test_no_more_pictures_than_asked(asked: int, sent: int | None) -> None:
     built = outside({"num_outputs": {"enum": [1, 4], "default": 1}}, num_outputs=asked)

@@ -128,6 +128,8 @@ SEED = Role(
     other=words(r"random(ise|ize)_seeds? | second | variation | sub_?seed | strength"),
 )
 
+_ZERO_IS_RANDOM = words(r"\b0\b .{0,20} random")
+
 COUNT = Role(
     names=spellings(
         """
@@ -223,6 +225,11 @@ def guidance_key(properties: Properties) -> str | None:
         if (said or sampler) and GUIDANCE.accepts(limits):
             return BARE_SCALE
     return GUIDANCE.find(properties) or PRIOR_GUIDANCE.find(properties)
+
+
+def is_zero_random(limits: Schema) -> bool:
+    """Whether the seed 0 stands for a random one, by the description."""
+    return bool(_ZERO_IS_RANDOM.search(description_of(limits)))
 
 
 def style_keys(properties: Properties) -> tuple[str, ...]:
