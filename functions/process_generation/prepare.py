@@ -82,7 +82,8 @@ async def _with_files(
                 else:
                     resources.fetcher.check_source(address)
         return each_address(value, lambda address: files.get(address, address))
-    if url is not None and value in (url, [url]):
+    source = model.meaning.source
+    if url is not None and source and key == source.key and value in (url, [url]):
         picture = await _fetch(resources, await kept_source(pool, url))
         return picture if value == url else [picture]
     return value
