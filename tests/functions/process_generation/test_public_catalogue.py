@@ -26,7 +26,7 @@ def test_every_input_of_every_text_to_image_model_is_valid(shard):
         if tally.accepted + tally.refused != tally.requests:
             failed[public.name] = tally.wrong
     assert not failed
-    assert refused < 15
+    assert refused < 30
 
 
 def test_each_field_of_300_models_is_sent_under_a_key_that_means_it_or_noted():
