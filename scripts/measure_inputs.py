@@ -1,28 +1,36 @@
-"""Measure the share of requests whose input the model's own schema accepts: all schemas × a grid.
+"""Measure the inputs: what share the models' own schemas accept (valid), and what share means what was asked (meant).
 
-    python -m scripts.measure_inputs
+    python -m scripts.measure_inputs [CATALOGUE]
 
-Grid: every pair of sides from 64 to 4096 in steps of 64 and some odd sides; the extremes of every other field; random
-combinations. The oracle is jsonschema on the unmodified schema file with additionalProperties refused, independent of
-the code under test. Exit code: 0 if every input was accepted; models that no request can use are counted apart.
+Valid: the shipped schemas × a grid (every pair of sides from 64 to 4096 in steps of 64 and some odd sides; the extremes
+of every other field; random combinations), and every text-to-image model of the public catalogue × a smaller one. The
+oracle is jsonschema on the unmodified schema with additionalProperties refused, independent of the code under test.
+Meant: 300 models of that catalogue, see ``meant.py``. CATALOGUE is the folder of the npm package
+all-the-public-replicate-models; without it the one that the tests install, if it is there.
+
+Exit code: 0 if every input was accepted and meant; models that no request can use are counted apart.
 """
 
+import argparse
 import itertools
 import json
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
 from functions._shared.errors import InvalidRequest
 from functions._shared.generation import GenerationRequest
-from functions._shared.image_models.catalog import CATALOG, ImageModel
+from functions._shared.image_models.catalog import CATALOG, ImageModel, model_from_schema
 from functions.process_generation.inputs import build_input
+from scripts.meant import FULL, Verdict, read_judgement, verdicts
+from scripts.public_catalogue import INSTALLED, PublicModel, read_catalogue, text_to_image
 
 PICTURE = "https://example.com/a.png"
 STEP = 64
@@ -84,13 +92,39 @@ def grid(step: int, combinations: int) -> Iterator[dict[str, Any]]:
         yield {**drawn, **size, "prompt": rng.choice(["a fox", "x" * 10_000])}
 
 
+def small_grid() -> Iterator[dict[str, Any]]:
+    """Yield the fields of some requests: none, a full one, the extremes of each field, a few sizes."""
+    yield {}
+    yield FULL
+    for size in ((2000, 500), (512, 512), (65, 4096)):
+        yield dict(zip(("width", "height"), size, strict=True))
+    for name, values in EXTREMES.items():
+        yield from ({**FULL, name: value} for value in values[1:4])
+    yield {name: value for name, value in FULL.items() if name not in {"width", "height"}} | {
+        "aspect_ratio": "21:9"
+    }
+
+
 def measure(
     model: ImageModel, schema: Any, *, step: int = STEP, combinations: int = COMBINATIONS
 ) -> Tally:
     """Build an input for every request of the grid, and validate each against ``schema``."""
-    judge = Draft202012Validator({**schema, "additionalProperties": False})
+    closed = {**schema, "additionalProperties": False}
+    return measure_requests(model, closed, grid(step, combinations))
+
+
+def measure_public(public: PublicModel) -> Tally:
+    """The same for a model of the public catalogue and the small grid."""
+    model_id = f"public/{public.name.replace('/', '--')}"  # no row of the catalogue shall apply
+    model = model_from_schema(model_id, public.document)
+    return measure_requests(model, public.closed_schema, small_grid())
+
+
+def measure_requests(model: ImageModel, closed: Any, requests: Iterable[dict[str, Any]]) -> Tally:
+    """``closed``: the schema as its author wrote it, unknown keys refused."""
+    judge = Draft202012Validator(closed)
     tally = Tally()
-    for fields in grid(step, combinations):
+    for fields in requests:
         request = GenerationRequest.model_validate(
             {"prompt": "a fox", "model_id": model.replicate_id, **fields}
         )
@@ -109,7 +143,30 @@ def measure(
     return tally
 
 
-def main() -> int:
+def all_verdicts(catalogue: Path) -> list[Verdict]:
+    """The verdicts on all judged models."""
+    models = read_catalogue(catalogue)
+    return [
+        verdict
+        for name, judged in read_judgement().items()
+        for verdict in verdicts(models[name], judged["fields"])
+    ]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("catalogue", nargs="?", type=Path, default=INSTALLED)
+    catalogue: Path = parser.parse_args(arguments).catalogue
+    good = print_shipped()
+    if not catalogue.exists():
+        print(f"the public catalogue is not measured: {catalogue} is not there")
+        return 0 if good else 1
+    good = print_public(catalogue) and good
+    return 0 if print_meant(catalogue) and good else 1
+
+
+def print_shipped() -> bool:
+    """Print the measure valid of each shipped schema; returns whether all inputs were accepted."""
     total, refused, began = Tally(), 0, time.monotonic()
     for model_id, schema in sorted(raw_schemas().items()):
         tally = measure(CATALOG[model_id], schema)
@@ -123,12 +180,45 @@ def main() -> int:
             continue
         total.requests += tally.requests
         total.accepted += tally.accepted
-    seconds = time.monotonic() - began
     print(
-        f"{len(CATALOG) - refused} models, {total.requests:,} requests: {total.accepted / total.requests:.2%}"
-        f" accepted; {refused} model refused by name; {seconds:.0f} s"
+        f"shipped: {len(CATALOG) - refused} models, {total.requests:,} requests:"
+        f" {total.accepted / total.requests:.2%} valid; {refused} model refused by name;"
+        f" {time.monotonic() - began:.0f} s"
     )
-    return 0 if total.accepted == total.requests else 1
+    return total.accepted == total.requests
+
+
+def print_public(catalogue: Path) -> bool:
+    """Print the measure valid of the public catalogue, and each model that failed; returns whether none did."""
+    total, models, refused, began = Tally(), 0, 0, time.monotonic()
+    for public in text_to_image(catalogue):
+        tally = measure_public(public)
+        models += 1
+        refused += tally.refused == tally.requests
+        total.requests += tally.requests - tally.refused
+        total.accepted += tally.accepted
+        if tally.accepted + tally.refused != tally.requests:
+            print(f"{public.name}: {tally.wrong}")
+    print(
+        f"public: {models:,} text-to-image models, {total.requests:,} requests:"
+        f" {total.accepted / total.requests:.2%} valid; {refused} models ask for what only input carries;"
+        f" {time.monotonic() - began:.0f} s"
+    )
+    return total.accepted == total.requests
+
+
+def print_meant(catalogue: Path) -> bool:
+    """Print the measure meant, and each field that is missed; returns whether none is."""
+    found = all_verdicts(catalogue)
+    missed = [verdict for verdict in found if verdict.wrong]
+    for verdict in missed:
+        print(f"{verdict.model}: {verdict.field}: {verdict.wrong}")
+    models = len(read_judgement())
+    share = 1 - len(missed) / len(found)
+    print(
+        f"meant: {models} models, {len(found):,} fields: {share:.2%} under a key that means them, or noted"
+    )
+    return not missed
 
 
 if __name__ == "__main__":

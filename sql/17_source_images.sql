@@ -13,7 +13,8 @@ comment on table public.source_images is
 'Source pictures that came as data: URIs, each once (content-addressed): jobs and predictions refer to them. A picture
 is purged when no job needs it.';
 comment on column public.source_images.reference is
-'data:,sha256- and the digest of uri in hexadecimal; the payload''s source_image_url.';
+'data:,sha256- and the digest of uri in hexadecimal; what the payload''s source_image_url and input
+hold.';
 comment on column public.source_images.uri is 'The data: URI as sent.';
 comment on column public.source_images.kept_at is 'When a request last sent the picture.';
 

@@ -128,7 +128,10 @@ begin
         and not exists (
             select from public.job_queue
             where job_queue.status <> 'completed'
-                and job_queue.payload ->> 'source_image_url' = source_images.reference
+                and (
+                    job_queue.payload ->> 'source_image_url' = source_images.reference
+                    or strpos(job_queue.payload ->> 'input', source_images.reference) > 0
+                )
         );
     return v_count;
 end;

@@ -21,7 +21,7 @@ begin
     if not p_request ? 'aspect_ratio' then -- with a ratio, a side that is not given is not known yet
         v_width := coalesce(v_width, v_height);
         v_height := coalesce(v_height, v_width);
-        if v_width is not null or (v_model.supports_size and not p_request ? 'source_image_url') then
+        if v_width is not null or (v_model.supports_size and not p_request ?| '{source_image_url,input}') then
             v_size := jsonb_build_object(
                 'width', coalesce(v_width, v_model.default_width, 1024),
                 'height', coalesce(v_height, v_model.default_height, 1024)
@@ -56,7 +56,7 @@ begin
     end if;
 
     -- The payload has steps and guidance only if they were asked for: a model's own defaults make better pictures. It
-    -- has no size where the model takes none as it is, or where the source image gives it.
+    -- has no size where the model takes none as it is, or where the source image or the model's own input gives it.
     job_id := public.enqueue_job(
         'generate-image',
         p_request - 'webhook_url' || jsonb_build_object('generation_id', generation_id, 'user_id', p_user_id) || v_size,

@@ -38,8 +38,8 @@ async def handle(request: Request) -> JSONResponse:
     else:
         result, image = await _make_recorded(body, body.generation_id, user_id, resources, stored)
         answer = {"image": image}
-    if stored.notes:  # else the keys of the original
-        answer["adjustments"] = _adjustments(result, stored)
+    if adjustments := _adjustments(result, stored):  # else the keys of the original
+        answer["adjustments"] = adjustments
     seconds = result.generation_time_seconds
     return JSONResponse({"success": True, **answer, "generation_time": seconds})
 

@@ -66,17 +66,14 @@ async def complete(
     """
     async with refused(), pool.connection() as connection, connection.transaction():
         await connection.execute(
-            "update public.image_generations set generation_time_seconds = %s where id = %s",
-            (seconds, generation_id),
+            "update public.image_generations set generation_time_seconds = %s, adjustments = %s where id = %s",
+            (seconds, adjustments, generation_id),
         )
         cursor = await connection.execute(
             "select to_jsonb(stored) as image from picture_edge.store_images(%s, %s) as stored",
             (generation_id, Jsonb(images)),
         )
         row = cast(dict[str, dict[str, Any]], await cursor.fetchone())
-        await connection.execute(
-            "select picture_edge.add_adjustments(%s, %s)", (generation_id, adjustments)
-        )
         return row["image"]
 
 

@@ -1,21 +1,28 @@
 """A request → what is sent to the provider: the model found, its input built, the source picture fetched."""
 
 import base64
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from functions._shared.database.pool import Pool
-from functions._shared.errors import GenerationFailed, InvalidRequest
+from functions._shared.errors import FunctionError, GenerationFailed, InvalidRequest
 from functions._shared.generation import GenerationRequest
 from functions._shared.image_models.catalog import ImageModel
+from functions._shared.image_models.meaning.pictures import file_keys
+from functions._shared.image_models.reference import is_deployment
 from functions._shared.pictures.formats import CONTENT_TYPES
 from functions._shared.pictures.header import Broken, Truncated
 from functions._shared.provider.failures import NotCreated
 from functions._shared.resources import Resources
-from functions.process_generation.inputs import build_input, output_format_of
+from functions._shared.web.own_input import addresses_in, each_address
+from functions.process_generation.inputs import build_input
 from functions.process_generation.kept_sources import is_reference, kept_source, reference_to
 from functions.process_generation.normalise import Source, normalised
+from functions.process_generation.words import output_format_of
 
+SOURCE = "source_image_url"
 LARGEST_DATA_URI_BYTES = 256 * 1000
 """Replicate's limit of a data URI; above it the file is uploaded. Counted before base64, which adds a third."""
 
@@ -36,24 +43,76 @@ async def prepare(request: GenerationRequest, resources: Resources, pool: Pool) 
     """Raises InvalidRequest for what no retry can mend, GenerationFailed for a source picture out of reach."""
     model = await resources.models.resolve(request.model_id, pool)
     built = build_input(request, model)
-    url = request.source_image_url
-    sent, notes = built.input, built.adjustments
-    if url is not None and any(value in (url, [url]) for value in sent.values()):
-        source = await _fetch(resources, await kept_source(pool, url))
-        picture = await _readable(resources, source)
-        notes = (*notes, source.note) if source.note else notes
-        sent = {
-            key: picture if value == url else [picture] if value == [url] else value
-            for key, value in sent.items()
-        }
+    files = _Files(resources, pool)
+    sent = {
+        key: await _with_files(key, value, request, model, files)
+        for key, value in built.input.items()
+    }
     return ProviderRequest(
         model=model,
-        version=(request.model_version or model.version) if model.version else None,
+        version=_version(request, model),
         input=sent,
         recorded={key: _recorded(value) for key, value in built.input.items()},
         format=output_format_of(built.input, model),
-        adjustments=notes,
+        adjustments=(*built.adjustments, *files.notes),
     )
+
+
+def _version(request: GenerationRequest, model: ImageModel) -> str | None:
+    """The hash to create by; of a deployment that of its release, by which its predictions are recognised."""
+    pinned = None if is_deployment(model.replicate_id) else request.model_version
+    return (pinned or model.version) if model.version else None
+
+
+@dataclass
+class _Files:
+    """Fetches pictures for the provider. ``notes``: for ``adjustments``, such as frames left out."""
+
+    resources: Resources
+    pool: Pool
+    notes: list[str] = field(default_factory=list)
+
+    async def fetched(self, address: str, name: str) -> str:
+        """The picture as the provider can read it. ``name``: the request's field, for errors and notes."""
+        with source_errors_named(name):
+            source = await _fetch(self.resources, await kept_source(self.pool, address))
+            readable = await _readable(self.resources, source)
+        if source.note:
+            self.notes.append(source.note.replace(SOURCE, name, 1))
+        return readable
+
+
+async def _with_files(
+    key: str, value: Any, request: GenerationRequest, model: ImageModel, files: _Files
+) -> Any:
+    """An input value with its pictures fetched for the provider; other addresses of ``input`` are only checked."""
+    url = request.source_image_url
+    if key in (request.input or {}):
+        name = f"input.{key}"
+        pictured = key in file_keys(model.all_properties)
+        fetched: dict[str, str] = {}
+        for _, address in addresses_in({"": value}):
+            if pictured:
+                fetched[address] = await files.fetched(address, name)
+            else:
+                with source_errors_named(name):
+                    files.resources.fetcher.check_source(address)
+        return each_address(value, lambda address: fetched.get(address, address))
+    source = model.meaning.source
+    if url is not None and source and key == source.key and value in (url, [url]):
+        picture = await files.fetched(url, SOURCE)
+        return picture if value == url else [picture]
+    return value
+
+
+@contextmanager
+def source_errors_named(name: str) -> Iterator[None]:
+    """Errors about a source picture name the field ``name`` instead."""
+    try:
+        yield
+    except FunctionError as error:
+        error.args = tuple(str(part).replace(SOURCE, name, 1) for part in error.args)
+        raise
 
 
 async def prepare_again(
@@ -83,11 +142,12 @@ async def prepare_again(
 
 def _recorded(value: Any) -> Any:
     """An input value as it is stored: a picture inside the request by its digest."""
-    if isinstance(value, list):
-        return [_recorded(part) for part in value]
-    if isinstance(value, str) and value.startswith("data:") and not is_reference(value):
-        return reference_to(value)
-    return value
+    return each_address(value, _by_digest)
+
+
+def _by_digest(address: str) -> str:
+    inside = address[:5].casefold() == "data:" and not is_reference(address)
+    return reference_to(address) if inside else address
 
 
 async def _fetch(resources: Resources, url: str) -> Source:

@@ -5,8 +5,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from functions._shared.image_models.json_schema import Schema, bounds, nearest_number, types_of
-from functions._shared.image_models.keys import SIZE_KEYS
+from functions._shared.image_models.json_schema import (
+    Schema,
+    bounds,
+    is_whole,
+    nearest_number,
+    types_of,
+)
 
 T = TypeVar("T")
 Size = tuple[int, int]
@@ -19,8 +24,9 @@ SAME_SHAPE = 0.01
 """Tolerance between two aspect ratios, as the natural logarithm of their quotient: invisible to the eye."""
 
 _RATIO = re.compile(r"(?<!\d)(\d{1,4}(?:\.\d{1,4})?) ?: ?(\d{1,4}(?:\.\d{1,4})?)(?![\d:])")
-_PIXELS = re.compile(r"(\d{2,5}) ?[x×*] ?(\d{2,5})(?!\d)", re.IGNORECASE)
+_PIXELS = re.compile(r"(\d{2,5}) ?[x×*,] ?(\d{2,5})(?!\d)", re.IGNORECASE)
 _AREA = re.compile(r"(\d{1,5}(?:\.\d{1,3})?) ?(k|mp|px)?")
+_SHAPE_WORDS = {"square": 1.0, "landscape": 4 / 3, "portrait": 3 / 4}
 _AREA_WORDS = {"small": 512**2, "regular": 1024**2, "big": 2048**2}
 
 
@@ -29,7 +35,9 @@ def choose_size(
 ) -> tuple[dict[str, Any], bool]:
     """The input that comes nearest to ``asked``, and whether the picture has exactly that size.
 
-    Without a size asked: the ratio of the source picture if the model offers that, else a square.
+    ``fields`` are the properties that mean a size, the sides as width and height. Shape before area: of a listed ratio
+    and free sides within their bounds, the one whose shape is nearer. Without a size asked: the ratio of the source
+    picture if the model offers that, else a square.
     """
     if asked is None:
         return _unasked(fields, source=source), True
@@ -39,14 +47,40 @@ def choose_size(
     ):
         return _sides(fields, asked, custom)
     listed, exact = _listed(fields, asked)
-    if (custom and listed) or not {"width", "height"} <= fields.keys():
+    sides, fits = (
+        _sides(fields, asked, custom) if {"width", "height"} <= fields.keys() else ({}, False)
+    )
+    if not sides or (custom and listed and not _nearer(sides, listed, asked)):
         return listed, exact
-    sides, fits = _sides(fields, asked, custom)
-    if not sides:
-        return listed, exact
+    if custom:
+        return sides, fits
     # A default aspect_ratio may override width and height: send both.
     shape = _shape(fields.get("aspect_ratio", {}).get("default"))
     return ({**listed, **sides}, False) if shape and shape != asked[0] / asked[1] else (sides, fits)
+
+
+def _nearer(sides: Mapping[str, Any], listed: Mapping[str, Any], asked: Size) -> bool:
+    """Whether the shape of ``sides`` is visibly nearer to that asked than the listed one."""
+    shape = next((found for word in listed.values() if (found := _shape(word))), None)
+    if shape is None:
+        return True
+    wanted = asked[0] / asked[1]
+    return _apart(float(sides["width"]) / float(sides["height"]), wanted) + SAME_SHAPE < _apart(
+        shape, wanted
+    )
+
+
+def word_of(fields: Mapping[str, Schema], asked: str) -> tuple[str, str] | None:
+    """The property and its own spelling of an aspect ratio in words, such as ``match_input_image``."""
+    for key in _size_keys(fields):
+        for word in fields[key].get("enum", ()):
+            if isinstance(word, str) and re.sub(r"[\s_-]+", "_", word.strip()).casefold() == asked:
+                return key, word
+    return None
+
+
+def _size_keys(fields: Mapping[str, Schema]) -> list[str]:
+    return [key for key in fields if key not in {"width", "height"}]
 
 
 def choose_shape(fields: Mapping[str, Schema], shape: float) -> tuple[dict[str, Any], bool]:
@@ -66,9 +100,9 @@ def choose_shape(fields: Mapping[str, Schema], shape: float) -> tuple[dict[str, 
     if ratio and not _custom_word(fields):
         return {ratio[1]: ratio[2]}, False  # it may override width and height
     chosen, _ = choose_size(fields, asked, source=False)
-    sent = _shape(next((chosen[key] for key in SIZE_KEYS if key in chosen), None))
+    sent = _shape(next((chosen[key] for key in _size_keys(fields) if key in chosen), None))
     if {"width", "height"} <= chosen.keys():
-        sent = chosen["width"] / chosen["height"]
+        sent = float(chosen["width"]) / float(chosen["height"])
     return chosen, sent is not None and _apart(sent, shape) <= SAME_SHAPE
 
 
@@ -80,12 +114,12 @@ def _default_side(field: Schema) -> float:
 def _unasked(fields: Mapping[str, Schema], *, source: bool) -> dict[str, Any]:
     if source and "match_input_image" in fields.get("aspect_ratio", {}).get("enum", ()):
         return {"aspect_ratio": "match_input_image"}
-    if any(_shape(fields.get(key, {}).get("default")) == 1 for key in SIZE_KEYS):
+    if any(_shape(fields[key].get("default")) == 1 for key in _size_keys(fields)):
         return {}
     squares = [
         (key, word)
-        for key in SIZE_KEYS
-        for word in fields.get(key, {}).get("enum", ())
+        for key in _size_keys(fields)
+        for word in fields[key].get("enum", ())
         if _shape(word) == 1 and (_pixels(word) or DEFAULT_SIZE) == DEFAULT_SIZE
     ]
     return dict(squares[:1])
@@ -95,7 +129,7 @@ def _custom_word(fields: Mapping[str, Schema]) -> dict[str, Any]:
     """The property and enumeration value ("custom") that makes a model read width and height; empty without one."""
     if not {"width", "height"} <= fields.keys():
         return {}
-    words = ((key, word) for key in SIZE_KEYS for word in fields.get(key, {}).get("enum", ()))
+    words = ((key, word) for key in _size_keys(fields) for word in fields[key].get("enum", ()))
     return dict([(key, word) for key, word in words if str(word).casefold() == "custom"][:1])
 
 
@@ -116,9 +150,9 @@ def _sides(
         nearest_number(side * shrink * grow, fields[key])
         for key, side in zip(("width", "height"), asked, strict=True)
     )
-    if width is None or height is None or width < 1 or height < 1:
+    if width is None or height is None or float(width) < 1 or float(height) < 1:
         return {}, False
-    return {**custom, "width": width, "height": height}, (width, height) == asked
+    return {**custom, "width": width, "height": height}, (float(width), float(height)) == asked
 
 
 def _listed(fields: Mapping[str, Schema], asked: Size) -> tuple[dict[str, Any], bool]:
@@ -136,8 +170,13 @@ def _listed(fields: Mapping[str, Schema], asked: Size) -> tuple[dict[str, Any], 
     sent = {ratio[1]: ratio[2]} if ratio else {}
     known = ratio is not None and ratio[0] == 0
     areas = set()
-    for key in SIZE_KEYS:
-        if key in fields and key not in sent:
+    for key in _size_keys(fields):
+        if key not in sent and "enum" not in fields[key] and is_whole(fields[key]):
+            side = nearest_number(math.sqrt(area), fields[key])
+            if side is not None:
+                sent[key] = side
+                known = False
+        elif key not in sent:
             words = [
                 (_apart(pixels, area), word)
                 for _, word, pixels in _offers({key: fields[key]}, _area)
@@ -152,8 +191,8 @@ def _offers(
     fields: Mapping[str, Schema], meaning: Callable[[Any], T | None]
 ) -> list[tuple[str, Any, T]]:
     """(property, value, meaning) for the first property whose enumeration has values with such a meaning."""
-    for key in SIZE_KEYS:
-        field = fields.get(key, {})
+    for key in _size_keys(fields):
+        field = fields[key]
         free = key == "aspect_ratio" and "string" in types_of(field)
         words = field.get("enum", COMMON_RATIOS if free else ())
         if found := [(key, word, meant) for word in words if (meant := meaning(word)) is not None]:
@@ -168,6 +207,8 @@ def _pixels(word: Any) -> Size | None:
 
 
 def _ratio(word: Any) -> float | None:
+    if isinstance(word, str) and word.casefold() in _SHAPE_WORDS:
+        return _SHAPE_WORDS[word.casefold()]
     match = _RATIO.search(word) if isinstance(word, str) and not _pixels(word) else None
     width, height = (float(match[1]), float(match[2])) if match else (0, 0)
     return width / height if width and height else None

@@ -8,9 +8,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from functions._shared.database.sqlstates import refused
+from functions._shared.image_models.reference import read_reference
 from functions._shared.resources import resources_of
 from functions._shared.web.bodies import read_object
 from functions._shared.web.function_app import function_app
+from functions.process_generation.inputs import check_buildable
 from functions.start_generation.events import events
 from functions.start_generation.listing import list_own
 from functions.start_generation.own_generation import generation_id_of, own_generation
@@ -33,8 +35,9 @@ async def start(request: Request) -> JSONResponse:
     requests = start_requests(body)
     check_addresses(requests[0], resources)
     model = await resources.models.resolve(requests[0].model_id, resources.pool)
+    check_buildable(requests[0], model)
     named: dict[str, Any] = {"model_id": model.replicate_id}
-    if ":" in requests[0].model_id:
+    if read_reference(requests[0].model_id).version:
         named["model_version"] = model.version
     wanted = [one.model_dump(exclude_none=True) | named for one in requests]
     key = idempotency_key_of(request)

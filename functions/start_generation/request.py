@@ -14,6 +14,8 @@ from functions._shared.resources import Resources
 from functions._shared.web.addresses import webhook_address
 from functions._shared.web.bodies import validate
 from functions._shared.web.fields import HttpAddress
+from functions._shared.web.own_input import addresses_in
+from functions.process_generation.prepare import source_errors_named
 
 MAX_PROMPTS = 50
 IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
@@ -39,6 +41,9 @@ def check_addresses(request: StartRequest, resources: Resources) -> None:
     """Refuse addresses that the worker would refuse, as far as no DNS lookup is needed. Raises InvalidRequest."""
     if request.source_image_url:
         resources.fetcher.check_source(request.source_image_url)
+    for key, address in addresses_in(request.input or {}):
+        with source_errors_named(f"input.{key}"):
+            resources.fetcher.check_source(address)
     if request.webhook_url:
         if resources.settings.webhook_secret is None:
             raise InvalidRequest("webhook_url: this server has no WEBHOOK_SECRET to sign with")

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from functions._shared.database.batching import Batcher
 from functions._shared.database.pool import Pool
 from functions._shared.database.sqlstates import refused
+from functions._shared.web.own_input import addresses_in, each_address
 
 BATCH = 100
 """Calls that one round trip takes at most."""
@@ -31,13 +32,13 @@ class Starts:
 
     async def start(self, user_id: UUID, requests: Sequence[dict[str, Any]]) -> Started:
         """Start the requests of one call. Raises TooManyRequests where they exceed a quota."""
-        if _picture_of(requests) is None:
+        if not _pictures_of(requests):
             return await self._batcher.do((user_id, requests))
         # Not batched (head-of-line blocking): other users' starts would wait for a megabyte of picture.
         async with (
             refused(),
             self._pool.connection() as connection,
-            _picture_kept(connection, requests) as kept,
+            _pictures_kept(connection, requests) as kept,
         ):
             cursor = await connection.execute(
                 "select generation_id, job_id from picture_edge.start_generations(p_user_ids => %s, p_requests => %s)",
@@ -55,7 +56,7 @@ class Starts:
         async with (
             refused(),
             self._pool.connection() as connection,
-            _picture_kept(connection, requests) as kept,
+            _pictures_kept(connection, requests) as kept,
         ):
             cursor = await connection.execute(
                 "select generation_id, job_id from picture_edge.start_generations_once(%s, %s, %s, %s)",
@@ -82,24 +83,35 @@ class Starts:
         return answers
 
 
-def _picture_of(requests: Sequence[dict[str, Any]]) -> str | None:
-    """The source picture as a data: URI, which all requests of one call share; None for an address or no picture."""
-    url: str | None = requests[0].get("source_image_url") if requests else None
-    return url if url and url.startswith("data:") else None
+def _pictures_of(requests: Sequence[dict[str, Any]]) -> list[str]:
+    """The pictures as data: URIs, which all requests of one call share: the source, and those of ``input``."""
+    if not requests:
+        return []
+    addresses = [address for _, address in addresses_in(requests[0].get("input") or {})]
+    addresses.insert(0, requests[0].get("source_image_url") or "")
+    return [*dict.fromkeys(a for a in addresses if a[:5].casefold() == "data:")]
 
 
 @asynccontextmanager
-async def _picture_kept(
+async def _pictures_kept(
     connection: AsyncConnection[DictRow], requests: Sequence[dict[str, Any]]
 ) -> AsyncIterator[Sequence[dict[str, Any]]]:
-    """The requests with a reference in the place of their data: URI, which is stored once, in their transaction."""
-    picture = _picture_of(requests)
-    if picture is None:
+    """The requests with references in the place of data: URIs, each stored once, in their transaction."""
+    pictures = _pictures_of(requests)
+    if not pictures:
         yield requests
         return
     async with connection.transaction():
-        cursor = await connection.execute(
-            "select picture_edge.keep_source_image(%s) as it", (picture,)
-        )
-        [row] = await cursor.fetchall()
-        yield [request | {"source_image_url": row["it"]} for request in requests]
+        kept: dict[str, str] = {}
+        for picture in sorted(
+            pictures
+        ):  # in one order everywhere: two calls cannot wait for each other (deadlock)
+            cursor = await connection.execute(
+                "select picture_edge.keep_source_image(%s) as it", (picture,)
+            )
+            [row] = await cursor.fetchall()
+            kept[picture] = row["it"]
+        yield [
+            each_address(request, lambda address: kept.get(address, address))
+            for request in requests
+        ]

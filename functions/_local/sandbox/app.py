@@ -24,6 +24,7 @@ from functions._local.sandbox.malformed import AsciiJSONResponse, endless_respon
 from functions._local.sandbox.models import (
     OFFICIAL_VERSION,
     Model,
+    deployment_as_json,
     find_by_reference,
     load_models,
     read_model,
@@ -47,6 +48,8 @@ class Sandbox:
         self.pictures = Pictures()
         self.webhooks = Webhooks(new_secret())
         self.files = Files()
+        self.deployments: dict[str, str] = {}
+        """``owner/name`` of a deployment → the model that it runs, at its latest version."""
         self.predictions: dict[str, Prediction] = {}
         """By id, oldest first. Beyond ``KEPT_PREDICTIONS`` the oldest finished predictions are evicted."""
         self.moved: dict[str, str] = {}
@@ -62,6 +65,7 @@ class Sandbox:
     def clear(self) -> None:
         """Reset the state: no predictions, uploads, rate limit, fault counts or added models."""
         self.models = load_models()
+        self.deployments = {"acme/flux-schnell": "black-forest-labs/flux-schnell"}
         self.faults = Faults()
         self.rate = creation.TokenBucket()
         self.predictions.clear()
@@ -108,6 +112,17 @@ class Sandbox:
         body = await problems.read_json(request)
         creation.validate_body(body, model, by_name=True)
         return await self._create_prediction(request, body, model, OFFICIAL_VERSION)
+
+    async def create_deployed(self, request: Request) -> Response:
+        self.calls["create"] += 1
+        model = self._deployed(request)
+        body = await problems.read_json(request)
+        creation.validate_body(body, model, by_name=True)
+        return await self._create_prediction(request, body, model, model.latest_version)
+
+    async def deployment(self, request: Request) -> Response:
+        self.calls["deployment"] += 1
+        return AsciiJSONResponse(deployment_as_json(request.path_params, self._deployed(request)))
 
     async def _create_prediction(
         self, request: Request, body: dict[str, Any], model: Model, version: str
@@ -204,6 +219,13 @@ class Sandbox:
             raise HTTPException(404)
         return prediction
 
+    def _deployed(self, request: Request) -> Model:
+        """The model of the deployment that the path names."""
+        model_id = self.deployments.get("{owner}/{name}".format_map(request.path_params))
+        if model_id is None:
+            raise HTTPException(404)
+        return self.models[model_id]
+
     def _model(self, request: Request) -> Model:
         model_id = "{owner}/{name}".format_map(request.path_params)
         if model_id in self.closed:
@@ -255,6 +277,8 @@ def create_sandbox(*, token: str, seconds: float = 2.0) -> Starlette:
         Route("/models/{owner}/{name}/predictions", sandbox.create_by_name, methods=["POST"]),
         Route("/models/{owner}/{name}/versions", sandbox.versions),
         Route("/models/{owner}/{name}/versions/{version}", sandbox.versions),
+        Route("/deployments/{owner}/{name}", sandbox.deployment),
+        Route("/deployments/{owner}/{name}/predictions", sandbox.create_deployed, methods=["POST"]),
         Route("/files", sandbox.files.list, methods=["GET"]),
         Route("/files", sandbox.files.create, methods=["POST"]),
         Route("/files/{id}", sandbox.files.get, methods=["GET"]),

@@ -116,6 +116,23 @@ def read_model(data: Mapping[str, Any]) -> Model:
     )
 
 
+def deployment_as_json(path: Mapping[str, str], model: Model) -> dict[str, Any]:
+    """The API's deployment object; ``path`` has its owner and name."""
+    owner, name = path["owner"], path["name"]
+    return {
+        "owner": owner,
+        "name": name,
+        "current_release": {
+            "number": 1,
+            "model": model.id,
+            "version": model.latest_version,
+            "created_at": "2026-01-01T00:00:00.000000Z",
+            "created_by": {"type": "organization", "username": owner, "name": owner},
+            "configuration": {"hardware": "gpu-t4", "min_instances": 0, "max_instances": 1},
+        },
+    }
+
+
 def find_by_reference(models: Mapping[str, Model], reference: str) -> Model | None:
     """Resolve the ``version`` of a create: a hash, ``owner/name:hash``, or the name of an official model."""
     if reference in models:

@@ -24,7 +24,7 @@ _MEGAPIXELS_BY_WORD: Mapping[str, float] = {
     "big": 2,
 }
 AREA_KEYS = ("resolution", "size", "megapixels", "image_size")
-"""Keys whose words may say an area; the first of them counts. Every size key but the ratio's (image_models/keys.py)."""
+"""Keys whose words may say an area; the first of them counts. Every size key of a shipped model but the ratio's."""
 
 
 def picture_size(read: Mapping[str, Any]) -> tuple[int, int]:

@@ -19,6 +19,8 @@ from functions._shared.image_models.json_schema import (
     allows,
     narrowed,
 )
+from functions._shared.image_models.meaning import Meaning, read_meaning
+from functions._shared.image_models.meaning.roles import format_key
 from functions._shared.image_models.schema_reader import read_schema
 
 STORED_FORMATS = ("webp", "png", "jpeg", "svg")
@@ -27,7 +29,7 @@ STORED_FORMATS = ("webp", "png", "jpeg", "svg")
 
 @dataclass(frozen=True, kw_only=True)
 class ImageModel:
-    """One model. ``schema`` is flattened (see ``read_schema``), without the ``unusable`` properties."""
+    """One model. ``schema`` is flattened (see ``read_schema``)."""
 
     replicate_id: str
     name: str
@@ -43,7 +45,7 @@ class ImageModel:
     overlay: Mapping[str, Schema] = field(default_factory=dict)
     """Property → constraints that the provider enforces and its schema omits."""
     unusable: frozenset[str] = frozenset()
-    """Properties without effect, or that require another property that we never send."""
+    """Properties without effect, or that require another property that no field of a request means."""
     random_seed: bool = False
     """Whether to send a random seed when the request has none, as the model's own default is constant."""
     price_usd: float | None = None
@@ -53,13 +55,23 @@ class ImageModel:
 
     @cached_property
     def properties(self) -> dict[str, Schema]:
-        """Input key → its JSON Schema."""
+        """Input key → its JSON Schema, without the ``unusable`` ones."""
+        return {k: v for k, v in self.all_properties.items() if k not in self.unusable}
+
+    @property
+    def all_properties(self) -> dict[str, Schema]:
+        """Input key → its JSON Schema: what the ``input`` of a request may hold."""
         properties: dict[str, Schema] = self.schema["properties"]
         return properties
 
     @cached_property
+    def meaning(self) -> Meaning:
+        """Which input key means which field of a request."""
+        return read_meaning(self.properties, tuple(self.schema.get("required", ())))
+
+    @cached_property
     def _validators(self) -> dict[str, Validator]:
-        return {key: Validator(schema) for key, schema in self.properties.items()}
+        return {key: Validator(schema) for key, schema in self.all_properties.items()}
 
     @cached_property
     def _closed(self) -> Validator:
@@ -94,7 +106,7 @@ _NO_EFFECT = frozenset({"negative_prompt", "num_outputs", "safety_tolerance", "m
 
 def with_schema(model: ImageModel, schema: Schema) -> ImageModel:
     """``model`` with this input schema narrowed by its overlay, and the defaults that are valid in it."""
-    properties = {k: v for k, v in schema["properties"].items() if k not in model.unusable}
+    properties = dict(schema["properties"])
     for name in model.overlay.keys() & properties.keys():
         properties[name] = narrowed(properties[name], model.overlay[name])
     defaults = {
@@ -190,7 +202,13 @@ _ROWS = (
     _row("openai/gpt-image-1", "GPT Image 1"),
     _row("openai/gpt-image-1.5", "GPT Image 1.5"),
     _row("prunaai/z-image-turbo", "Z-Image Turbo", overlay=_BY_16, unusable=_NO_EFFECT),
-    _row("minimax/image-01", "MiniMax Image 01", price_usd=0.01),
+    # A character reference, the face of a person: not a picture to start from.
+    _row(
+        "minimax/image-01",
+        "MiniMax Image 01",
+        unusable=frozenset({"subject_reference"}),
+        price_usd=0.01,
+    ),
 )
 CATALOG: Mapping[str, ImageModel] = {row.replicate_id: row for row in _ROWS}
 _SPELLINGS = {word.casefold(): row for row in _ROWS for word in (row.replicate_id, *row.aliases)}
@@ -223,7 +241,8 @@ def model_from_schema(replicate_id: str, schema: object) -> ImageModel:
         plain = read_schema(schema)
     except ValueError as error:
         raise InvalidRequest(f"schema: {error}") from None
-    word = stored_format(str(plain["properties"].get("output_format", {}).get("default")))
+    properties = plain["properties"]
+    word = stored_format(str(properties.get(format_key(properties) or "", {}).get("default")))
     unknown = ImageModel(
         replicate_id=replicate_id,
         name=replicate_id.rpartition("/")[2],

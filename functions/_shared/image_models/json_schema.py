@@ -1,6 +1,7 @@
 """Questions to a flattened JSON Schema: validity (safe from ReDoS), bounds, the nearest valid number."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ Schema = dict[str, Any]
 
 SEED_SPAN = 2**31
 """Number of seeds that every model with a seed accepts, where its schema has no maximum."""
+
+
+_DIGITS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 
 class _PatternMet(Exception):
@@ -92,8 +96,8 @@ _MERGE: Mapping[str, Callable[[Any, Any], Any]] = {
 def bounds(field: Schema) -> tuple[float, float]:
     """The least and greatest valid number, infinite where unbounded; an exclusive bound moves one step."""
     if "enum" in field:
-        words = [word for word in field["enum"] if _is_number(word)]
-        return min(words, default=math.inf), max(words, default=-math.inf)
+        numbers = [number for number, _ in legal_numbers(field)]
+        return min(numbers, default=math.inf), max(numbers, default=-math.inf)
     step = field.get("multipleOf") or (1 if is_whole(field) else 0.01)
     low, high = field.get("minimum", -math.inf), field.get("maximum", math.inf)
     if "exclusiveMinimum" in field:
@@ -108,11 +112,27 @@ def is_whole(field: Schema) -> bool:
     return "integer" in types_of(field) and "number" not in types_of(field)
 
 
-def nearest_number(value: float, field: Schema) -> float | None:
-    """The valid number nearest to ``value``, as an int where integral; None if no number is valid."""
+def legal_numbers(field: Schema) -> list[tuple[float, Any]]:
+    """The numbers of an enumeration, each with its spelling there: ``"4"`` is 4 as well."""
+    found = []
+    for word in field.get("enum", ()):
+        if _is_number(word):
+            found.append((word, word))
+        elif isinstance(word, str) and _DIGITS.fullmatch(word):
+            found.append((float(word), word))
+    return found
+
+
+def nearest_number(value: float, field: Schema) -> float | str | None:
+    """The valid number nearest to ``value``, as an int where integral; None if no number is valid.
+
+    Of an enumeration, the word in its own spelling.
+    """
     if "enum" in field:
-        words = [word for word in field["enum"] if _is_number(word)]
-        return min(words, key=lambda word: abs(word - value), default=None)
+        words = legal_numbers(field)
+        nearest = min(words, key=lambda option: abs(option[0] - value), default=(0, None))
+        spelled: float | str | None = nearest[1]
+        return spelled
     low, high = bounds(field)
     if low > high or (types_of(field) and not types_of(field) & {"integer", "number"}):
         return None
@@ -125,6 +145,21 @@ def nearest_number(value: float, field: Schema) -> float | None:
             number = math.floor(high / step) * step
     number = round(number, 9)  # floating point: 0.1 * 3 is 0.30000000000000004
     return int(number) if float(number).is_integer() else number
+
+
+def most_within(value: float, field: Schema) -> float | str | None:
+    """The greatest valid number up to ``value``, else the least there is: no more than asked, where that can be."""
+    if "enum" in field:
+        words = legal_numbers(field)
+        within = [option for option in words if option[0] <= value]
+        chosen = max(within, default=min(words, default=(0, None), key=_number), key=_number)
+        spelled: float | str | None = chosen[1]
+        return spelled
+    return nearest_number(value, field)
+
+
+def _number(option: tuple[float, Any]) -> float:
+    return option[0]
 
 
 def nearest_seed(seed: int, limits: Schema) -> int | None:

@@ -6,7 +6,6 @@ catalogue serves alone.
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,6 +24,13 @@ from functions._shared.image_models.catalog import (
     unknown_model,
 )
 from functions._shared.image_models.describe import beyond_a_request, describe
+from functions._shared.image_models.reference import (
+    OWNER_AND_NAME,
+    VERSION,
+    Reference,
+    is_deployment,
+    read_reference,
+)
 from functions._shared.image_models.schema_reader import read_schema
 from functions._shared.provider.failures import Failure
 from functions._shared.provider.replicate import Replicate
@@ -36,8 +42,6 @@ CACHE_TTL_S = 30.0
 CACHE_SIZE = 1000
 TABLE_TIMEOUT_S = 1.0
 """Wait for a connection in seconds before falling back to the catalogue (graceful degradation)."""
-VERSION = re.compile(r"[0-9a-f]{64}")
-OWNER_AND_NAME = re.compile(r"[a-z0-9][\w.-]{0,99}/[a-z0-9][\w.-]{0,199}", re.IGNORECASE | re.ASCII)
 
 FIND_ROW = """
 select replicate_id, name, input_schema, version, is_active, retired_reason from public.models
@@ -60,16 +64,15 @@ class ModelStore:
         """Serialises requests to Replicate: made-up names must not exhaust the provider's rate limit."""
 
     async def resolve(self, model_id: str, pool: Pool) -> ImageModel:
-        """The model of that id or alias; ``owner/name:hash`` pins a version.
+        """The model of that id, alias or web address, or the deployment; ``owner/name:hash`` pins a version.
 
         Raises InvalidRequest for an unknown model (naming the nearest ids), for a model that takes no prompt, and for
         a model that is switched off.
         """
-        word, colon, version = model_id.strip().partition(":")
-        if colon and not VERSION.fullmatch(version):
-            if not OWNER_AND_NAME.fullmatch(word):
-                raise unknown_model(model_id.strip())
-            raise InvalidRequest(f"{model_id}: a version has 64 hexadecimal digits")
+        reference = read_reference(model_id)
+        word, version = reference.name, reference.version
+        if version is not None:
+            _check_version(model_id, reference)
         known = self._cached(word)
         if known is None:
             try:
@@ -90,7 +93,7 @@ class ModelStore:
         known_id = catalogued.replicate_id if catalogued else replicate_id
         row = await self._find_row(known_id, replicate_id, pool)
         try:
-            document = await self._replicate.model(known_id.casefold())
+            document = await self._document(known_id)
         except Failure as error:
             if error.error_class != "unknown_model":
                 raise
@@ -132,14 +135,14 @@ class ModelStore:
             return None
 
     async def _fetch(self, word: str, pool: Pool) -> ImageModel:
-        if not OWNER_AND_NAME.fullmatch(word):
+        if not Reference(word).is_wellformed:
             raise unknown_model(word)
         async with self._fetching:
             known = self._cached(word)
             if isinstance(known, ImageModel):
                 return known
             try:
-                document = await self._replicate.model(word.casefold())
+                document = await self._document(word)
             except Failure as error:
                 if error.error_class == "forbidden":
                     raise InvalidRequest(
@@ -149,6 +152,20 @@ class ModelStore:
                 raise unknown_model(word, why) from None
         return await self._store(word, document, pool)
 
+    async def _document(self, word: str) -> dict[str, Any]:
+        """The model as Replicate's API describes it; a deployment as a model of its current release's version.
+
+        Raises Failure; InvalidRequest for a deployment without a readable release.
+        """
+        if not is_deployment(word):
+            return await self._replicate.model(word.casefold())
+        deployment = await self._replicate.deployment(word.casefold())
+        release = _object(deployment.get("current_release"))
+        model, version = str(release.get("model")), str(release.get("version"))
+        if not OWNER_AND_NAME.fullmatch(model) or not VERSION.fullmatch(version):
+            raise InvalidRequest(f"{word} has no release yet")
+        return {"latest_version": await self._replicate.model(model, version)}
+
     async def _store(self, word: str, document: dict[str, Any], pool: Pool) -> ImageModel:
         """Build the model that Replicate's ``document`` describes, and upsert it into the models table.
 
@@ -157,7 +174,7 @@ class ModelStore:
         latest = _object(document.get("latest_version"))
         openapi_schema = latest.get("openapi_schema")
         named = f"{document.get('owner')}/{document.get('name')}"
-        replicate_id = named if OWNER_AND_NAME.fullmatch(named) else word
+        replicate_id = named if OWNER_AND_NAME.fullmatch(named) and document.get("name") else word
         if not latest:
             raise InvalidRequest(f"{replicate_id} has no published version")
         try:
@@ -230,7 +247,25 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _outputs_files(openapi_schema: Any) -> bool:
-    """Whether the Output schema, if present, contains a URI: language models have prompts too."""
+    """Whether the Output schema contains a URI, or may: language models have prompts too.
+
+    One that is absent or of any type tells nothing: the model is tried.
+    """
     schemas = _object(_object(_object(openapi_schema).get("components")).get("schemas"))
     output = schemas.get("Output")
-    return output is None or "'format': 'uri'" in str(output)
+    if output is None or "'format': 'uri'" in str(output):
+        return True
+    item = _object(output).get("items", output)
+    said = {"type", "$ref", "allOf", "anyOf", "oneOf", "enum", "const", "properties", "items"}
+    return isinstance(item, dict) and not said & item.keys()
+
+
+def _check_version(model_id: str, reference: Reference) -> None:
+    """Refuse a pinned version that cannot be one."""
+    if VERSION.fullmatch(reference.version or ""):
+        if reference.is_deployment:
+            raise InvalidRequest(f"{model_id}: a deployment has a version of its own")
+        return
+    if not reference.is_wellformed:
+        raise unknown_model(model_id.strip())
+    raise InvalidRequest(f"{model_id}: a version has 64 hexadecimal digits")

@@ -63,14 +63,17 @@ class Replicate:
         wait_s: int | None = None,
         webhook: str | None = None,
     ) -> Prediction:
-        """Start a prediction of ``model`` (official, by name) or of ``version`` (a community model's hash).
+        """Start a prediction of ``model`` (official, by name, or a deployment: ``deployments/owner/name``) or of
+        ``version`` (a community model's hash; a deployment has its own).
 
         ``wait_s`` holds the response back until the end or that long; ``webhook`` is called at the end. Raises
         NotCreated, MaybeCreated.
         """
         body: dict[str, Any] = {"input": model_input}
         path = f"/models/{quote(model)}/predictions"
-        if version:
+        if model.startswith("deployments/") and model.count("/") == 2:
+            path = f"/{quote(model)}/predictions"
+        elif version:
             path, body = "/predictions", {"version": version, **body}
         if webhook:
             body |= {"webhook": webhook, "webhook_events_filter": ["completed"]}
@@ -128,6 +131,10 @@ class Replicate:
         """The model with its latest_version, or one version of it. Raises Failure (unknown_model)."""
         path = f"/models/{quote(model)}" + (f"/versions/{quote(version, '')}" if version else "")
         return await self._object(path)
+
+    async def deployment(self, deployment: str) -> dict[str, Any]:
+        """``deployments/owner/name`` with its current_release. Raises Failure (unknown_model)."""
+        return await self._object(f"/{quote(deployment)}")
 
     async def account(self) -> str:
         """The user name that the token belongs to. Raises Failure."""

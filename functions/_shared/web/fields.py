@@ -13,7 +13,8 @@ from functions._shared.errors import InvalidRequest
 from functions._shared.web.addresses import parse
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """Refuse text that the database cannot store."""
     # PostgreSQL's text and jsonb store neither NUL nor lone surrogates; JSON can spell both. Built-in functions, no
     # loop: a data URI has a million characters, and is validated once for each prompt of the request.
     try:
@@ -40,8 +41,12 @@ _SIDE = r"(?!0+(\.0+)?(:|$))[0-9]{1,4}(\.[0-9]{1,4})?"
 _RATIO = re.compile(f"^{_SIDE}:{_SIDE}$")
 
 
+RATIO_WORDS = ("match_input_image", "auto", "custom")
+"""Aspect ratios in words, as models have them: that of the source picture, the model's choice, width and height."""
+
+
 def _ratio(text: str) -> str:
-    if not _RATIO.fullmatch(text):
+    if not _RATIO.fullmatch(text) and text not in RATIO_WORDS:
         raise PydanticCustomError("ratio", "must be a ratio such as 16:9")
     return text
 
@@ -88,15 +93,19 @@ def _shown(pattern: str) -> Any:
 
 FILLED = r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$"
 """``_not_blank`` as an ECMA 262 pattern, whose ``\\s`` has fewer characters than Python's: they are listed."""
-Text = Annotated[str, AfterValidator(_storable), _shown(r"^[^\x00]*$")]
+Text = Annotated[str, AfterValidator(storable), _shown(r"^[^\x00]*$")]
 Filled = Annotated[Text, AfterValidator(_not_blank), _shown(FILLED)]
 WHOLE = BeforeValidator(_whole)
 _HOST = r"https://([A-Za-z0-9_][A-Za-z0-9_-]{0,61}\.){1,8}[A-Za-z][A-Za-z0-9_-]{0,61}"
 _HTTPS = _HOST + r"(:[1-9][0-9]{0,3})?([/?#][!-~]*)?"
 _BASE64 = "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)"
 
-Ratio = Annotated[Text, AfterValidator(_ratio), _shown(_RATIO.pattern)]
-"""``16:9``."""
+Ratio = Annotated[
+    Text,
+    AfterValidator(_ratio),
+    _shown(rf"^({_RATIO.pattern.strip('^$')}|{'|'.join(RATIO_WORDS)})$"),
+]
+"""``16:9``, or one of ``RATIO_WORDS``."""
 HttpAddress = Annotated[
     Text, Field(pattern=r"^https?://"), AfterValidator(askable), _shown(rf"^{_HTTPS}$")
 ]

@@ -4,7 +4,7 @@ Payload  start-generation's body, with generation_id and user_id; a source pictu
 Result   output_url, format, download_job_id
 """
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from pydantic import AfterValidator, Field
@@ -14,6 +14,7 @@ from functions._shared.jobs import Job
 from functions._shared.resources import Resources
 from functions._shared.web.bodies import validate
 from functions._shared.web.fields import Text, picture_address
+from functions._shared.web.own_input import KeptInput
 from functions.process_generation.create import create_or_adopt
 from functions.process_generation.kept_sources import is_reference
 from functions.process_generation.predictions import Lease
@@ -30,6 +31,9 @@ class Payload(GenerationRequest):
     user_id: Annotated[UUID, Field(strict=False)]
     source_image_url: Annotated[Text, AfterValidator(_address_or_reference)] | None = None
     """Also a reference to a picture that is kept (``kept_sources.py``)."""
+    input: KeptInput | None = None
+    """With references in the place of pictures."""
+    from_queue: ClassVar[bool] = True
 
 
 async def run(job: Job, resources: Resources) -> None:

@@ -24,7 +24,7 @@ from functions._local.sandbox.app import Sandbox, create_sandbox
 from functions._local.sandbox.drawing import draw
 from functions._local.sandbox.picture_size import AREA_KEYS, picture_size
 from functions._local.sandbox.validation import check
-from functions._shared.image_models.keys import SIZE_KEYS
+from functions._shared.image_models.catalog import CATALOG
 from tests.help import eventually
 
 pytestmark = pytest.mark.slow
@@ -792,4 +792,5 @@ def test_a_megapixel_is_drawn_quickly() -> None:
 
 
 def test_each_size_key_of_a_request_is_one_of_the_sandboxes():
-    assert set(AREA_KEYS) == set(SIZE_KEYS) - {"aspect_ratio"}
+    used = {key for model in CATALOG.values() for key in model.meaning.size_keys}
+    assert set(AREA_KEYS) == used - {"aspect_ratio"}

@@ -12,7 +12,7 @@ from scripts.postgres import free_port
 from scripts.schema import apply_schema
 from scripts.stack import bound, serving
 from tests.conftest import Edge, running_edge
-from tests.help import SMALL, eventually, until, until_ended
+from tests.help import BODY, SMALL, eventually, until, until_ended
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +99,7 @@ def own_row(db):
 
 
 def test_without_a_row_it_answers_with_the_url_and_records_nothing(edge: Edge, db):
-    answer = edge.post("generate-image", SMALL)
+    answer = edge.post("generate-image", BODY)
     assert answer.status_code == 200, answer.text
     body = answer.json()
     assert set(body) == {"success", "url", "format", "generation_time"}
@@ -112,7 +112,7 @@ def test_without_a_row_it_answers_with_the_url_and_records_nothing(edge: Edge, d
 
 def test_with_a_row_it_completes_that_row(edge: Edge, db, own_row, sandbox):
     generation_id = own_row(edge.user_id)
-    body = edge.post("generate-image", {**SMALL, "generation_id": generation_id}).json()
+    body = edge.post("generate-image", {**BODY, "generation_id": generation_id}).json()
     assert set(body) == {"success", "image", "generation_time"}
     assert body["image"]["filename"] == f"{generation_id}.webp"
     assert body["image"]["prompt"] == "a cat"
@@ -124,6 +124,15 @@ def test_with_a_row_it_completes_that_row(edge: Edge, db, own_row, sandbox):
     assert row["completed_at"] is not None
     image = db.execute("select id, generation_id from images").fetchone()
     assert (str(image["id"]), str(image["generation_id"])) == (body["image"]["id"], generation_id)
+
+
+def test_which_random_seed_was_used_is_told_and_recorded(edge: Edge, db, own_row, sandbox):
+    asked = {**BODY, "generation_id": own_row(edge.user_id), "seed": -1}
+    body = edge.post("generate-image", asked).json()
+    [prediction] = sandbox.state.predictions.values()
+    assert body["adjustments"] == [f"seed: random, sent {prediction.input['seed']}"]
+    row = db.execute("select adjustments from image_generations").fetchone()
+    assert row == {"adjustments": body["adjustments"]}
 
 
 def test_a_failure_is_told_and_recorded(edge: Edge, db, own_row):

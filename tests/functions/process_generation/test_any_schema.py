@@ -7,21 +7,28 @@ from jsonschema import Draft202012Validator
 
 from functions._shared.errors import InvalidRequest
 from functions._shared.generation import GenerationRequest
-from functions._shared.image_models import keys
 from functions._shared.image_models.catalog import model_from_schema
+from functions._shared.image_models.meaning import frame, pictures, roles, strength
 from functions.process_generation.inputs import build_input
 
 pytestmark = pytest.mark.slow
 
+SAYINGS = [
+    "", "Guidance scale", "1.0 corresponds to full destruction of information", "Control strength", "Steps",
+    "This is the CFG scale", "Number of images to generate", "Input image for img2img", "black and white mask",
+]  # fmt: skip
 WORDS = [
-    "1:1", "16:9", "9:21", "4:3", "0:1", "custom", "match_input_image", "1024x1024", "1365x1024", "64x4096", "1K",
+    "1:1", "16:9", "9:21", "4:3", "0:1", "custom", "txt2img", "img2img", "2", "square",
+    "1024*512", "match_input_image", "1024x1024", "1365x1024", "64x4096", "1K",
     "4K", "1", "0.25", "1 MP", "auto", "disabled", "webp", "png", "jpg", "JPEG", "None", "Realistic", "a/b", "", "x",
 ]  # fmt: skip
 NAMES = sorted(
     {
-        "prompt", "negative_prompt", "width", "height", "seed", "output_format", "extra", "mask", keys.SERIES_KEY,
-        *keys.SIZE_KEYS, *keys.STEPS_KEYS, *keys.GUIDANCE_KEYS, *keys.IMAGE_KEYS, *keys.DENOISE_KEYS,
-        *keys.KEEP_KEYS, *keys.STYLE_KEYS, *keys.COUNT_KEYS,
+        "prompt", "extra", "mask", "scale", "img2img", "task", roles.SERIES_KEY, *frame.SIZE_NAMES[:8],
+        *(side for pair in frame.SIDES[:3] for side in pair), *pictures.NAMES[:8], *strength.CHANGE_NAMES[:5],
+        *strength.KEEP_NAMES[:3], *roles.STEPS.names[:4], *roles.GUIDANCE.names[:4], *roles.SEED.names[:2],
+        *roles.COUNT.names[:6], *roles.NEGATIVE_PROMPT.names[:2], *roles.STYLE.names[:3],
+        *roles.OUTPUT_FORMAT.names[:2],
     }
 )  # fmt: skip
 
@@ -73,6 +80,8 @@ def limits(draw):
                 "maxLength": st.integers(0, 20),
                 "minLength": st.integers(0, 5),
                 "default": values,
+                "description": st.sampled_from(SAYINGS),
+                "format": st.just("uri"),
             },
         )
     )
@@ -103,7 +112,9 @@ requests = st.fixed_dictionaries(
     optional={
         "width": st.integers(64, 4096),
         "height": st.integers(64, 4096),
-        "aspect_ratio": st.sampled_from(["1:1", "16:9", "1.91:1", "9999:1", "1:9999"]),
+        "aspect_ratio": st.sampled_from(
+            ["1:1", "16:9", "1.91:1", "9999:1", "1:9999", "auto", "custom"]
+        ),
         "num_inference_steps": st.integers(1, 1000),
         "guidance_scale": st.floats(0, 100),
         "seed": st.integers(-(2**63), 2**63 - 1),

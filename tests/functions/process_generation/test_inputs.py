@@ -17,12 +17,10 @@ from functions._shared.image_models.catalog import (
     model_from_schema,
     unknown_model,
 )
-from functions.process_generation.inputs import (
-    BuiltInput,
-    UnsupportedModel,
-    build_input,
-    output_format_of,
-)
+from functions._shared.web.bodies import validate
+from functions.process_generation.draft import UnsupportedModel
+from functions.process_generation.inputs import BuiltInput, build_input
+from functions.process_generation.words import output_format_of
 
 FILES = resources.files("functions._shared.image_models").joinpath("schemas").iterdir()
 FACTS = {facts["model"]: facts for facts in (json.loads(f.read_text("utf-8")) for f in FILES)}
@@ -326,7 +324,7 @@ def test_flux_schnell_knows_eleven_ratios(ratio: str) -> None:
             "flux-1.1-pro", (1440, 256), ("custom", 1440, 256), id="both bounds are legal"
         ),
         pytest.param("flux-1.1-pro", (1920, 1080), ("16:9", None, None), id="too wide: a ratio"),
-        pytest.param("flux-2-dev", (1472, 1024), ("3:2", None, None), id="unstated bounds"),
+        pytest.param("flux-2-dev", (1472, 1024), ("custom", 1440, 992), id="unstated bounds"),
         pytest.param("sdxl-lightning", (300, 100), (None, 768, 256), id="grown, ratio kept"),
         pytest.param("sdxl-lightning", (4096, 64), (None, 1280, 256), id="ratio out of reach"),
         pytest.param("z-image-turbo", (1920, 1080), (None, 1920, 1088), id="rounded to 16"),
@@ -351,7 +349,7 @@ def test_width_and_height(
         pytest.param("nano-banana-pro", (4096, 4096), "resolution", "4K", id="more K"),
         pytest.param("seedream-3", (4096, 2304), "size", "big", id="a word"),
         pytest.param("seedream-4", (1024, 1024), "size", "custom", id="custom where in bounds"),
-        pytest.param("seedream-4.5", (1920, 800), "aspect_ratio", "21:9", id="no custom below"),
+        pytest.param("seedream-4.5", (800, 600), "aspect_ratio", "4:3", id="no custom below"),
         pytest.param("ideogram-v3-turbo", (640, 1536), "resolution", "640x1536", id="listed"),
         pytest.param("nano-banana-2", (4096, 512), "aspect_ratio", "8:1", id="very wide"),
     ],
@@ -406,7 +404,155 @@ def test_the_source_gives_the_ratio_when_no_size_is_asked(fields: Any, ratio: st
     assert build("nano-banana", **fields).input["aspect_ratio"] == ratio
 
 
+@pytest.mark.parametrize(
+    ("model_id", "asked", "sent"),
+    [
+        ("flux-1.1-pro", (2000, 500), (1440, 352)),
+        ("flux-1.1-pro", (2000, 800), (1440, 576)),
+        ("flux-2-dev", (2000, 500), (1440, 352)),
+        ("flux-2-dev", (2000, 800), (1440, 576)),
+        ("seedream-3", (2000, 500), (2048, 512)),
+        ("seedream-3", (2000, 800), (2000, 800)),
+        ("seedream-4", (2000, 500), (4096, 1024)),
+        ("seedream-4", (2000, 800), (2560, 1024)),
+        ("flux-2-pro", (2000, 500), (1984, 512)),
+    ],
+)
+def test_the_shape_goes_before_the_size(
+    model_id: str, asked: tuple[int, int], sent: tuple[int, int]
+) -> None:
+    built = build(model_id, width=asked[0], height=asked[1])
+    assert (built.input["width"], built.input["height"]) == sent
+    assert "custom" in built.input.values()
+    told = f"size: asked {asked[0]}x{asked[1]}, sent {sent[0]}x{sent[1]}"
+    assert built.adjustments == ((told,) if asked != sent else ())
+
+
+def test_a_listed_ratio_of_the_same_shape_is_preferred_to_a_smaller_custom_size() -> None:
+    built = build("flux-1.1-pro", width=1920, height=1080)
+    assert (built.input["aspect_ratio"], "width" in built.input) == ("16:9", False)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "fields", "sent", "notes"),
+    [
+        ("nano-banana", {"aspect_ratio": "match_input_image"}, "match_input_image", ()),
+        ("flux-kontext-pro", {"aspect_ratio": "Match Input Image"}, "match_input_image",
+         ('aspect_ratio: "Match Input Image" read as match_input_image',)),
+        ("flux-dev", {"aspect_ratio": "match_input_image"}, "1:1",
+         ("aspect_ratio: not supported by this model",)),
+        ("flux-dev", {"aspect_ratio": "auto"}, "1:1", ("aspect_ratio: not supported by this model",)),
+        ("flux-1.1-pro", {"aspect_ratio": "custom", "width": 512, "height": 768}, "custom", ()),
+        ("flux-1.1-pro", {"aspect_ratio": "custom"}, "1:1",
+         ("aspect_ratio: custom needs width and height",)),
+    ],
+)  # fmt: skip
+def test_an_aspect_ratio_in_words(
+    model_id: str, fields: dict[str, Any], sent: str, notes: tuple[str, ...]
+) -> None:
+    model = find_model(model_id)
+    assert model is not None
+    built = build_input(
+        validate(GenerationRequest, {"prompt": "x", "model_id": model_id, **fields}), model
+    )
+    default = model.properties["aspect_ratio"].get("default")
+    assert built.input.get("aspect_ratio", default) == sent
+    assert built.adjustments == notes
+
+
+def test_the_models_word_for_automatic_is_found_however_spelled() -> None:
+    ratio = {"enum": ["1:1", "Auto"], "default": "1:1"}
+    assert outside({"aspect_ratio": ratio}, aspect_ratio="auto").input["aspect_ratio"] == "Auto"
+
+
+def test_sides_and_counts_as_texts_and_under_other_names() -> None:
+    side = {"enum": ["256", "512", "1024"]}
+    built = outside(
+        {"image_width": side, "image_height": side, "num_samples": {"enum": ["1", "4"]}},
+        width=1000,
+        height=500,
+        num_outputs=3,
+    )
+    assert built.input | {"prompt": ""} == {
+        "prompt": "",
+        "image_width": "1024",
+        "image_height": "512",
+        "num_samples": "1",
+    }
+    assert built.adjustments == (
+        "size: asked 1000x500, sent 1024x512",
+        "num_outputs: asked 3, sent 1",
+    )
+
+
+def test_maxima_bound_a_size_and_set_no_ratio() -> None:
+    side = {"type": "integer"}
+    properties = {"max_width": side, "max_height": side}
+    sized = outside(properties, width=800, height=600)
+    assert (sized.input["max_width"], sized.input["max_height"]) == (800, 600)
+    assert sized.adjustments == ("size: asked 800x600, sent at most 800x600",)
+    assert outside(properties, aspect_ratio="16:9").adjustments == (
+        "aspect_ratio: not supported by this model",
+    )
+
+
+def test_a_model_that_doubles_its_sides_is_asked_for_the_half() -> None:
+    side = {"enum": [256, 512, 1024], "description": "Final output will double it"}
+    built = outside({"ori_width": side, "ori_height": side}, width=1024, height=1024)
+    assert (built.input["ori_width"], built.adjustments) == (512, ())
+
+
 # Seed, strength, style, pictures, text
+
+
+def test_minus_one_is_a_random_seed_and_told() -> None:
+    assert build("flux-dev", seed=-1).input["seed"] == 4
+    assert build("flux-dev", seed=-1).adjustments == ("seed: random, sent 4",)
+    assert build("imagen-4", seed=-1).adjustments == (), "the model's own seed is random"
+
+
+def test_a_seed_of_0_that_means_random_is_another_one() -> None:
+    random = {"type": "integer", "description": "Seed (0 = random, maximum: 2147483647)"}
+    built = outside({"seed": random}, seed=0)
+    assert (built.input["seed"], built.adjustments) == (1, ("seed: asked 0, sent 1",))
+    fixed = {"type": "integer", "description": "Random seed, from 0"}
+    assert outside({"seed": fixed}, seed=0).input["seed"] == 0
+
+
+@pytest.mark.parametrize(("asked", "sent"), [(1, None), (3, 1), (4, 4), (16, 4)])
+def test_no_more_pictures_than_asked(asked: int, sent: int | None) -> None:
+    built = outside({"num_outputs": {"enum": [1, 4], "default": 1}}, num_outputs=asked)
+    assert built.input.get("num_outputs") in (sent, None)
+    made = built.input.get("num_outputs", 1)
+    assert made <= asked
+    assert bool(built.adjustments) == (made != asked)
+
+
+def test_the_source_turns_image_to_image_on() -> None:
+    properties = {
+        "image": {"type": "string", "format": "uri"},
+        "strength": {"type": "number", "minimum": 0, "maximum": 1},
+        "task": {"enum": ["text2img", "text_guided_img2img"], "default": "text2img"},
+    }
+    built = outside(properties, source_image_url=PICTURE, strength=0.3)
+    assert built.input["task"] == "text_guided_img2img"
+    assert "task" not in outside(properties).input
+
+
+def test_a_required_picture_of_any_name_is_asked_for() -> None:
+    face = {"main_face_image": {"type": "string", "format": "uri"}}
+    with pytest.raises(UnsupportedModel, match="send source_image_url"):
+        outside(face, "main_face_image")
+    built = outside(face, "main_face_image", source_image_url=PICTURE)
+    assert built.input["main_face_image"] == PICTURE
+
+
+def test_several_pictures_are_asked_for_by_name() -> None:
+    uri = {"type": "string", "format": "uri"}
+    built = outside({"canny_image": uri, "depth_image": uri}, source_image_url=PICTURE)
+    assert built.adjustments == (
+        "source_image_url: the model takes several pictures, and not clearly one as the source: name it in input",
+    )
 
 
 @pytest.mark.parametrize(
@@ -422,10 +568,10 @@ def test_zero_is_a_seed(model_id: str) -> None:
     ("limits", "asked", "sent"),
     [
         ({}, -(2**63), -(2**63)),
-        ({"minimum": 0}, -1, 2**31 - 1),
+        ({"minimum": 0}, -2, 2**31 - 2),
         ({"minimum": 0}, 2**40, 2**40),
         ({"maximum": 999}, 1234, 234),
-        ({"maximum": 999}, -1, 999),
+        ({"maximum": 999}, -2, 998),
         ({"minimum": 10, "maximum": 19}, 7, 17),
         ({"exclusiveMinimum": 0, "exclusiveMaximum": 100}, 100, 1),
         ({"minimum": 0.2, "maximum": 1.8}, 5, 1),

@@ -85,7 +85,7 @@ def test_an_endless_body_is_cut_off(idle_edge: Edge, db):
         pytest.param({"width": -1}, "width:", id="negative width"),
         pytest.param({"height": 10**9}, "height:", id="huge height"),
         pytest.param({"width": 10**30}, "width:", id="width beyond 64 bits"),
-        pytest.param({"width": "1024"}, "width:", id="width a string"),
+        pytest.param({"width": "1,024"}, "width:", id="width an ambiguous string"),
         pytest.param({"width": True}, "width:", id="width a boolean"),
         pytest.param({"height": 512.5}, "height:", id="half a pixel"),
         pytest.param({"num_inference_steps": 0}, "num_inference_steps:", id="no steps"),

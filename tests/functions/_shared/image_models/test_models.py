@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from functions._local.defaults import SANDBOX_TOKEN
 from scripts import models as models_script
 from tests.conftest import Edge
 from tests.help import start, until_ended
@@ -149,7 +150,7 @@ def test_a_version_that_is_none_is_refused(idle_edge: Edge, db, version):
                 "input": {
                     "type": "object",
                     "required": ["key"],
-                    "properties": {"prompt": TEXT, "key": TEXT},
+                    "properties": {"prompt": TEXT, "key": {**TEXT, "format": "password"}},
                 }
             },
             "someone/new-model requires 'key': a request cannot carry it",
@@ -172,6 +173,107 @@ def test_a_model_that_can_make_no_picture_of_a_prompt_is_refused(
         db.execute("select 1 from models where replicate_id = 'someone/new-model'").fetchone()
         is None
     )
+
+
+def test_what_no_field_means_is_asked_for_in_input(start_edge, db, sandbox):
+    properties = {"prompt": TEXT, "structure": {"type": "string", "enum": ["canny", "hough"]}}
+    schema = {"type": "object", "required": ["structure"], "properties": properties}
+    sandbox.state.add_model(data(input=schema))
+    edge = start_edge()
+    assert refusal(edge, "someone/new-model", db) == (
+        "someone/new-model requires 'structure': send it in input"
+    )
+    own = {"structure": "hough"}
+    generation = until_ended(edge, started(edge, "someone/new-model", input=own))
+    assert generation["status"] == "completed"
+    [prediction] = sandbox.state.predictions.values()
+    assert prediction.input["structure"] == "hough"
+
+
+@pytest.mark.parametrize(
+    "model_id",
+    [
+        "https://replicate.com/qwen/qwen-image",
+        "https://replicate.com/qwen/qwen-image/api?x=1#top",
+        "replicate.com/qwen/qwen-image/",
+        " HTTPS://www.Replicate.com/qwen/qwen-image/playground ",
+    ],
+)
+def test_a_models_page_is_its_address(idle_edge: Edge, db, model_id):
+    assert idle_edge.post("start-generation", {**PROMPT, "model_id": model_id}).status_code == 200
+    payload = db.execute("select payload from job_queue").fetchone()["payload"]
+    assert payload["model_id"] == "qwen/qwen-image"
+    assert "model_version" not in payload
+
+
+def test_the_page_of_a_version_pins_it(idle_edge: Edge, db, sandbox):
+    version = sandbox.state.models["stability-ai/sdxl"].version
+    page = f"https://replicate.com/stability-ai/sdxl/versions/{version}"
+    assert idle_edge.post("start-generation", {**PROMPT, "model_id": page}).status_code == 200
+    payload = db.execute("select payload from job_queue").fetchone()["payload"]
+    assert (payload["model_id"], payload["model_version"]) == ("stability-ai/sdxl", version)
+    assert "a version has 64" in refusal_of(idle_edge, page[:-1])
+
+
+def refusal_of(edge: Edge, model_id: str) -> str:
+    answer = edge.post("start-generation", {**PROMPT, "model_id": model_id})
+    assert answer.status_code == 400, answer.text
+    return answer.json()["error"]
+
+
+def test_a_deployment_is_called_by_its_own_route(start_edge, db, sandbox):
+    sandbox.state.add_model(data("someone/community", official=False, version="ab" * 32))
+    sandbox.state.deployments["acme/good"] = "someone/community"
+    edge = start_edge()
+    generation = until_ended(
+        edge, started(edge, "deployments/acme/good", width=1920, height=1080, model_version="x")
+    )
+    assert generation["status"] == "completed"
+    [prediction] = sandbox.state.predictions.values()
+    assert (prediction.version, prediction.input["aspect_ratio"]) == ("ab" * 32, "16:9")
+    row = db.execute(
+        "select replicate_id, version from models where version is not null"
+    ).fetchone()
+    assert row == {"replicate_id": "deployments/acme/good", "version": "ab" * 32}
+    recorded = db.execute("select model, version from predictions").fetchone()
+    assert recorded == {"model": "deployments/acme/good", "version": "ab" * 32}
+
+
+@pytest.mark.parametrize(
+    ("model_id", "text"),
+    [
+        ("deployments/acme/none", "Unknown model deployments/acme/none"),
+        ("deployments/../predictions", "Unknown model deployments/../predictions"),
+        (f"deployments/acme/flux-schnell:{'ab' * 32}", "a deployment has a version of its own"),
+        ("https://replicate.com/deployments/acme/none", "Unknown model deployments/acme/none"),
+    ],
+)
+def test_a_deployment_that_is_none_is_refused(idle_edge: Edge, db, sandbox, model_id, text):
+    assert text in refusal(idle_edge, model_id, db)
+
+
+def test_the_sandbox_refuses_a_version_beside_a_deployment(sandbox):
+    url = f"{sandbox.url}/deployments/acme/flux-schnell"
+    headers = {"Authorization": f"Bearer {SANDBOX_TOKEN}"}
+    release = httpx.get(url, headers=headers).json()["current_release"]
+    assert release["model"] == "black-forest-labs/flux-schnell"
+    body = {"version": release["version"], "input": PROMPT}
+    answer = httpx.post(f"{url}/predictions", json=body, headers=headers)
+    assert (answer.status_code, answer.json()["title"]) == (422, "Input validation failed")
+    assert httpx.get(f"{url}-2", headers=headers).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "output", [{"title": "Output"}, {"type": "array", "items": {}, "title": "Output"}, None]
+)
+def test_an_output_of_any_type_is_tried(start_edge, db, sandbox, monkeypatch, output):
+    sandbox.state.add_model(data())
+    model = sandbox.state.models["someone/new-model"]
+    shown = model.as_json()
+    shown["latest_version"]["openapi_schema"]["components"]["schemas"]["Output"] = output
+    monkeypatch.setattr(type(model), "as_json", lambda _: shown)
+    edge = start_edge()
+    assert until_ended(edge, started(edge, "someone/new-model"))["status"] == "completed"
 
 
 def shown_as(monkeypatch, sandbox, change):
