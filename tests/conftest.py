@@ -31,7 +31,7 @@ from scripts.postgres import Postgres, cluster, free_port
 from scripts.schema import apply_schema
 from scripts.stack import bound, serving, ticking
 
-hypothesis.settings.register_profile("no deadline")  # wall time is no assertion
+hypothesis.settings.register_profile("no deadline", deadline=None)  # wall time is no assertion
 hypothesis.settings.load_profile("no deadline")
 
 PORT = free_port()

@@ -24,8 +24,8 @@ def test_an_unknown_function_is_404(idle_edge: Edge, name):
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("GET", "start-generation", "OPTIONS, POST"),
-        ("DELETE", "start-generation", "OPTIONS, POST"),
+        ("PUT", "start-generation", "GET, HEAD, OPTIONS, POST"),
+        ("DELETE", "start-generation", "GET, HEAD, OPTIONS, POST"),
         (
             "POST",
             "start-generation/11111111-1111-4111-8111-111111111111",
