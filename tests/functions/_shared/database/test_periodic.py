@@ -8,6 +8,7 @@ from functions._local.defaults import local_environment
 from functions._shared.database.periodic import periodically
 from functions._shared.database.pool import make_pool
 from functions._shared.settings import Settings
+from functions._shared.supervisor import Supervisor
 
 
 def test_work_is_repeated_and_survives_errors(environ):
@@ -30,10 +31,12 @@ def test_work_is_repeated_and_survives_errors(environ):
 
     async def run() -> None:
         async with make_pool(settings, min_size=0) as pool:
-            async with periodically(pool, work, 3600, first_s=0):
+            supervisor = Supervisor()
+            async with periodically(supervisor, pool, work, 3600, first_s=0):
                 await seen(2)  # the first round told of more
-            async with periodically(pool, work, 0.001):  # the second, which failed, did not end it
-                await seen(6)
+            async with periodically(supervisor, pool, work, 0.001):
+                await seen(6)  # the second round, which failed, did not end it
+            assert supervisor.trouble is None
             ended = len(rounds)
             await asyncio.sleep(0.02)
             assert len(rounds) == ended
