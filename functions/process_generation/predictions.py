@@ -191,8 +191,8 @@ async def succeed(
         return await cursor.fetchone()
 
 
-async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) -> None:
-    """End the attempt without a picture. Idempotent. Raises LeaseLost."""
+async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) -> bool:
+    """End the attempt without a picture; whether its job has failed for good. Idempotent. Raises LeaseLost."""
     async with fenced(), pool.connection() as connection:
         await connection.execute(
             "select picture_edge.fail_prediction(%s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
@@ -206,6 +206,11 @@ async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) ->
                 over.retry_after_s,
             ),
         )
+        cursor = await connection.execute(
+            "select status = 'failed' as for_good from public.job_queue where id = %s",
+            (intent.job_id,),
+        )
+        return any(row["for_good"] for row in await cursor.fetchall())
 
 
 async def abandon(pool: Pool, intent: Intent) -> None:

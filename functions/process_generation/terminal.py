@@ -49,7 +49,9 @@ async def settle_without_picture(
 ) -> None:
     """Write the status failed or canceled; ``over`` says why, and whether another attempt may help. Idempotent."""
     try:
-        await predictions.fail(resources.pool, intent, status, over)
+        if await predictions.fail(resources.pool, intent, status, over):
+            # Its class, not its text: that may quote a prompt. job_queue.errors has both.
+            log.warning("job %s: failed for good: %s", intent.job_id, over.error_class)
     except LeaseLost as lost:
         lost.note(log, f"intent {intent.id}")
     resources.worker_inbox.wake()

@@ -424,3 +424,11 @@ def test_a_users_cancel_is_no_warning(edge: Edge, db, slow, caplog):
         assert edge.call("DELETE", f"start-generation/{generation_id}").status_code == 200
         until(db, "select status from predictions", "canceled")
     assert [record.getMessage() for record in caplog.records if record.levelname != "INFO"] == []
+
+
+def test_so_is_one_whose_prediction_fails_for_good(edge: Edge, db, caplog):
+    with caplog.at_level("WARNING"):
+        generation_id = start(edge, prompt="a cat [fault:failed]", model_id="stability-ai/sdxl")
+        assert until_ended(edge, generation_id)["status"] == "failed"
+        eventually(lambda: "failed for good: model_failed" in caplog.text)
+    assert caplog.text.count("failed for good") == 1
