@@ -107,6 +107,14 @@ class Unreadable(Failure):
 F = TypeVar("F", bound=Failure)
 
 
+def for_users(error_class: str, told: str) -> str:
+    """What users read of a provider's text: one that addresses the account's owner is replaced, and logged."""
+    in_place = CLASSES[error_class].text
+    if in_place:
+        log.error("Replicate said: %s", told[:MAX_TEXT])
+    return (in_place or told)[:MAX_TEXT]
+
+
 def failure_of(kind: type[F], answer: Answer, redacted: Callable[[str], str]) -> F:
     """The exception for a response that is no success; ``redacted`` removes secrets from the provider's text."""
     text, title = redacted(answer.text), ""
@@ -119,14 +127,11 @@ def failure_of(kind: type[F], answer: Answer, redacted: Callable[[str], str]) ->
     elif re.match(r"\s*(<|$)", text):  # a proxy's HTML page, or nothing
         text = answer.reason
     error_class = classify.class_of_answer(answer.status, f"{text} {title}")
-    in_place = CLASSES[error_class].text
-    if in_place:
-        log.error("Replicate answered %s: %s", answer.status, text[:MAX_TEXT])
     wait_s = None
     if error_class == "busy":
         wait_s = waits.wait_s(answer.limits, answer.document, text) or UNHINTED_S
     return kind(
-        f"Replicate API error ({answer.status}): {(in_place or text)[:MAX_TEXT]}",
+        f"Replicate API error ({answer.status}): {for_users(error_class, text)}",
         error_class=error_class,
         retry_after_s=wait_s,
         spacing_s=waits.spacing_s(text),

@@ -9,7 +9,7 @@ from typing import Any
 
 from functions._shared import foreign
 from functions._shared.provider.classify import recognised
-from functions._shared.provider.failures import PredictionOver
+from functions._shared.provider.failures import PredictionOver, for_users
 from functions._shared.provider.redaction import redacted
 
 log = logging.getLogger(__name__)
@@ -100,9 +100,9 @@ def outputs_of(prediction: Prediction) -> Sequence[str]:
             )
         case "canceled":
             raise PredictionOver("The provider's prediction was canceled", error_class="canceled")
-    raise PredictionOver(
-        prediction.error or "The model failed without a reason", error_class=_class_of(prediction)
-    )
+    error_class = _class_of(prediction)
+    told = for_users(error_class, prediction.error or "The model failed without a reason")
+    raise PredictionOver(told, error_class=error_class)
 
 
 def _class_of(prediction: Prediction) -> str:

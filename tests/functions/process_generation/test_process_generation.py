@@ -205,6 +205,20 @@ def test_predictions_that_end_without_a_picture(status, error, error_class, retr
     assert str(over.value)
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "You've hit your monthly spend limit. Raise it in the settings of account acme-corp.",
+        "Insufficient credit: add credit to account acme-corp to run this model",
+    ],
+)
+def test_what_is_the_operators_reaches_no_user(told, caplog):
+    with pytest.raises(PredictionOver) as over:
+        outputs_of(read_prediction({"id": "p", "status": "failed", "error": told}))
+    assert str(over.value) == "the server's Replicate account is out of credit"
+    assert told in caplog.text
+
+
 def test_a_picture_that_was_removed_may_be_made_again():
     with pytest.raises(PredictionOver) as over:
         outputs_of(read_prediction({**ENDED, "output": None, "data_removed": True}))
