@@ -15,6 +15,7 @@
 --     share     how many jobs of a part are among the best p_limit of all heads, ageing included.
 --     pass 1    each part's share is locked, with skip locked: another claim may have been faster with some of it.
 --     pass 2    only if pass 1 got less than it had seen: each part in turn gives what is still missing.
+--     bytes     a claim ends at 16 MB of payload, with one job in any case.
 --     provider  a type of job_types that spends a provider takes no more than provider_allowance has granted.
 
 create or replace function public.claim_jobs(
@@ -47,6 +48,10 @@ declare
     v_all boolean;
     v_lane record;
     v_left int := p_limit;
+    -- Bytes as well as jobs: 62 MB of payload over a slow line were cut after five seconds, each time again.
+    v_bytes bigint := 16 * 1024 * 1024;
+    v_size bigint;
+    v_ids uuid[];
     v_seen int;
     v_take int;
     v_taken int;
@@ -86,6 +91,7 @@ begin
 
     -- Pass 1 takes each lane's share of the best p_limit jobs; pass 2 whatever any lane still has, so that no claim
     -- comes back short while a job is free.
+    <<claim>>
     foreach v_all in array array[false, true] loop
         v_seen := 0;
         for v_lane in
@@ -203,9 +209,8 @@ begin
             v_allowed := (v_allowances ->> v_lane.provider)::int;
             v_take := least(case when v_all then v_left else v_lane.share end, v_allowed);
             continue when v_take <= 0;
-            return query
             with aged as materialized (
-                select job_queue.id
+                select job_queue.id, pg_column_size(job_queue.payload) as size
                 from public.job_queue
                 where not v_lane.shared and job_queue.status = 'pending'
                     and job_queue.job_type = v_lane.job_type and job_queue.priority = v_lane.priority
@@ -215,7 +220,7 @@ begin
                 for update skip locked
             ),
             shared as materialized (
-                select job_queue.id
+                select job_queue.id, pg_column_size(job_queue.payload) as size
                 from public.job_queue
                 where v_lane.shared and job_queue.status = 'pending'
                     and job_queue.job_type = v_lane.job_type and job_queue.priority = v_lane.priority
@@ -224,7 +229,25 @@ begin
                 limit v_take
                 for update skip locked
             ),
-            claimed as (
+            -- In the order of the lane, without a sort. What is locked and left out is free again at the commit.
+            sized as (
+                select
+                    taken.id,
+                    row_number() over () as place,
+                    sum(taken.size) over (rows unbounded preceding) as total
+                from (select * from aged union all select * from shared) as taken
+            )
+            select
+                array_agg(sized.id) filter (
+                    where sized.total <= v_bytes or (sized.place = 1 and v_left = p_limit)
+                ),
+                max(sized.total)
+            into v_ids, v_size
+            from sized;
+            continue when v_size is null;
+            v_bytes := v_bytes - v_size;
+            return query
+            with claimed as (
                 update public.job_queue
                 set status = 'processing',
                     -- Saturating: a number that a person has set to the maximum must not fail the whole claim.
@@ -237,7 +260,7 @@ begin
                     updated_at = clock_timestamp()
                 -- Fetch by primary key only: these rows are locked; a status predicate would let the planner scan the
                 -- lane again.
-                where job_queue.id = any (array(select aged.id from aged union all select shared.id from shared))
+                where job_queue.id = any (v_ids)
                 returning job_queue.*
             )
             select
@@ -251,6 +274,7 @@ begin
                 v_allowances := v_allowances || jsonb_build_object(v_lane.provider, v_allowed - v_taken);
                 perform picture_edge.spend_provider_allowance(v_taken, v_lane.provider);
             end if;
+            exit claim when v_bytes < 0;
         end loop;
         exit when v_left = 0 or p_limit - v_left = v_seen;
     end loop;

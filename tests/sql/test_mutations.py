@@ -51,8 +51,11 @@ MUTANTS = [
     ("claim_jobs", "for update skip locked", "for update", OPERATIONS.test_a_claim_is_not_short_while_a_job_is_free),
     ("claim_jobs", "for update skip locked\n            ),\n            shared", "), shared",
      QUEUE.test_two_open_transactions_never_share_a_job, {"user": None}),
-    ("claim_jobs", "for update skip locked\n            ),\n            claimed", "), claimed",
+    ("claim_jobs", "for update skip locked\n            ),\n            -- In", "),\n            -- In",
      QUEUE.test_two_open_transactions_never_share_a_job, {"user": USER}),
+    *(("claim_jobs", there, broken, OPERATIONS.test_a_claim_is_bounded_in_bytes_too_and_hands_out_one_in_any_case)
+      for there, broken in (("sized.total <= v_bytes or", "true or"),
+                            ("or (sized.place = 1 and v_left = p_limit)", ""))),
     ("claim_jobs", "job_queue.lease_token + 1", "job_queue.lease_token",
      QUEUE.test_a_dead_workers_job_is_claimed_again_under_a_higher_token),
     ("claim_jobs", "least(job_queue.attempt_number, 2147483646) + 1", "job_queue.attempt_number",

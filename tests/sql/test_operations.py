@@ -52,6 +52,22 @@ def test_future_jobs_of_many_priorities_hide_no_due_one(db, enqueue):
     assert claimed(db) == [due_one]
 
 
+def test_a_claim_is_bounded_in_bytes_too_and_hands_out_one_in_any_case(db):
+    """64 payloads of a megabyte over 100 Mbit/s were cut after five seconds, each time again."""
+    noise = "encode(sha256((n || '-' || m)::text::bytea), 'base64')"
+    payload = f"(select string_agg({noise}, '') from generate_series(1, %s / 44) as m)"
+    enqueue_noise = (
+        "select enqueue_job('x', jsonb_build_object('noise', " + payload + "))"
+        " from generate_series(1, %s) as n"
+    )
+    db.execute(enqueue_noise, (4_000_000, 6))
+    counts = [len(claimed(db)) for _ in range(3)]
+    assert sum(counts) == 6
+    assert max(counts) < 6
+    db.execute(enqueue_noise, (20_000_000, 1))
+    assert len(claimed(db)) == 1
+
+
 def test_a_number_of_attempts_at_its_maximum_stops_no_claim(db, enqueue):
     """One such row, set by hand, failed every claim: integer out of range."""
     jobs = {enqueue() for _ in range(2)}
