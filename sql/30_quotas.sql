@@ -8,13 +8,21 @@
 create or replace function public.set_user_quota(
     p_user_id uuid default null, p_running int default null, p_hourly int default null, p_daily int default null
 ) returns void
-language sql
+language plpgsql
 set search_path = ''
 as $$
+begin
+    if least(p_running, p_hourly, p_daily) < 0 then
+        raise exception using errcode = 'PT400', message = 'A quota must be 0 or more, or null for any number';
+    end if;
     insert into public.user_quotas (user_id, running, hourly, daily)
     values (coalesce(p_user_id, '00000000-0000-0000-0000-000000000000'), p_running, p_hourly, p_daily)
     on conflict (user_id) do update set
         running = excluded.running, hourly = excluded.hourly, daily = excluded.daily, updated_at = clock_timestamp();
+    raise notice '%: generations at a time %, an hour %, a day %',
+        coalesce('User ' || p_user_id, 'Users without a quota of their own'), coalesce(p_running::text, 'any number'),
+        coalesce(p_hourly::text, 'any number'), coalesce(p_daily::text, 'any number');
+end;
 $$;
 
 comment on function public.set_user_quota(uuid, int, int, int) is

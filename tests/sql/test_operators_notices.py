@@ -37,6 +37,10 @@ def said(db: Database) -> list[str]:
         ("resume_queue('generate_image')", "Nothing was paused under this name. Paused: nothing"),
         ("pause_queue()", "Paused: 0 due jobs are held, and all that come"),
         ("set_provider_limit()", "replicate: any number of predictions a minute, any number at a time"),
+        (
+            "set_user_quota(p_hourly => 5)",
+            "Users without a quota of their own: generations at a time any number, an hour 5, a day any number",
+        ),
         ("set_provider_limit(60, 3)", "replicate: 60 predictions a minute, 3 at a time"),
     ],
 )  # fmt: skip
@@ -94,3 +98,5 @@ def test_null_is_named(db: Database):
         db.execute("select redrive_job(null)")
     with pytest.raises(psycopg.Error, match="p_limit must be 0 or more"):
         db.execute("select redrive_failed(null, -1)")
+    with pytest.raises(psycopg.Error, match="A quota must be 0 or more"):
+        db.execute("select set_user_quota(p_running => 1, p_daily => -1)")
