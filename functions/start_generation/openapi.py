@@ -62,7 +62,7 @@ SCHEMAS = {
         success=TRUE, generation_id=UUID, status={"enum": ["cancelled", "deleted"]}
     ),
 }
-GENERATION_ID: Json = {"name": "generation_id", "in": "path", "required": True, "schema": TEXT}
+GENERATION_ID: Json = {"name": "generation_id", "in": "path", "required": True, "schema": UUID}
 KEY_HEADER: Json = {
     "name": "Idempotency-Key",
     "in": "header",

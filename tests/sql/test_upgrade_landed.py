@@ -289,7 +289,7 @@ def test_traffic_goes_on_through_the_public_functions(landed_new):
     enqueued: list[object] = []
     ended: list[object] = []
     failures: set[str | None] = set()
-    stop = threading.Event()
+    stop, enqueued_all = threading.Event(), threading.Event()
 
     def repeat(connection, statement, arguments=()):
         while True:
@@ -309,7 +309,7 @@ def test_traffic_goes_on_through_the_public_functions(landed_new):
 
     def work():
         with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
-            while not stop.is_set() or len(ended) < len(enqueued):
+            while not enqueued_all.is_set() or len(ended) < len(enqueued):
                 rows = repeat(connection, "select id, lease_token from claim_jobs(3, 'w', '1 min')")
                 ids, tokens = [row["id"] for row in rows], [row["lease_token"] for row in rows]
                 done = repeat(
@@ -331,7 +331,10 @@ def test_traffic_goes_on_through_the_public_functions(landed_new):
         apply_schema(url)
     until_20_more_end()
     stop.set()
-    for thread in threads:
+    for thread in threads[:2]:
+        thread.join()
+    enqueued_all.set()  # an enqueue may have been under way when it was told to stop
+    for thread in threads[2:]:
         thread.join()
     assert failures <= {UNDEFINED_FUNCTION, LOCK_TIMEOUT}
     assert len(set(enqueued)) == len(enqueued)

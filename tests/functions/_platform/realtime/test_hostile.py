@@ -187,7 +187,8 @@ def test_ddl_between_changes(
     )
     first, second = socket.next(), socket.next()
     record = first["payload"]["data"]["record"]
-    assert (record["id"], record["text"], record["score"]) == (1, "no json", "7")
+    assert (record["id"], record["text"]) == (1, "no json")
+    assert record["score"] in ("7", 7)  # a number while the table of before is still known
     record = second["payload"]["data"]["record"]
     assert (record["text"], record["extra"], record["finished"]) == ({"a": 1}, 5, True)
     db.execute("truncate notes")
