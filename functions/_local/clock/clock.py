@@ -10,9 +10,10 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 
+from functions._local.clock.exchange import USER_AGENT
 from functions._local.clock.install import install
 from functions._local.clock.scheduler import Scheduler
-from functions._local.clock.sender import USER_AGENT, Sender
+from functions._local.clock.sender import Sender
 from functions._shared.database.session import is_pooled, settle
 
 log = logging.getLogger(__name__)
