@@ -17,6 +17,8 @@ LONGEST_MS = 600_000
 MAX_REDIRECTS = 30
 """libcurl's default from 8.3 on; earlier versions follow a loop until the time-out."""
 OF_THE_ORIGIN = (b"authorization", b"cookie", b"host")
+FRAMING = (b"content-length", b"transfer-encoding")
+"""Request smuggling: a length that is not the body's makes the rest of it a request of its own."""
 
 Header = tuple[bytes, bytes]
 
@@ -104,15 +106,13 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 def _headers(given: Sequence[Header], has_form: bool, is_home: bool) -> list[Header]:
     """The headers of one hop: a given one replaces libcurl's own of that name, an empty one removes it.
 
-    Away from the origin of the first request, credentials and Host are left out.
+    Given headers about the body's length are left out; away from the origin of the first request, credentials and
+    Host as well.
     """
+    left_out = FRAMING if is_home else FRAMING + OF_THE_ORIGIN
     names = {name.lower() for name, _ in given}
     headers = [] if b"accept" in names else [(b"Accept", b"*/*")]
-    headers += [
-        (name, value)
-        for name, value in given
-        if value and (is_home or name.lower() not in OF_THE_ORIGIN)
-    ]
+    headers += [(name, value) for name, value in given if value and name.lower() not in left_out]
     if has_form and b"content-type" not in names:
         headers.append((b"Content-Type", FORM))
     return [*headers, (b"User-Agent", USER_AGENT.encode())]

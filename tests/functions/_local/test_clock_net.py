@@ -138,6 +138,13 @@ def test_header_values_are_the_text_of_their_json(clock, db, server):
     assert values(server, "user-agent") == ["own", "pg_net/0.20.4"]
 
 
+def test_the_length_of_the_body_is_not_the_callers_to_say(clock, db, server):
+    """Request smuggling: libcurl sends both headers as they are given."""
+    for given in ('{"Content-Length": "1"}', '{"Transfer-Encoding": "chunked"}'):
+        response(db, call(db, "http_post", f"{server.url}/307", '{"a": 1}', headers=given))
+        assert (values(server, "content-length"), server.seen[-1]["body"]) == (["8"], '{"a": 1}')
+
+
 FORM = "application/x-www-form-urlencoded"
 
 
