@@ -20,7 +20,7 @@ from starlette.routing import Route
 from scripts.postgres import free_port
 from scripts.schema import apply_schema
 from scripts.stack import bound, serving
-from tests.help import eventually, until
+from tests.help import LIMIT_S, eventually, until
 
 
 @dataclass
@@ -235,6 +235,7 @@ class Cased(BaseHTTPRequestHandler):
 
 def test_the_names_of_answered_headers_are_kept_as_sent(clock, db):
     with HTTPServer(("127.0.0.1", 0), Cased) as http:
+        http.timeout = LIMIT_S
         request_id = call(db, "http_get", f"http://127.0.0.1:{http.server_port}/")
         http.handle_request()
         row = response(db, request_id)
