@@ -16,7 +16,7 @@ from scripts.postgres import Postgres, free_port, unprivileged_user
 from scripts.schema import apply_schema
 from scripts.stack import ticking
 from tests.conftest import Database, Edge, running_edge
-from tests.functions._local.test_clock_cron import ACCEPTED, REFUSED, RUNS
+from tests.functions._local.test_clock_cron import ACCEPTED, AS_CLERK, REFUSED, RUNS
 from tests.help import until, until_logged
 
 pytestmark = pytest.mark.slow
@@ -272,6 +272,12 @@ def test_a_tick_of_the_real_clock_gets_a_job_done(debian_as_new: Postgres, deaf_
             )
             for run in RUNS
         ]
+        db.execute("create role clerk login")
+        made = (
+            "select cron.schedule_in_database('clerks', '@reboot', %s, 'postgres', 'clerk') as id"
+        )
+        clerks = db.execute(made, (AS_CLERK,)).fetchone()["id"]
+        wanted.append((clerks, AS_CLERK, "succeeded", "DO"))
     restart(debian_as_new)
     with connected(debian_as_new) as db:
         with deaf_edge(db, EDGE_PORT=str(port)):
@@ -289,7 +295,8 @@ def test_a_tick_of_the_real_clock_gets_a_job_done(debian_as_new: Postgres, deaf_
         )
         runs = [tuple(row.values()) for row in recorded]
         db.execute("drop table t")
-    assert runs == wanted
+        db.execute("drop role clerk")
+    assert runs == wanted, "each once: an @reboot job does not run when it is scheduled"
 
 
 ORIGINAL_WITH_KEY = """
@@ -458,6 +465,77 @@ def test_schedules_are_taken_and_refused_as_by_the_real_one(cron: Database):
             assert text in REFUSED
         else:
             assert text in ACCEPTED
+
+
+@pytest.fixture
+def clerk(any_clock: Database) -> Iterator[str]:
+    """A plain role that may schedule and alter jobs."""
+    any_clock.execute("create role clerk login")
+    any_clock.execute("grant usage on schema cron to clerk, anon")
+    any_clock.execute("grant execute on all functions in schema cron to clerk")
+    yield "clerk"
+    any_clock.execute("reset role")
+    any_clock.execute("delete from cron.job where username = 'clerk'")
+    any_clock.execute("revoke usage on schema cron from anon")
+    any_clock.execute("drop owned by clerk")
+    any_clock.execute("drop role clerk")
+
+
+@pytest.mark.parametrize(
+    ("role", "arguments", "sqlstate", "message"),
+    [
+        ("postgres", "null, active => true", "XX000", "job_id can not be NULL"),
+        ("postgres", "{job}", "XX000", "no updates specified"),
+        ("postgres", "999, active => true", "XX000", "Job 999 does not exist or you don't own it"),
+        ("postgres", "{job}, 'x'", "22023", "invalid schedule: x"),
+        ("postgres", "{job}, username => 'nobody'", "XX000", 'role "nobody" does not exist'),
+        ("postgres", "{job}, username => 'anon'", "XX000", 'role "anon" can not log in'),
+        ("postgres", "{job}, database => 'nodb'", "3D000", 'database "nodb" does not exist'),
+        # Of several wrong arguments the same one is told.
+        ("postgres", "999, 'x', 'c', 'nodb', 'nobody'", "XX000", 'role "nobody" does not exist'),
+        ("postgres", "999, 'x', 'c', 'nodb'", "3D000", 'database "nodb" does not exist'),
+        ("postgres", "999, 'x', 'c'", "22023", "invalid schedule: x"),
+        ("postgres", "{job}, database => 'closed', username => 'clerk'", "XX000",
+         "User clerk does not have CONNECT privilege on closed"),
+        ("clerk", "{job}, database => 'closed'", "XX000", "User clerk does not have CONNECT privilege on closed"),
+        ("clerk", "{job}, active => false", "XX000", "Job {job} does not exist or you don't own it"),
+        ("clerk", "{job}, username => 'clerk'", "XX000", "must be superuser to alter username"),
+        ("anon", "{job}, active => false", "42501", "permission denied for function alter_job"),
+    ],
+)  # fmt: skip
+def test_alter_job_refuses_as_pg_cron_does(
+    any_clock: Database, clerk, role, arguments, sqlstate, message
+):
+    job = any_clock.execute("select cron.schedule('0 0 1 1 *', 'select 1') as id").fetchone()["id"]
+    if "closed" in arguments:
+        any_clock.execute("create database closed")
+        any_clock.execute("revoke connect on database closed from public")
+    any_clock.execute(f"set role {role}")
+    try:
+        with pytest.raises(psycopg.Error) as refused:
+            any_clock.execute(f"select cron.alter_job({arguments.format(job=job)})")
+    finally:
+        any_clock.execute("reset role")
+        any_clock.execute("drop database if exists closed")
+    found = (refused.value.sqlstate, refused.value.diag.message_primary)
+    assert found == (sqlstate, message.format(job=job))
+
+
+def test_a_role_alters_its_own_job(any_clock: Database, clerk):
+    any_clock.execute("set role clerk")
+    made = "select cron.schedule('0 0 1 1 *', 'select 1') as id"
+    job = any_clock.execute(made).fetchone()["id"]
+    any_clock.execute("select cron.alter_job(%s, '@daily', 'select 2', active => false)", (job,))
+    found = any_clock.execute("select jobid, schedule, command, active from cron.job").fetchall()
+    assert found == [{"jobid": job, "schedule": "@daily", "command": "select 2", "active": False}]
+
+
+def test_a_role_that_may_not_log_in_may_schedule(any_clock: Database, clerk):
+    """Its runs fail; cron.schedule checks that of a role only that it is told by name."""
+    any_clock.execute("set role anon")
+    any_clock.execute("select cron.schedule('0 0 1 1 *', 'select 1')")
+    assert any_clock.execute("select username from cron.job").fetchall() == [{"username": "anon"}]
+    any_clock.execute("reset role")
 
 
 CATALOGUE = {

@@ -4,21 +4,24 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 
+from functions._local.clock.exchange import USER_AGENT
 from functions._local.clock.install import install
 from functions._local.clock.scheduler import Scheduler
-from functions._local.clock.sender import USER_AGENT, Sender
+from functions._local.clock.sender import Sender
 from functions._shared.database.session import is_pooled, settle
 
 log = logging.getLogger(__name__)
 
 LEADER_LOCK = "select pg_advisory_lock(hashtext('picture-edge clock'))"
 IS_FREE = "select pg_try_advisory_lock(hashtext('picture-edge clock')) as free"
+BOOTED = "select pg_postmaster_start_time() as at"
 RETRY_S = 1.0
 
 
@@ -38,9 +41,10 @@ async def run_clock(dsn: str, ready: Callable[[], None] = lambda: None) -> None:
     While another clock leads, this one waits for its lock, which PostgreSQL releases with its connection. Raises
     BehindPooler.
     """
+    boots: set[datetime] = set()
     while True:
         try:
-            await _serve(dsn, ready)
+            await _serve(dsn, ready, boots)
         except* psycopg.Error as errors:
             log.warning("the clock's database went away: %s", type(errors.exceptions[0]).__name__)
         task = asyncio.current_task()
@@ -50,7 +54,8 @@ async def run_clock(dsn: str, ready: Callable[[], None] = lambda: None) -> None:
         await asyncio.sleep(RETRY_S)
 
 
-async def _serve(dsn: str, ready: Callable[[], None]) -> None:
+async def _serve(dsn: str, ready: Callable[[], None], boots: set[datetime]) -> None:
+    """``boots``: the server's starts that this process has led since: reconnecting to one of them is no @reboot."""
     async with AsyncExitStack() as stack:
         control = await stack.enter_async_context(await _connect(dsn, "pg_cron scheduler"))
         if await is_pooled(control):
@@ -64,7 +69,12 @@ async def _serve(dsn: str, ready: Callable[[], None]) -> None:
         async with asyncio.TaskGroup() as group:
             if "cron" in served:
                 work = await stack.enter_async_context(await _connect(dsn, "pg_cron"))
-                group.create_task(Scheduler(dsn, work, changed).run())
+                scheduler = Scheduler(dsn, work, changed)
+                booted = await (await work.execute(BOOTED)).fetchone()
+                assert booted
+                await scheduler.start(is_boot=booted["at"] not in boots)
+                boots.add(booted["at"])
+                group.create_task(scheduler.run())
             sender = None
             if "net" in served:
                 work = await stack.enter_async_context(

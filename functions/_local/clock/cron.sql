@@ -1,6 +1,6 @@
 -- Stand-in for pg_cron 1.6: schema cron with its functions, tables, defaults, errors and rights. Re-runnable.
 -- Served by   functions/_local/clock/scheduler.py; installed by install.py, and never beside the real extension
--- Differs     jobs of other users run over a connection as that user, so the server must let the clock in as them
+-- Differs     README.md has the table
 -- search_path explicit, with pg_temp last (search_path injection): unless named, pg_temp comes first for types and
 --             tables, with an empty path too, and the CHECK of a caller's domain pg_temp.text would run with a
 --             definer's rights.
@@ -170,6 +170,61 @@ end;
 $$;
 comment on function cron.valid_schedule(text) is 'The stand-in''s own: whether pg_cron would take this schedule.';
 
+create or replace function cron.calling_role() returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    -- Within a security definer function current_user is the owner; the setting role still names the caller.
+    select coalesce(nullif(current_setting('role'), 'none'), session_user);
+$$;
+comment on function cron.calling_role() is 'The stand-in''s own: the calling role, which owns the job.';
+
+create or replace function cron.check_schedule(schedule text) returns void
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not cron.valid_schedule(schedule) then
+        raise exception using
+            errcode = '22023', message = format('invalid schedule: %s', schedule),
+            hint = 'Use cron format (e.g. 5 4 * * *), or interval format ''[1-59] seconds''';
+    end if;
+end;
+$$;
+comment on function cron.check_schedule(text) is 'The stand-in''s own: raise 22023 for an invalid schedule.';
+
+create or replace function cron.check_login(username text) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_may_log_in boolean := (select rolcanlogin from pg_catalog.pg_roles where rolname = username);
+begin
+    if v_may_log_in is null then
+        raise exception using errcode = 'XX000', message = format('role "%s" does not exist', username);
+    end if;
+    if not v_may_log_in then
+        raise exception using
+            errcode = 'XX000', message = format('role "%s" can not log in', username),
+            detail = 'Jobs may only be run by roles that have the LOGIN attribute.';
+    end if;
+end;
+$$;
+comment on function cron.check_login(text) is 'The stand-in''s own: raise XX000 for a role that is absent or nologin.';
+
+create or replace function cron.check_connect(username text, database text) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (select from pg_catalog.pg_database where datname = database) then
+        raise exception using errcode = '3D000', message = format('database "%s" does not exist', database);
+    end if;
+    if not has_database_privilege(username, database, 'CONNECT') then
+        raise exception using
+            errcode = 'XX000', message = format('User %s does not have CONNECT privilege on %s', username, database);
+    end if;
+end;
+$$;
+comment on function cron.check_connect(text, text) is
+'The stand-in''s own: raise 3D000 for an absent database, XX000 for one that the role may not connect to.';
+
 create or replace function cron.put_job(
     p_name text, p_schedule text, p_command text, p_database text, p_username text, p_active boolean
 ) returns bigint
@@ -182,29 +237,15 @@ declare
     v_database text := coalesce(p_database, current_database());
     v_id bigint;
 begin
-    if not cron.valid_schedule(p_schedule) then
-        raise exception using
-            errcode = '22023', message = format('invalid schedule: %s', p_schedule),
-            hint = 'Use cron format (e.g. 5 4 * * *), or interval format ''[1-59] seconds''';
+    perform cron.check_schedule(p_schedule);
+    if p_username is not null then
+        if not v_superuser then
+            raise exception using
+                errcode = 'XX000', message = 'must be superuser to create a job for another role';
+        end if;
+        perform cron.check_login(p_username);
     end if;
-    if p_username is not null and not v_superuser then
-        raise exception using errcode = 'XX000', message = 'must be superuser to create a job for another role';
-    end if;
-    if not exists (select from pg_catalog.pg_roles where rolname = v_user) then
-        raise exception using errcode = 'XX000', message = format('role "%s" does not exist', v_user);
-    end if;
-    if not (select rolcanlogin from pg_catalog.pg_roles where rolname = v_user) then
-        raise exception using
-            errcode = 'XX000', message = format('role "%s" can not log in', v_user),
-            detail = 'Jobs may only be run by roles that have the LOGIN attribute.';
-    end if;
-    if not exists (select from pg_catalog.pg_database where datname = v_database) then
-        raise exception using errcode = '3D000', message = format('database "%s" does not exist', v_database);
-    end if;
-    if not has_database_privilege(v_user, v_database, 'CONNECT') then
-        raise exception using
-            errcode = 'XX000', message = format('User %s does not have CONNECT privilege on %s', v_user, v_database);
-    end if;
+    perform cron.check_connect(v_user, v_database);
     insert into cron.job (schedule, command, nodeport, database, username, active, jobname)
     values (
         p_schedule, p_command, coalesce(inet_server_port(), current_setting('port')::int), v_database, v_user,
@@ -218,14 +259,6 @@ end;
 $$;
 comment on function cron.put_job(text, text, text, text, text, boolean) is
 'The stand-in''s own: insert a job, or change the schedule, command and database of the user''s job of that name.';
-
-create or replace function cron.calling_role() returns text
-language sql stable set search_path = pg_catalog, pg_temp
-as $$
-    -- Within a security definer function current_user is the owner; the setting role still names the caller.
-    select coalesce(nullif(current_setting('role'), 'none'), session_user);
-$$;
-comment on function cron.calling_role() is 'The stand-in''s own: the calling role, which owns the job.';
 
 create or replace function cron.schedule(schedule text, command text) returns bigint
 language plpgsql strict security definer set search_path = pg_catalog, pg_temp
@@ -272,32 +305,28 @@ as $$
 #variable_conflict use_column
 declare
     v_superuser boolean := (select rolsuper from pg_catalog.pg_roles where rolname = cron.calling_role());
-    v_new text := alter_job.schedule;
 begin
     if job_id is null then
         raise exception using errcode = 'XX000', message = 'job_id can not be NULL';
+    end if;
+    if alter_job.username is not null then
+        if not v_superuser then
+            raise exception using errcode = 'XX000', message = 'must be superuser to alter username';
+        end if;
+        perform cron.check_login(alter_job.username);
+    end if;
+    if alter_job.database is not null then
+        -- As in pg_cron: the right to connect is that of the new user or the caller, not of the job's present user.
+        perform cron.check_connect(coalesce(alter_job.username, cron.calling_role()), alter_job.database);
+    end if;
+    if alter_job.schedule is not null then
+        perform cron.check_schedule(alter_job.schedule);
     end if;
     if num_nonnulls(
         alter_job.schedule, alter_job.command, alter_job.database, alter_job.username, alter_job.active
     ) = 0 then
         raise exception using errcode = 'XX000', message = 'no updates specified',
         hint = 'You must specify at least one job attribute to change when calling alter_job';
-    end if;
-    if alter_job.username is not null and not v_superuser then
-        raise exception using errcode = 'XX000', message = 'must be superuser to alter username';
-    end if;
-    if v_new is not null and not cron.valid_schedule(v_new) then
-        raise exception using
-            errcode = '22023', message = format('invalid schedule: %s', v_new),
-            hint = 'Use cron format (e.g. 5 4 * * *), or interval format ''[1-59] seconds''';
-    end if;
-    if alter_job.username is not null
-        and not exists (select from pg_catalog.pg_roles where rolname = alter_job.username) then
-        raise exception using errcode = 'XX000', message = format('role "%s" does not exist', alter_job.username);
-    end if;
-    if alter_job.database is not null
-        and not exists (select from pg_catalog.pg_database where datname = alter_job.database) then
-        raise exception using errcode = '3D000', message = format('database "%s" does not exist', alter_job.database);
     end if;
     update cron.job as changed
     set schedule = coalesce(alter_job.schedule, changed.schedule),
@@ -348,7 +377,10 @@ end;
 $$;
 comment on function cron.unschedule(text) is 'Remove the caller''s job of that name; a run of it is cancelled.';
 
-revoke execute on function cron.put_job(text, text, text, text, text, boolean),
+revoke execute on function cron.check_schedule(text),
+cron.check_login(text),
+cron.check_connect(text, text),
+cron.put_job(text, text, text, text, text, boolean),
 cron.forget_clock_state(),
 cron.schedule_in_database(text, text, text, text, text, boolean),
 cron.alter_job(bigint, text, text, text, text, boolean) from public;

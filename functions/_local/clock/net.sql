@@ -1,7 +1,6 @@
 -- Stand-in for pg_net 0.20: schema net with its functions, types, tables, defaults and errors. Re-runnable.
 -- Served by   functions/_local/clock/sender.py; installed by install.py, and never beside the real extension
--- Differs     the two tables are not open to PUBLIC, as headers hold keys: the functions write them for their callers;
---             a request is sent at most once; http_collect_response works; time-outs are bounded
+-- Differs     README.md has the table
 -- search_path explicit, with pg_temp last (search_path injection): unless named, pg_temp comes first for types and
 --             tables, with an empty path too, and the CHECK of a caller's domain pg_temp.text would run with a
 --             definer's rights.

@@ -35,7 +35,7 @@ class Schedule:
     seconds: int | None = None
     fields: str | None = None
     at_start: bool = False
-    """@reboot: due once, when a clock becomes leader."""
+    """@reboot: due once, at a start of the clock or of the server."""
 
     def last_due(self, now: datetime) -> datetime | None:
         """The latest full minute at or before ``now`` that matches the cron fields in the time zone of ``now``, if any.

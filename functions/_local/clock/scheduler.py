@@ -8,15 +8,14 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection, pq
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow
 
+from functions._local.clock.login import log_in
 from functions._local.clock.schedule import Schedule, read_schedule, time_zone
 
 log = logging.getLogger(__name__)
 
 MAX_RUNNING = 32
-CONNECT_S = 10
 
 ACTIVE_JOBS = """
 select job.*, clock_state.fired_at, clock_timestamp() as now, current_setting('cron.timezone', true) as zone
@@ -68,14 +67,20 @@ class Scheduler:
         self._slots = asyncio.Semaphore(MAX_RUNNING)
         self._stopping = False
 
-    async def run(self) -> None:
+    async def start(self, *, is_boot: bool) -> None:
+        """Mark interrupted runs; at a boot the @reboot jobs fall due. Jobs that are made later are not among them."""
         await self._work.execute(FAIL_INTERRUPTED)
-        first = True
+        if is_boot:
+            jobs = await (await self._work.execute(ACTIVE_JOBS)).fetchall()
+            self._due_runs.update(
+                job["jobid"] for job in jobs if read_schedule(job["schedule"]).at_start
+            )
+
+    async def run(self) -> None:
         try:
             while True:
                 self._changed.clear()
-                wait_s = await self._tick(first)
-                first = False
+                wait_s = await self._tick()
                 try:
                     async with asyncio.timeout(wait_s):
                         await self._changed.wait()
@@ -88,7 +93,7 @@ class Scheduler:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _tick(self, first: bool) -> float:
+    async def _tick(self) -> float:
         """Fire the due jobs; returns the seconds until the next job may be due."""
         await self._work.execute(REGISTER)
         if (set_back := await self._work.execute(CATCH_UP)).rowcount:
@@ -103,12 +108,12 @@ class Scheduler:
         wait_s = 1.0
         for job in jobs:
             schedule = read_schedule(job["schedule"])
-            wait_s = min(wait_s, await self._fire(job, schedule, first))
+            wait_s = min(wait_s, await self._fire(job, schedule))
             if self._due_runs[job["jobid"]] and job["jobid"] not in self._running:
                 self._start(job)
         return max(wait_s, 0.001)
 
-    async def _fire(self, job: dict[str, Any], schedule: Schedule, first: bool) -> float:
+    async def _fire(self, job: dict[str, Any], schedule: Schedule) -> float:
         """Claim the due run of one job; returns the seconds until its next run may be due."""
         jobid: int = job["jobid"]
         now: datetime = job["now"]
@@ -116,7 +121,6 @@ class Scheduler:
         if fired_at is None:
             return 0.0  # the job was made after REGISTER ran
         if schedule.at_start:
-            self._due_runs[jobid] += first
             return 1.0
         if schedule.seconds:
             left = fired_at + timedelta(seconds=schedule.seconds) - now
@@ -161,13 +165,8 @@ class Scheduler:
 
     async def _run_command(self, job: dict[str, Any], runid: int) -> tuple[str, str]:
         """Run the command as the job's user on a new connection; returns status and return_message."""
-        try:
-            connection = await psycopg.AsyncConnection.connect(
-                _job_dsn(self._dsn, job["username"], job["database"]),
-                autocommit=True,
-                prepare_threshold=None,
-            )
-        except psycopg.Error:
+        connection = await log_in(self._dsn, self._work, job["username"], job["database"])
+        if connection is None:
             return "failed", "connection failed"
         try:
             await self._work.execute(MARK_RUNNING, (connection.info.backend_pid, runid))
@@ -191,21 +190,3 @@ async def _execute(connection: psycopg.AsyncConnection[Any], command: str) -> tu
     if cursor.description is not None:
         return "succeeded", "1 row" if cursor.rowcount == 1 else f"{cursor.rowcount} rows"
     return "succeeded", cursor.statusmessage or "0 rows"
-
-
-def _job_dsn(dsn: str, username: str, database: str) -> str:
-    """The connection string of a job: for another user than the clock's own, without the password.
-
-    libpq may find that user's password in a passfile. SET ROLE from the clock's login would be no boundary: a
-    command can RESET ROLE.
-    """
-    given = conninfo_to_dict(dsn)
-    password = None if username == given.get("user") else ""
-    return make_conninfo(
-        dsn,
-        user=username,
-        dbname=database,
-        application_name="pg_cron",
-        connect_timeout=CONNECT_S,
-        **({} if password is None else {"password": password}),
-    )

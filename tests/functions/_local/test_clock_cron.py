@@ -88,6 +88,117 @@ def test_a_run_is_recorded_as_pg_cron_does(clock, db, command, status, message):
     assert (run["username"], run["database"]) == ("postgres", db.info.dbname)
 
 
+AS_CLERK = """
+reset session authorization; reset role; do $$ begin
+    if session_user <> 'clerk' or current_user <> 'clerk' then raise exception '% is not clerk', session_user; end if;
+end $$"""
+
+
+@pytest.fixture
+def clerk(clock, db):
+    """A plain role's database connection; the role may schedule."""
+    db.execute("drop role if exists clerk")
+    db.execute("create role clerk login")
+    db.execute("grant usage on schema cron to clerk")
+    db.execute("set role clerk")
+    yield db
+    db.execute("reset role")
+    db.execute("drop owned by clerk")
+    db.execute("drop role clerk")
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "message"),
+    [
+        (AS_CLERK, "succeeded", "DO"),
+        ("set session authorization postgres", "failed", "ERROR:  permission denied to set session authorization"),
+        ("set role postgres", "failed", "ERROR:  permission denied to set role"),
+    ],
+)  # fmt: skip
+def test_a_plain_roles_job_runs_as_that_role(clerk, command, status, message):
+    job_id = schedule(clerk, command)
+    clerk.execute("reset role")
+    long_ago(clerk, job_id)
+    run = ended_run(clerk, job_id)
+    assert run["username"] == "clerk"
+    assert (run["status"], run["return_message"][: len(message)]) == (status, message)
+
+
+@pytest.mark.parametrize("reason", ["a folder that others may write to", "another server"])
+def test_a_plain_roles_job_fails_where_the_socket_is_not_surely_the_servers(
+    clerk, monkeypatch, reason
+):
+    if reason == "another server":
+        monkeypatch.setattr("functions._local.clock.login.STARTED", "select pg_catalog.now()")
+    else:
+        monkeypatch.setattr("functions._local.clock.login.stat.S_IWOTH", 0o700)
+    job_id = schedule(clerk, "select 1")
+    clerk.execute("reset role")
+    long_ago(clerk, job_id)
+    assert ended_run(clerk, job_id)["return_message"] == "connection failed"
+
+
+def test_no_job_runs_as_a_role_that_the_clocks_login_is_no_member_of(dsn, db):
+    """Confused deputy: the owner of cron.job may write any name into it, and the socket trusts everybody."""
+    name = db.info.dbname
+    db.execute("drop role if exists keeper, clerk")
+    db.execute("create role keeper login password 'keeper'")
+    db.execute("create role clerk login")
+    db.execute("grant clerk to keeper")
+    db.execute(f"grant create on database {name} to keeper")
+    try:
+        with ticking(make_conninfo(dsn, user="keeper", password="keeper")):
+            db.execute("grant pg_read_all_settings to keeper")
+            ids = [schedule(db, "select 1") for _ in range(2)]
+            for job_id, user in zip(ids, ("supabase_admin", "clerk"), strict=True):
+                db.execute("update cron.job set username = %s where jobid = %s", (user, job_id))
+                long_ago(db, job_id)
+            found = [ended_run(db, job_id)["return_message"] for job_id in ids]
+            assert found == ["connection failed", "1 row"]
+    finally:
+        db.execute("drop owned by keeper cascade")
+        db.execute("drop role keeper, clerk")
+
+
+def runs_of(db, job_id):
+    counted = "select count(*)::int as n from cron.job_run_details where jobid = %s"
+    return db.execute(counted, (job_id,)).fetchone()["n"]
+
+
+async def test_a_reboot_job_runs_at_a_start_of_the_clock_only(dsn, connect, monkeypatch):
+    """Not when it is scheduled, and not when a lost connection is made again."""
+    monkeypatch.setattr("functions._local.clock.clock.RETRY_S", 0.05)
+    db = connect()
+    jobs, ready = [], asyncio.Event()
+
+    def is_ready():
+        if not jobs:  # before the clock's first look at the jobs
+            jobs.append(schedule(db, "select 1", "@reboot"))
+        ready.set()
+
+    async def one_more_run():
+        other = schedule(db, "select 2", "1 second")
+        await asyncio.to_thread(ended_run, db, other)
+        db.execute("select cron.unschedule(%s::bigint)", (other,))
+
+    for expected in (0, 1):
+        ready.clear()
+        clock = asyncio.create_task(run_clock(dsn, is_ready))
+        await ready.wait()
+        await one_more_run()
+        assert runs_of(db, jobs[0]) == expected
+        ready.clear()
+        db.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+            " where application_name like 'pg_net %' and datname = current_database()"
+        )
+        await ready.wait()
+        await one_more_run()
+        assert runs_of(db, jobs[0]) == expected
+        clock.cancel()
+        await asyncio.gather(clock, return_exceptions=True)
+
+
 def test_years_without_a_clock_are_caught_up_once(clock, db):
     job_id = schedule(db, "select 1", YEARLY)
     long_ago(db, job_id)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,12 @@ from starlette.routing import Route
 from scripts.postgres import free_port
 from scripts.schema import apply_schema
 from scripts.stack import bound, serving
-from tests.help import eventually, until
+from tests.help import LIMIT_S, eventually, until
 
 
 @dataclass
 class Server:
-    """Keeps what it is sent; /wait answers once ``release`` is set."""
+    """Keeps what it is sent; /wait answers once ``release`` is set; /302 redirects so, to the query's address."""
 
     url: str = ""
     seen: list[dict[str, Any]] = field(default_factory=list)
@@ -46,6 +47,12 @@ class Server:
                 await asyncio.to_thread(self.release.wait)
             case "/moved":
                 return RedirectResponse("/there", 302, {"X-First": "1"})
+            case "/301" | "/302" | "/303" | "/307" | "/308" as path:
+                return RedirectResponse(request.url.query or "/there", int(path[1:]))
+            case "/loop":
+                return RedirectResponse("/loop", 302)
+            case "/cookie":
+                return Response("x", headers={"Set-Cookie": "session=1"})
             case "/latin":
                 return Response(b"caf\xe9", media_type="text/plain; charset=utf-8")
             case "/empty":
@@ -96,6 +103,160 @@ def test_a_post_is_sent_as_pg_net_sends_it(clock, db, server):
     assert headers[b"user-agent"] == b"pg_net/0.20.4"
     assert headers[b"accept"] == b"*/*"
     assert not {b"nothing", b"empty", b"accept-encoding"} & set(headers)
+
+
+def sent(server: Server) -> list[tuple[str, str]]:
+    """What the last request's headers were, in their order and as often as they came."""
+    return [(name.decode(), value.decode()) for name, value in server.seen[-1]["headers"]]
+
+
+def values(server: Server, wanted: str) -> list[str]:
+    return [value for name, value in sent(server) if name == wanted]
+
+
+@pytest.mark.parametrize(
+    ("headers", "accept"),
+    [
+        ('{"X-Key": "k"}', ["*/*"]),
+        ('{"accept": "text/plain"}', ["text/plain"]),
+        ('{"Accept": ""}', []),
+        ('{"Accept": null}', ["*/*"]),
+        (None, ["*/*"]),
+    ],
+)
+def test_one_accept_header_is_sent(clock, db, server, headers, accept):
+    response(db, call(db, "http_get", server.url, headers=headers))
+    assert values(server, "accept") == accept
+
+
+def test_header_values_are_the_text_of_their_json(clock, db, server):
+    given = '{"A": 1.50, "B": true, "C": {"d": [1, null]}, "D": " padded ", "E": "ü", "User-Agent": "own"}'
+    response(db, call(db, "http_get", server.url, headers=given))
+    assert [pair for pair in sent(server) if pair[0] in ("a", "b", "c", "d", "e")] == [
+        ("a", "1.50"), ("b", "true"), ("c", '{"d": [1, null]}'), ("d", "padded"), ("e", "ü"),
+    ]  # fmt: skip
+    assert values(server, "user-agent") == ["own", "pg_net/0.20.4"]
+
+
+def test_the_length_of_the_body_is_not_the_callers_to_say(clock, db, server):
+    """Request smuggling: libcurl sends both headers as they are given."""
+    for given in ('{"Content-Length": "1"}', '{"Transfer-Encoding": "chunked"}'):
+        response(db, call(db, "http_post", f"{server.url}/307", '{"a": 1}', headers=given))
+        assert (values(server, "content-length"), server.seen[-1]["body"]) == (["8"], '{"a": 1}')
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("function", "named", "kind"),
+    [
+        ("http_post", {}, ["application/json"]),
+        ("http_post", {"headers": '{"X-Key": "k"}'}, ["application/json"]),
+        ("http_post", {"headers": '{"Content-Type": null}'}, ["application/json"]),
+        ("http_post", {"headers": None}, [FORM]),
+        ("http_post", {"headers": None, "body": None}, [FORM]),
+        ("http_delete", {}, []),
+        ("http_delete", {"body": '{"a": 1}'}, [FORM]),
+        ("http_delete", {"body": '{"a": 1}', "headers": '{"Content-Type": "text/x"}'}, ["text/x"]),
+        ("http_delete", {"body": '{"a": 1}', "headers": '{"content-type": ""}'}, []),
+        ("http_get", {}, []),
+    ],
+)
+def test_the_content_type_is_libcurls(clock, db, server, function, named, kind):
+    response(db, call(db, function, server.url, **named))
+    assert values(server, "content-type") == kind
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("function", ["http_post", "http_delete"])
+def test_the_method_after_a_redirect_is_libcurls(clock, db, server, function, status):
+    """curl 7.88 sends the same: POST becomes GET, DELETE stays, and the body goes with 301, 302 and 303."""
+    response(db, call(db, function, f"{server.url}/{status}", body='{"a": 1}'))
+    last = server.seen[-1]
+    keeps = status in (307, 308)
+    method = "DELETE" if function == "http_delete" else "POST" if keeps else "GET"
+    assert (last["path"], last["method"]) == ("/there", method)
+    assert last["body"] == ('{"a": 1}' if keeps else "")
+    kind = ["application/json"] if function == "http_post" else [FORM] if keeps else []
+    assert values(server, "content-type") == kind
+    assert values(server, "content-length") == (["8"] if keeps else [])
+
+
+def test_credentials_stay_with_the_origin_that_they_were_given_for(clock, db, server):
+    elsewhere = server.url.replace("127.0.0.1", "localhost")
+    given = '{"Authorization": "Bearer k", "Cookie": "c=1", "apikey": "k"}'
+    for start, to, kept in [
+        (server.url, "/there", True),
+        (server.url, f"{server.url}/there", True),
+        (server.url, f"{elsewhere}/there", False),
+        (server.url, f"{elsewhere}/302?{server.url}/there", True),  # back at the first
+    ]:
+        response(db, call(db, "http_get", f"{start}/302?{to}", headers=given))
+        found = (values(server, "authorization"), values(server, "cookie"))
+        assert found == ((["Bearer k"], ["c=1"]) if kept else ([], [])), to
+        assert values(server, "apikey") == ["k"]
+    named = server.url.replace("http://", "http://u:p@")
+    for to, basic in [("/x", ["Basic dTpw"]), (f"{server.url}/x", ["Basic dTpw"]), (elsewhere, [])]:
+        response(db, call(db, "http_get", f"{named}/302?{to}"))
+        assert values(server, "authorization") == basic, to
+
+
+def test_a_loop_of_redirects_ends(clock, db, server):
+    row = response(db, call(db, "http_get", f"{server.url}/loop"))
+    assert row["error_msg"] == "Number of redirects hit maximum amount"
+    assert len(server.seen) == 31, "the first and 30 more, as libcurl from 8.3 on"
+
+
+def test_no_request_carries_the_cookies_of_another(clock, db, server):
+    for path in ("/cookie", "/there"):
+        response(db, call(db, "http_get", server.url + path))
+    assert values(server, "cookie") == []
+
+
+class Cased(BaseHTTPRequestHandler):
+    """uvicorn writes header names in small letters, http.server as they are given."""
+
+    def do_GET(self) -> None:
+        self.send_response_only(200)
+        for name, value in [
+            ("Content-Type", "text/x"),
+            ("X-One", "1"),
+            ("X-One", "2"),
+            ("x-two", "é"),
+        ]:
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_names_of_answered_headers_are_kept_as_sent(clock, db):
+    with HTTPServer(("127.0.0.1", 0), Cased) as http:
+        http.timeout = LIMIT_S
+        request_id = call(db, "http_get", f"http://127.0.0.1:{http.server_port}/")
+        http.handle_request()
+        row = response(db, request_id)
+    assert row["headers"] == {
+        "Content-Type": "text/x", "X-One": "2", "x-two": "é", "Content-Length": "0",
+    }  # fmt: skip
+    assert row["content_type"] == "text/x"
+
+
+@pytest.mark.parametrize("headers", ["[]", '"x"', "null"])
+def test_headers_that_are_no_object_stop_nothing(clock, db, server, headers):
+    """A poison message: an error of the dequeueing statement would end the clock, and come again with the next."""
+    assert response(db, call(db, "http_get", server.url, headers=headers))["status_code"] == 200
+
+
+@pytest.mark.parametrize("value", ["Bearer secret\\n", "x\\r\\nX-Other: secret"])
+def test_a_header_that_would_add_lines_is_refused(clock, db, server, value):
+    """Header injection: pg_net sends it. The error's text reaches logs (clock_records), so the value is not in it."""
+    row = response(db, call(db, "http_get", server.url, headers=f'{{"Authorization": "{value}"}}'))
+    assert row["error_msg"] == "Illegal request header"
+    assert server.seen == []
 
 
 def test_get_and_delete(clock, db, server):
