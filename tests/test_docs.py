@@ -1,6 +1,7 @@
 """What the documentation shows, done."""
 
 import re
+import subprocess
 import types
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.help import until
 
 PROJECT = Path(__file__).parent.parent
 ARCHITECTURE = (PROJECT / "docs" / "ARCHITECTURE.md").read_text()
+GUIDE = (PROJECT / "docs" / "DEPLOYMENT_GUIDE.md").read_text()
 OPERATORS = (PROJECT / "docs" / "QUICK_REFERENCE.md").read_text()
 SQL = (PROJECT / "sql" / "README.md").read_text()
 
@@ -63,3 +65,16 @@ def test_every_function_table_and_view_is_listed(db):
     )
     listed = set(re.findall(r"`(?:\w+\.)?(\w+)[`(]", SQL))
     assert {row["name"] for row in rows} - listed == set()
+
+
+def test_the_deployment_guide_installs_the_project_itself():
+    """The pinned packages alone do not start: the version is read from the project's own metadata."""
+    [target] = re.findall(r"^    make (\.venv/\w+) ", GUIDE, re.MULTILINE)
+    run = subprocess.run(
+        ["make", "--dry-run", "--always-make", target],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "--no-deps --no-build-isolation --editable ." in run.stdout

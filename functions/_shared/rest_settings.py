@@ -33,7 +33,7 @@ class RestSettings(BaseModel):
     """Whether application/vnd.pgrst.plan shows execution plans."""
     pgrst_db_aggregates_enabled: bool = False
     pgrst_db_prepared_statements: bool = True
-    """False behind a pooler in transaction mode, which keeps no prepared statements."""
+    """Behind a transaction pooler none are prepared, whatever this says."""
     pgrst_db_pool: PositiveInt = 10
     """Connections of /rest/v1, a pool of its own."""
     pgrst_server_timing_enabled: bool = False

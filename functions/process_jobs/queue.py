@@ -160,9 +160,11 @@ async def record_tick(pool: Pool) -> None:
 async def tick_overdue(pool: Pool) -> timedelta | None:
     """How long the clock has been silent, once that is too long; None while it calls in time, or where none is set."""
     async with pool.connection() as connection:
-        cursor = await connection.execute("select picture_edge.tick_overdue() as silence")
-        silence: timedelta | None = (await cursor.fetchall())[0]["silence"]
-        return silence
+        # Not an interval: its text depends on IntervalStyle, which a transaction pooler's sessions may differ in.
+        cursor = await connection.execute(
+            "select extract(epoch from picture_edge.tick_overdue())::float8 as silence_s"
+        )
+        return _seconds((await cursor.fetchall())[0]["silence_s"])
 
 
 async def clock_records(pool: Pool) -> list[str]:

@@ -8,12 +8,13 @@ import time
 from collections.abc import Mapping, Sequence
 
 import psycopg
+from psycopg import AsyncConnection
 
 from functions._platform.realtime.changes.conditions import canonical
 from functions._platform.realtime.changes.delivery import Delivery
 from functions._platform.realtime.changes.filters import BadBinding, Binding
 from functions._platform.realtime.changes.pgoutput import Change, Commit, Relation
-from functions._platform.realtime.changes.replication import Stream
+from functions._platform.realtime.changes.replication import CONNECT_S, Stream
 from functions._platform.realtime.changes.subscriptions import (
     Listener,
     Subscriber,
@@ -23,7 +24,9 @@ from functions._platform.realtime.changes.subscriptions import (
 from functions._platform.realtime.changes.tables import PUBLICATION, Column, Table, Tables
 from functions._platform.realtime.changes.triggers import TriggerStream
 from functions._platform.realtime.changes.visibility import rights_of
+from functions._shared.database.listener import Pooled
 from functions._shared.database.pool import Pool
+from functions._shared.database.session import is_pooled
 from functions._shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -66,6 +69,7 @@ class Feed:
         self._ids = itertools.count(random.randrange(1, 1 << 24))  # noqa: S311 - no secret
         self._wanted = asyncio.Event()
         self._open = asyncio.Event()
+        self._is_pooled = False
         self._is_makeshift = False
         self._interrupted = False
         self._used_at = time.monotonic()
@@ -82,6 +86,8 @@ class Feed:
         self, subscriber: Subscriber, bindings: Sequence[tuple[int, Binding]]
     ) -> None:
         """Changes that commit after this returns are delivered. Raises BadBinding, Unavailable, psycopg.Error."""
+        if self._is_pooled:
+            raise Unavailable
         listeners = [
             listener
             for number, binding in bindings
@@ -166,14 +172,22 @@ class Feed:
         return {name: column for name, column in table.columns.items() if name in allowed}
 
     async def run(self) -> None:
-        """Stream while there are subscribers, and reconnect."""
+        """Stream while there are subscribers, and reconnect. Ends at a transaction pooler."""
         while True:
             try:
                 if self.source is None:
+                    await self._refuse_pooler()
                     self.source = await self._chosen()
                     log.info("realtime: changes come from %s", self.source)
                 await self._wanted.wait()
                 await self._stream()
+            except Pooled:
+                self._is_pooled = True
+                log.warning(
+                    "the database is reached through a pooler, which passes no changes on: /realtime/v1 refuses"
+                    " postgres_changes. SUPABASE_DB_DIRECT_URL would bring them"
+                )
+                return
             except (psycopg.Error, OSError) as error:
                 log.warning("realtime: the stream of changes is lost: %s", type(error).__name__)
                 await asyncio.sleep(RETRY_S * random.uniform(0.5, 1))  # noqa: S311 - jitter
@@ -185,6 +199,18 @@ class Feed:
                 self.slot = None
                 if self._is_makeshift:
                     self._is_makeshift, self.source = False, None
+
+    async def _refuse_pooler(self) -> None:
+        """Raises Pooled: behind a pooler LISTEN hears nothing, and its session would keep the triggers' lock."""
+        async with await AsyncConnection.connect(
+            self._address.get_secret_value(),
+            autocommit=True,
+            prepare_threshold=None,
+            connect_timeout=CONNECT_S,
+            application_name="picture-edge realtime",
+        ) as connection:
+            if await is_pooled(connection):
+                raise Pooled
 
     async def _chosen(self) -> str:
         """Logical decoding where the server and the login allow it, unless REALTIME_CHANGES names one."""

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from functions._platform.rest.connections.session import Key, Session
 from functions._shared.database.pool import APPLICATION_NAME
+from functions._shared.database.session import is_pooled
 
 WAIT_S = 10.0
 """Acquisition timeout, PostgREST's own default."""
@@ -37,7 +38,7 @@ class NoDatabase(psycopg.OperationalError):
 
 
 class Sessions:
-    """Opens connections as they are needed. ``prepare``: False behind a transaction pooler, which drops statements."""
+    """Opens connections as they are needed. ``prepare``: whether statements are prepared on direct connections."""
 
     def __init__(self, address: SecretStr, size: int, *, prepare: bool) -> None:
         self._address = address
@@ -122,12 +123,13 @@ class Sessions:
             connection = await AsyncConnection.connect(
                 address, autocommit=True, prepare_threshold=None
             )
+            prepare = self._prepare and not await _is_pooled(connection)
         except psycopg.OperationalError as error:
             self._wake()
             raise NoDatabase(str(error)) from None
         finally:
             self._opening -= 1
-        session = Session(connection, self._is_repeated if self._prepare else None)
+        session = Session(connection, self._is_repeated if prepare else None)
         self._open.add(session)
         return session
 
@@ -146,3 +148,12 @@ class Sessions:
             session.close()
         self._open.clear()
         self._free.clear()
+
+
+async def _is_pooled(connection: AsyncConnection) -> bool:
+    """Transaction pooler: a prepared statement stays with its backend, where another client's has the same name."""
+    try:
+        return await is_pooled(connection)
+    except BaseException:
+        await connection.close()
+        raise

@@ -1,8 +1,9 @@
 """A failover behind an address that moves: open sessions stay on the standby, and must not stay in use."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -12,8 +13,8 @@ from functions._shared.database.schema import READ_ONLY
 from scripts.chaos.proxy import Proxy, proxied
 from scripts.postgres import Postgres, cluster, free_port
 from scripts.schema import apply_schema
-from tests.conftest import Edge, running_edge
-from tests.help import SMALL, eventually
+from tests.conftest import Edge, Provider, running_edge
+from tests.help import SMALL, eventually, start, until_ended
 
 pytestmark = pytest.mark.slow
 
@@ -106,9 +107,10 @@ def test_sessions_on_the_standby_are_left_at_their_first_refusal(
     eventually(lambda: edge.client.get(f"{edge.url}/ready").json()["status"] == "ready")
 
 
-def test_several_addresses_lead_to_the_one_that_takes_writes(
-    primary: Postgres, standby: Postgres, sandbox, tmp_path
+def test_several_addresses_lead_to_the_one_that_takes_writes_also_after_a_promotion(
+    primary: Postgres, standby: Postgres, sandbox: Provider, slow: Callable[[], None], tmp_path
 ):
+    """The module's last test: the primary is gone. A prediction that runs meanwhile is adopted, not paid again."""
     url = (
         f"postgresql://postgres:postgres@127.0.0.1:{standby.port},127.0.0.1:{primary.port}"
         "/postgres?target_session_attrs=read-write"
@@ -120,3 +122,29 @@ def test_several_addresses_lead_to_the_one_that_takes_writes(
         REPLICATE_API_URL=sandbox.url,
     ) as edge:
         eventually(lambda: start_status(edge) == 200)
+        prompt = f"a fox {uuid4()}"
+        generation = start(edge, prompt=prompt)
+        eventually(lambda: paid(sandbox, prompt) == 1)
+        eventually(lambda: parked(standby, prompt))
+        primary.stop("immediate")
+        standby.run("pg_ctl", "-D", str(standby.data), "-w", "promote")
+        eventually(lambda: start_status(edge) == 200)
+        slow()
+        assert until_ended(edge, generation)["status"] == "completed"
+        assert paid(sandbox, prompt) == 1
+
+
+def paid(sandbox: Provider, prompt: str) -> int:
+    """Predictions with this prompt."""
+    made = [*sandbox.state.predictions.values()]
+    return sum(prompt in str(prediction.input) for prediction in made)
+
+
+def parked(server: Postgres, prompt: str) -> bool:
+    """Whether the prediction's identifier has arrived on ``server``."""
+    with psycopg.connect(server.url) as connection:
+        row = connection.execute(
+            "select count(*) from predictions where input ->> 'prompt' = %s and prediction_id is not null",
+            (prompt,),
+        ).fetchone()
+    return row == (1,)
