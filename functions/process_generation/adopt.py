@@ -3,10 +3,10 @@
 import asyncio
 import logging
 from datetime import timedelta
-from typing import Any
 
 from functions._shared.provider.prediction import Prediction
 from functions._shared.resources import Resources
+from functions._shared.web.own_input import addresses_in
 from functions.process_generation import predictions
 from functions.process_generation.callback import intent_in
 from functions.process_generation.park import park
@@ -69,10 +69,5 @@ def _matches(prediction: Prediction, intent: RecoverableIntent) -> bool:
     return right_model and all(
         prediction.input.get(key) == value
         for key, value in intent.input.items()
-        if not _is_address(value)
+        if not any(addresses_in({key: value}))
     )
-
-
-def _is_address(value: Any) -> bool:
-    first = value[0] if isinstance(value, list) and value else value
-    return isinstance(first, str) and first.startswith(("http://", "https://", "data:"))

@@ -96,7 +96,7 @@ def _complete(draft: Draft) -> None:
             why = "send it in input"
             if source and key == source.key:
                 why = "send source_image_url"
-            elif not limits or is_secret(limits):
+            elif not limits or is_secret(key, limits):
                 why = "a request cannot carry it"
             raise UnsupportedModel(f"{model_id} requires {key!r}: {why}")
     if not draft.model.accepts(draft.input):

@@ -11,7 +11,7 @@ from functions._shared.image_models.catalog import ImageModel
 from functions._shared.image_models.describe import is_secret
 from functions._shared.image_models.json_schema import Schema
 from functions._shared.image_models.meaning.pictures import file_keys
-from functions._shared.web.own_input import addresses_in
+from functions._shared.web.own_input import addresses_in, is_address, texts_in
 
 MAX_ADDRESSES = 16
 """Pictures and other files of one request: each is checked, a picture is fetched and perhaps uploaded."""
@@ -41,14 +41,22 @@ def check_own_input(own: dict[str, Any], model: ImageModel) -> None:
         limits = model.all_properties.get(key)
         if limits is None:
             raise InvalidRequest(f"input.{foreign.text(key, 60)}: {_not_known(model)}")
-        if is_secret(limits):
+        if is_secret(key, limits):
             raise InvalidRequest(f"input.{key}: credentials are not taken, as requests are stored")
         if not model.takes(key, value):
             raise InvalidRequest(f"input.{key}: {_fault(limits, value)}")
+        if _takes_files(limits) and not all(map(is_address, filter(None, texts_in(value)))):
+            raise InvalidRequest(f"input.{key}: must be an http(s) address or a data: URI")
+
+
+def _takes_files(limits: Schema) -> bool:
+    """Whether values are addresses by the schema: others (file:, gopher:, a blank before http:) would go unchecked."""
+    item = limits.get("items", limits)
+    return isinstance(item, dict) and item.get("format") == "uri"
 
 
 def _not_known(model: ImageModel) -> str:
-    keys = [key for key in model.all_properties if not is_secret(model.all_properties[key])]
+    keys = [key for key in model.all_properties if not is_secret(key, model.all_properties[key])]
     listed = ", ".join(foreign.text(key, 60) for key in keys[:MAX_NAMED])
     more = ", …" if len(keys) > MAX_NAMED else ""
     return f"{model.replicate_id} has no such input. It has {listed}{more}"

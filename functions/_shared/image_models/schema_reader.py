@@ -13,6 +13,11 @@ from functions._shared.image_models.json_schema import Schema, narrowed, types_o
 MAX_SCHEMA_NODES = 20_000
 """Bound of the expanded document: nested references grow it exponentially (billion-laughs attack)."""
 
+MAX_PROPERTIES = 256
+"""Each is read by some 50 patterns while the GIL is held. The public catalogue's largest model has 73."""
+MAX_NAME = 200
+"""Characters of a property's name, as of a key in a request's ``input``."""
+
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _DEFINITIONS = ("$defs", "definitions", "components")
 _DATA = {"const", "default", "enum", "example", "examples", "$id", "$schema"}
@@ -29,6 +34,8 @@ def read_schema(document: object) -> Schema:
     try:
         plain = _flattened(_inline_references(roots[0], roots, (), itertools.count()))
         properties = {k: _flattened(v) for k, v in plain["properties"].items() if _is_schema(v)}
+        if len(properties) > MAX_PROPERTIES or any(len(name) > MAX_NAME for name in properties):
+            raise ValueError("too many properties, or too long names")
         plain = {"required": [], **plain, "properties": properties}
         Draft202012Validator.check_schema({**plain, "properties": {}})
     except (SchemaError, RecursionError, KeyError, TypeError, AttributeError):

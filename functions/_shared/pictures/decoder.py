@@ -7,6 +7,7 @@ JPEG 2000 and WebP do. The start of a child takes 0.1 s: pictures that need no d
 
 import asyncio
 import importlib.util
+import logging
 import os
 import subprocess
 import sys
@@ -14,9 +15,16 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from functions._shared.errors import GenerationFailed
-from functions._shared.pictures.decoder_child import MOST_RESULT_BYTES, TOO_LARGE, TOO_MANY_PIXELS
+from functions._shared.pictures.decoder_child import (
+    BROKEN,
+    MOST_RESULT_BYTES,
+    TOO_LARGE,
+    TOO_MANY_PIXELS,
+)
 from functions._shared.pictures.formats import Purpose
 from functions._shared.pictures.header import Broken, Header
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 2
 LARGE_PIXELS = 16_000_000
@@ -48,23 +56,73 @@ async def convert(
 ) -> tuple[bytes, str]:
     """The picture encoded anew, and its format: png or jpeg for a source, png or webp for an output.
 
-    Raises Broken where it cannot be decoded; GenerationFailed where the child was ended from outside.
+    Raises Broken where it cannot be decoded; GenerationFailed where the child was ended from outside, or cannot start.
     """
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_DECODERS, _convert, data, header, purpose, most_pixels)
+    child = _Child()
+    try:
+        return await loop.run_in_executor(
+            _DECODERS, _convert, data, header, purpose, most_pixels, child
+        )
+    except asyncio.CancelledError:
+        child.end()
+        raise
 
 
-def _convert(data: bytes, header: Header, purpose: Purpose, most_pixels: int) -> tuple[bytes, str]:
+class _Child:
+    """A child process that another thread may end, even before it is started.
+
+    Nobody waits for the picture of a cancelled caller; and Python joins the decoders' threads at exit: a graceful
+    shutdown would take as long as the picture.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._unwanted = False
+
+    def end(self) -> None:
+        self._unwanted = True
+        if self._process:
+            self._process.kill()
+
+    def run(self, arguments: list[str], data: bytes) -> tuple[int, bytes]:
+        """Exit code and stdout. Raises OSError, subprocess.TimeoutExpired."""
+        with (
+            subprocess.Popen(  # noqa: S603 - our own module, numbers and a fixed word
+                arguments,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # libraries warn of each fault: megabytes, of a file made for it
+                env=_environment(),
+                start_new_session=True,  # Ctrl-C at the terminal ends the gateway gracefully, not its pictures at once
+            ) as process
+        ):
+            self._process = process
+            try:
+                if self._unwanted:
+                    process.kill()
+                told, _ = process.communicate(data, timeout=TIMEOUT_S)
+            except BaseException:
+                process.kill()
+                raise
+            return process.returncode, told
+
+
+def _convert(
+    data: bytes, header: Header, purpose: Purpose, most_pixels: int, child: _Child
+) -> tuple[bytes, str]:
     if header.pixels <= LARGE_PIXELS:
-        return _in_child(data, header, purpose, most_pixels)
+        return _in_child(data, header, purpose, most_pixels, child)
     with _LARGE:
-        return _in_child(data, header, purpose, most_pixels)
+        return _in_child(data, header, purpose, most_pixels, child)
 
 
-def _in_child(data: bytes, header: Header, purpose: Purpose, most_pixels: int) -> tuple[bytes, str]:
+def _in_child(
+    data: bytes, header: Header, purpose: Purpose, most_pixels: int, child: _Child
+) -> tuple[bytes, str]:
     most_bytes = BASE_BYTES + BYTES_PER_PIXEL * header.pixels
     try:
-        done = subprocess.run(  # noqa: S603 - our own module, numbers and a fixed word
+        code, told = child.run(
             [
                 sys.executable,
                 "-m",
@@ -73,25 +131,28 @@ def _in_child(data: bytes, header: Header, purpose: Purpose, most_pixels: int) -
                 str(min(most_pixels, header.pixels)),
                 str(most_bytes),
             ],
-            input=data,
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            check=False,
-            env=_environment(),
-            start_new_session=True,  # Ctrl-C at the terminal ends the gateway gracefully, not its pictures at once
+            data,
         )
     except subprocess.TimeoutExpired:
         raise GenerationFailed(f"the picture was not decoded within {TIMEOUT_S} s") from None
-    if done.returncode == 0:
-        new_format, _, new = done.stdout.partition(b"\n")
+    except (
+        OSError
+    ) as error:  # no interpreter, no process (EAGAIN), no memory: not the picture's fault
+        log.error("the picture decoder cannot be started: %s", error)
+        raise GenerationFailed("the picture's decoder cannot be started") from None
+    if code == 0:
+        new_format, _, new = told.partition(b"\n")
         return new, new_format.decode()
-    if done.returncode == TOO_MANY_PIXELS:
+    if code == TOO_MANY_PIXELS:
         raise Broken("it has more pixels than its header says")
-    if done.returncode == TOO_LARGE:
+    if code == TOO_LARGE:
         raise Broken(f"converted it would be larger than {MOST_RESULT_BYTES // 1024**2} MiB")
-    if done.returncode in _ENDED_FROM_OUTSIDE:
+    if code in _ENDED_FROM_OUTSIDE:
         raise GenerationFailed("the picture's decoder was ended")
-    raise Broken("it cannot be decoded")
+    if code == BROKEN or code < 0:  # a signal: it crashed, or ran out of processor time
+        raise Broken("it cannot be decoded")
+    log.error("the picture decoder ended with %d before it read the picture", code)
+    raise GenerationFailed("the picture's decoder cannot be started")
 
 
 def _environment() -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 stdin   the picture
 stdout  its new format, a line feed, the new file
-exit    0; TOO_MANY_PIXELS; TOO_LARGE; 1: it cannot be decoded
+exit    0; TOO_MANY_PIXELS; TOO_LARGE; BROKEN; any other: the decoder itself could not start
 
 The kernel ends it beyond CPU_S of processor time, and refuses it memory beyond BYTES.
 """
@@ -12,16 +12,16 @@ import resource
 import sys
 
 CPU_S = 30
-TOO_MANY_PIXELS, TOO_LARGE = 3, 4
+TOO_MANY_PIXELS, TOO_LARGE, BROKEN = 3, 4, 5
 MOST_RESULT_BYTES = 50 * 1024 * 1024
 """Of the new file, which the parent holds in memory; Storage's own limit by default."""
 NICENESS = 5
 
 
 def main(purpose: str, most_pixels: int, most_bytes: int) -> int:
-    resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit(resource.RLIMIT_AS, most_bytes)
+    _limit(resource.RLIMIT_CPU, CPU_S)
+    _limit(resource.RLIMIT_CORE, 0)
     os.nice(NICENESS)
     from functions._shared.pictures.decoding import TooManyPixels, converted
 
@@ -32,12 +32,19 @@ def main(purpose: str, most_pixels: int, most_bytes: int) -> int:
     except TooManyPixels:
         return TOO_MANY_PIXELS
     except Exception:  # noqa: BLE001 - decoders raise errors of any class for a broken file
-        return 1
+        return BROKEN
     if len(new) > MOST_RESULT_BYTES:
         return TOO_LARGE
     sys.stdout.buffer.write(new_format.encode() + b"\n" + new)
     sys.stdout.buffer.flush()
     return 0
+
+
+def _limit(kind: int, most: int) -> None:
+    """Set a resource limit; a lower hard limit of a container or a service manager stays, as raising it is refused."""
+    hard = resource.getrlimit(kind)[1]
+    lower = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(kind, (lower, lower))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from functions._shared.pictures import foreign_headers, iso_headers, web_headers
 from functions._shared.pictures.header import Broken, Header, Truncated
 
+MAX_SIDE = 2**31 - 1
+"""PNG's own bound; beyond it a size does not fit into the integer columns of its images row."""
+
 _READERS: Mapping[str, Callable[[bytes], Header]] = {
     "jpeg": web_headers.jpeg,
     "png": web_headers.png,
@@ -31,4 +34,6 @@ def read_header(data: bytes, picture_format: str) -> Header:
         raise Truncated from None
     if not header.pixels:
         raise Broken("it has no pixels")
+    if max(header.shown) > MAX_SIDE:
+        raise Broken("its size makes no sense")
     return header

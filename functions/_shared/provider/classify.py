@@ -6,12 +6,15 @@ and a text that no rule fits has a class as well. What follows from a class is i
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import NamedTuple
 
 from functions._shared.provider.failure_table import RULES
 
 MAX_TEXT = 2000
 """Characters of a text that are classified; the beginning and the end of a longer one."""
+QUOTED_START = 40
+"""Characters by which a quotation of the input that is cut off is known."""
 
 # First match wins. Class, HTTP statuses, words of which the text has one; an empty tuple matches anything.
 _ANSWERS: tuple[tuple[str, tuple[int, ...], tuple[str, ...]], ...] = (
@@ -56,6 +59,9 @@ _STATUS = re.compile(
     r"|(?<=: )(429|50[0234])(?=\s*$)"
     r"|\b(4\d\d|5\d\d)\b(?=\W{0,3}(?:error|bad gateway|service|internal|gateway|too many|unavailable|deadline))"
 )
+# ReDoS: word and gap share no character and are possessive. With \S+\W+, which share punctuation, 2000 characters of
+# "image'image'…" take minutes while holding the GIL; a stranger's model writes these texts.
+_WORDS_BETWEEN = r"\W++(?:\w++(?:'\w++)?+\W++){0,4}?"
 _SENTENCE = re.compile(r"[.!?;。！](?=\s|$|[\"'])|\n+")
 
 
@@ -91,10 +97,11 @@ def recognised(text: str, said: Iterable[str] = ()) -> str | None:
         return "transient"
     if _REPR.fullmatch(text):
         return "model_failed"
+    # Before the text is cut: half a quotation would not be found.
+    for words in sorted(filter(str.strip, said), key=len, reverse=True):
+        text = _without_quotation(text, words)
     if len(text) > MAX_TEXT:
         text = f"{text[: MAX_TEXT // 2]}\n{text[-MAX_TEXT // 2 :]}"
-    for words in sorted(filter(str.strip, said), key=len, reverse=True):
-        text = text.replace(words, " ") if len(words) > 2 else text
     is_page = _PAGE.match(text) is not None
     own = _without_foreign_words(_TAG.sub(" ", text) if is_page else text)
     # Quoted words are often somebody else's (a name, an option): they count only where the rest says nothing, and where
@@ -102,6 +109,19 @@ def recognised(text: str, said: Iterable[str] = ()) -> str | None:
     found = None if _JSON.search(own) else _class_by_rules(_QUOTED.sub(" ", own))
     found = found or _class_by_rules(_QUOTED_NAME.sub(" ", own))
     return found or ("transient" if is_page else None)
+
+
+def _without_quotation(text: str, words: str) -> str:
+    """Without ``words`` of the input, whole or cut off: models and we ourselves truncate what they quote."""
+    if len(words) <= 2:
+        return text
+    text = text.replace(words, " ")
+    at = text.find(words[:QUOTED_START]) if len(words) > QUOTED_START else -1
+    if at < 0:
+        return text
+    pairs = zip(text[at:], words, strict=False)
+    quoted = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return f"{text[:at]} {text[at + quoted :]}"
 
 
 def _without_foreign_words(text: str) -> str:
@@ -141,7 +161,7 @@ def _sentences(text: str) -> Iterator[str]:
 def _pattern(phrases: str) -> re.Pattern[str]:
     """The regular expression of a group of phrases in the table's notation."""
     written = (
-        re.escape(phrase).replace(r"\ \.\.\ ", r"\W+(?:\S+\W+){0,4}?").replace(r"\*", r"\w*")
+        re.escape(phrase).replace(r"\ \.\.\ ", _WORDS_BETWEEN).replace(r"\*", r"\w*")
         for phrase in phrases.split("|")
     )
     return re.compile(rf"(?<!\w)(?:{'|'.join(written)})(?!\w)")

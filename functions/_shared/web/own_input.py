@@ -15,8 +15,11 @@ MAX_KEY = 200
 MAX_BYTES = 32 * 1024
 """Of the object's JSON without its data: URIs, which are stored apart."""
 MAX_DEPTH = 8
+MAX_NUMBER = 2**64
+"""Seeds have 64 bits at most. JSON can spell what jsonb does not store, 1e400, and numbers of 4300 digits."""
 
-_ADDRESS = re.compile(r"(https?://|data:)", re.IGNORECASE)
+# A data: URI names its media type at once; "Data: the android" is a prompt.
+_ADDRESS = re.compile(r"(?:https?://|data:(?=[\w.+-]+/|[;,]))", re.IGNORECASE)
 
 
 def is_address(value: Any) -> bool:
@@ -26,7 +29,7 @@ def is_address(value: Any) -> bool:
 def addresses_in(own: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(key, address) for each text, at any depth, that is a URL or a data: URI."""
     for key, value in own.items():
-        for text in _texts(value):
+        for text in texts_in(value):
             if is_address(text):
                 yield key, text
 
@@ -40,15 +43,24 @@ def each_address(value: Any, change: Callable[[str], str]) -> Any:
     return change(value) if is_address(value) else value
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts_in(value: Any) -> Iterator[str]:
     """All texts in ``value``, the keys of objects among them."""
-    if isinstance(value, dict):
-        value = [part for pair in value.items() for part in pair]
-    if isinstance(value, list):
-        for part in value:
-            yield from _texts(part)
-    elif isinstance(value, str):
+    return (part for part in _parts(value) if isinstance(part, str))
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """All parts of ``value`` that are no lists or objects, the keys of objects among them."""
+    if isinstance(value, dict | list):
+        for part in _children(value):
+            yield from _parts(part)
+    else:
         yield value
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [part for pair in value.items() for part in pair]
+    return value if isinstance(value, list) else []
 
 
 def _bounded(own: dict[str, Any]) -> dict[str, Any]:
@@ -58,18 +70,26 @@ def _bounded(own: dict[str, Any]) -> dict[str, Any]:
             "must have at most {keys} keys of 1 to {key} characters",
             {"keys": MAX_KEYS, "key": MAX_KEY},
         )
-    if _depth(own) > MAX_DEPTH:
+    if _is_deeper(own, MAX_DEPTH):
         raise PydanticCustomError(
             "depth", "must not be nested deeper than {most}", {"most": MAX_DEPTH}
         )
-    for text in _texts(own):
-        storable(text)
+    for part in _parts(own):
+        if isinstance(part, str):
+            storable(part)
+        elif isinstance(part, int | float) and not abs(part) <= MAX_NUMBER:  # NaN is not, either
+            raise PydanticCustomError("number", "must hold numbers up to 2^64 only")
     without = each_address(own, lambda text: "" if text[:5].casefold() == "data:" else text)
     if len(json.dumps(without)) > MAX_BYTES:
         raise PydanticCustomError(
             "size", "must have at most {most} bytes, data: URIs apart", {"most": MAX_BYTES}
         )
-    return own
+    return {key: each_address(value, _scheme_in_lower_case) for key, value in own.items()}
+
+
+def _scheme_in_lower_case(address: str) -> str:
+    scheme, _, rest = address.partition(":")
+    return f"{scheme.lower()}:{rest}"
 
 
 def _without_references(own: dict[str, Any]) -> dict[str, Any]:
@@ -82,9 +102,12 @@ def _without_references(own: dict[str, Any]) -> dict[str, Any]:
     return own
 
 
-def _depth(value: Any) -> int:
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max(map(_depth, parts), default=0)
+def _is_deeper(value: Any, most: int) -> bool:
+    """Level by level: recursion would overflow the stack at the depth that it is to refuse."""
+    level = [value]
+    for _ in range(most):
+        level = [part for parent in level for part in _children(parent)]
+    return bool(level)
 
 
 KeptInput = Annotated[dict[str, Any], Field(max_length=MAX_KEYS), AfterValidator(_bounded)]

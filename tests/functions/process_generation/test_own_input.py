@@ -7,6 +7,7 @@ import pytest
 from functions._shared.errors import InvalidRequest
 from functions._shared.generation import GenerationRequest
 from functions._shared.image_models.catalog import find_model
+from functions._shared.image_models.describe import is_secret
 from functions._shared.web.bodies import validate
 from functions.process_generation.inputs import BuiltInput, build_input
 from tests.conftest import Edge
@@ -83,6 +84,12 @@ def test_it_carries_what_no_field_means():
         ({f"k{n}": n for n in range(101)}, "input: "),
         ({"prompt": "x" * 40_000}, "input: must have at most 32768 bytes, data: URIs apart"),
         ({"prompt": {"a": [[[[[[[[[1]]]]]]]]]}}, "input: must not be nested deeper than 8"),
+        ({"prompt": json.loads("[" * 900 + "]" * 900)}, "input: must not be nested deeper than 8"),
+        ({"guidance": float("inf")}, "input: must hold numbers up to 2^64 only"),
+        ({"guidance": float("nan")}, "input: must hold numbers up to 2^64 only"),
+        ({"seed": 10**4000}, "input: must hold numbers up to 2^64 only"),
+        *(({"image": address}, "input.image: must be an http(s) address or a data: URI")
+          for address in ("file:///etc/passwd", "ftp://10.0.0.1/a", "//10.0.0.1/a", " http://10.0.0.1/", "h\nttp://a/")),
         ({"prompt": "\0"}, "input: must not contain NUL or unpaired surrogates"),
         ({"\ud800": 1}, "input: must not contain NUL or unpaired surrogates"),
         ({"image": reference("data:x")}, "input: image must be an address or a picture"),
@@ -99,6 +106,57 @@ def test_what_the_model_does_not_take_is_named(own, text):
 def test_credentials_are_not_taken():
     with pytest.raises(InvalidRequest, match=r"input\.openai_api_key: credentials are not taken"):
         built("openai/gpt-image-1.5", input={"openai_api_key": "sk-1"})
+
+
+def test_credentials_are_known_by_their_names_too():
+    """Models before Cog's Secret declare them as plain text; tokens of a text are none."""
+    text = {"type": "string"}
+    for key in (
+        "hf_token",
+        "api_key",
+        "huggingface_access_token",
+        "jwtToken",
+        "aws_secret_access_key",
+        "token",
+    ):
+        assert is_secret(key, text), key
+    for key in (
+        "max_tokens",
+        "suppress_tokens",
+        "token_string",
+        "class_token",
+        "keyframe",
+        "prompt",
+    ):
+        assert not is_secret(key, text), key
+    assert not is_secret("token", {"type": "integer"})
+
+
+def test_a_prompt_may_begin_like_a_data_uri():
+    text = "Data: the android, at the helm"
+    assert built("flux-dev", input={"prompt": text}).input["prompt"] == text
+
+
+def test_a_scheme_in_capitals_is_read(idle_edge: Edge, sandbox):
+    own = {"image": SMALL.replace("data:", "DATA:")}
+    body = {"prompt": "x", "model_id": SDXL, "input": own}
+    answer = idle_edge.post("process-generation", body, idle_edge.service_role_key)
+    assert answer.status_code == 200, answer.text
+    [prediction] = sandbox.state.predictions.values()
+    assert prediction.input["image"].startswith("data:image/png;base64,")
+
+
+def test_a_deep_body_is_refused(idle_edge: Edge):
+    for field in ("input", "prompt", "other"):
+        raw = (
+            f'{{"prompt": "x", "model_id": "flux-dev", "{field}": '
+            + '{"a":' * 900
+            + "1"
+            + "}" * 901
+        )
+        for headers in ({}, {"Idempotency-Key": "k"}):
+            answer = idle_edge.call("POST", "start-generation", content=raw, headers=headers)
+            assert answer.status_code in {200, 400}, (field, answer.text)
 
 
 def test_it_goes_through_the_queue_with_its_pictures_kept_once(edge: Edge, db, sandbox):

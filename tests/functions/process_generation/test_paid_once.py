@@ -4,12 +4,16 @@ import base64
 import copy
 import hashlib
 import threading
+from datetime import UTC, datetime
 from functools import partial
+from uuid import uuid4
 
 import pytest
 
 from functions._shared.provider import replicate
+from functions._shared.provider.prediction import read_prediction
 from functions.process_generation import adopt, poller
+from functions.process_generation.predictions import RecoverableIntent
 from tests.conftest import Edge
 from tests.help import BANANA, SCHNELL, SMALL, TERMINAL, eventually, start, until, until_ended
 
@@ -331,3 +335,20 @@ def test_a_picture_inside_the_request_is_written_down_by_its_digest(edge: Edge, 
     ).fetchone()["it"]
     assert told == f"data:,sha256-{hashlib.sha256(uri.encode()).hexdigest()}"
     assert list(sandbox.state.predictions.values())[-1].input["image_input"] == [uri]
+
+
+@pytest.mark.parametrize(
+    "shape", [lambda a: a, lambda a: [a], lambda a: ["x", a], lambda a: {"k": [[a]]}]
+)
+def test_pictures_anywhere_in_an_input_do_not_hide_its_prediction(shape):
+    """What was sent in their place is not what is recorded; a prediction that is not found is paid for twice."""
+    intent = RecoverableIntent(
+        job_id=uuid4(), lease_token=1, id=uuid4(), callback_secret="s", status="intended", model="a/b", version=None,
+        input={"prompt": "x", "own": shape("DATA:image/png;base64,AAAA")}, created_at=datetime.now(UTC), age_s=0,
+    )  # fmt: skip
+    sent = {"prompt": "x", "own": shape("https://example.com/uploaded.png")}
+    document = {"id": "p1", "status": "starting", "model": "a/b", "input": sent}
+    assert adopt._matches(read_prediction(document), intent)
+    assert not adopt._matches(
+        read_prediction({**document, "input": {**sent, "prompt": "y"}}), intent
+    )

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from functions._local.defaults import SANDBOX_TOKEN
+from functions._shared.image_models.schema_reader import read_schema
 from scripts import models as models_script
 from tests.conftest import Edge
 from tests.help import start, until_ended
@@ -34,6 +35,17 @@ def data(model="someone/new-model", **change):
         "output": {"shape": "array-of-uri", "format_default": "png"},
         **change,
     }
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [{f"p{n}": {"type": "number", "description": "closely " * 100} for n in range(257)}, {"aA" * 101: TEXT}],
+    ids=["many", "a long name"],
+)  # fmt: skip
+def test_a_schema_of_a_size_to_hold_the_gil_is_refused(properties):
+    """Anybody may publish a model; each property is read by dozens of patterns, and its name in linear time."""
+    with pytest.raises(ValueError, match="too many properties, or too long names"):
+        read_schema({"type": "object", "properties": {"prompt": TEXT, **properties}})
 
 
 def refusal(edge: Edge, model_id: str, db) -> str:

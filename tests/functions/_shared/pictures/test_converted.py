@@ -1,5 +1,6 @@
 """Outputs in other formats: converted where browsers do not show them, kept where they do; pixels are compared."""
 
+import asyncio
 import contextlib
 import io
 import os
@@ -28,6 +29,7 @@ from tests.functions._shared.pictures.pictures import (
     opened,
     turned,
 )
+from tests.help import eventually
 
 MOST = 64_000_000
 SECOND = {"save_all": True, "append_images": [QUARTERS.transpose(Image.Transpose.ROTATE_180)]}
@@ -222,6 +224,82 @@ async def test_the_new_file_is_limited():
         await decoder.convert(data, read_header(data, "BMP"), "output", MOST)
 
 
+def in_place(monkeypatch, code):
+    """Run Python ``code`` in the place of the decoder; returns the processes, as they are begun."""
+    popen, begun = subprocess.Popen, []
+
+    def begin(command, **options):
+        begun.append(popen([command[0], "-c", code], **options))
+        return begun[-1]
+
+    monkeypatch.setattr(decoder.subprocess, "Popen", begin)
+    return begun
+
+
+BMP = LOSSLESS["BMP"], read_header(LOSSLESS["BMP"], "BMP"), "output", MOST
+
+
+@pytest.mark.parametrize("code", ["import no_such_module", "import sys; sys.exit(2)"])
+async def test_a_decoder_that_cannot_start_is_not_the_pictures_fault(monkeypatch, caplog, code):
+    in_place(monkeypatch, code)
+    with pytest.raises(GenerationFailed, match="cannot be started") as failed:
+        await decoder.convert(*BMP)
+    assert failed.value.retry
+    assert caplog.records
+
+
+async def test_an_interpreter_that_is_gone_is_not_the_pictures_fault(monkeypatch):
+    monkeypatch.setattr(decoder.sys, "executable", "/nowhere/python")
+    with pytest.raises(GenerationFailed, match="cannot be started") as failed:
+        await decoder.convert(*BMP)
+    assert failed.value.retry
+
+
+def test_lower_limits_of_a_container_stay():
+    """As an unprivileged user, to whom a hard limit cannot be raised."""
+    code = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_CPU, (9, 9));"
+        "os.getuid() or os.setuid(65534);"
+        "from functions._shared.pictures.decoder_child import _limit;"
+        "_limit(resource.RLIMIT_CPU, 30); print(*resource.getrlimit(resource.RLIMIT_CPU))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout == b"9 9\n"
+
+
+async def test_the_child_of_a_cancelled_caller_is_ended(monkeypatch):
+    """Python joins the decoders' threads at exit: a stop would wait for pictures that nobody wants."""
+    begun = in_place(monkeypatch, "import time; time.sleep(60)")
+    task = asyncio.create_task(decoder.convert(*BMP))
+    await asyncio.to_thread(eventually, lambda: begun)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(begun[0].wait, 30) == -signal.SIGKILL
+
+
+async def test_a_child_that_is_not_begun_when_its_caller_goes_is_ended_too():
+    child = decoder._Child()
+    child.end()
+    code, _ = await asyncio.to_thread(
+        child.run, [sys.executable, "-c", "import time; time.sleep(60)"], b""
+    )
+    assert code == -signal.SIGKILL
+
+
+async def test_warnings_of_a_decoder_are_not_kept(monkeypatch):
+    in_place(
+        monkeypatch, "import os; [os.write(2, bytes(1 << 20)) for _ in range(64)]; os._exit(5)"
+    )
+    tracemalloc.start()
+    try:
+        with pytest.raises(Broken):
+            await decoder.convert(*BMP)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize(
     ("ended_by", "error"),
     [(signal.SIGXCPU, Broken), (signal.SIGSEGV, Broken), (signal.SIGKILL, GenerationFailed)],
@@ -229,13 +307,7 @@ async def test_the_new_file_is_limited():
 async def test_a_decoder_that_dies_is_the_pictures_fault_unless_it_was_killed(
     monkeypatch, ended_by, error
 ):
-    run = subprocess.run
-
-    def dies(command, **options):
-        code = f"import os; os.kill(os.getpid(), {int(ended_by)})"
-        return run([command[0], "-c", code], **options)
-
-    monkeypatch.setattr(decoder.subprocess, "run", dies)
+    in_place(monkeypatch, f"import os; os.kill(os.getpid(), {int(ended_by)})")
     with pytest.raises(error):
         await decoder.convert(LOSSLESS["BMP"], read_header(LOSSLESS["BMP"], "BMP"), "output", MOST)
 
@@ -243,9 +315,9 @@ async def test_a_decoder_that_dies_is_the_pictures_fault_unless_it_was_killed(
 async def test_a_child_is_told_no_secret(monkeypatch):
     monkeypatch.setenv("REPLICATE_API_TOKEN", "r8_secret")
     told = []
-    run = subprocess.run
+    run = subprocess.Popen
     monkeypatch.setattr(
-        decoder.subprocess, "run", lambda *args, **options: told.append(options["env"]) or run(*args, **options)
+        decoder.subprocess, "Popen", lambda *args, **options: told.append(options["env"]) or run(*args, **options)
     )  # fmt: skip
     await as_stored(LOSSLESS["BMP"], MOST)
     [environ] = told

@@ -291,3 +291,12 @@ def test_no_pattern_over_foreign_bytes_repeats_a_repetition():
             else pattern.pattern.decode("latin-1")
         )
         assert not re.search(r"\)[*+]", text), text
+
+
+@pytest.mark.parametrize("side", [2**31, 2**32 - 1])
+def test_a_size_that_no_row_could_hold_is_broken(side):
+    """PNG's own bound is 2^31-1, an integer column's as well: a paid picture was retried as an error of ours."""
+    size = chunk(b"IHDR", struct.pack(">IIBBBBB", side, 8, 8, 0, 0, 0, 0))
+    with pytest.raises(GenerationFailed, match="its size makes no sense") as failed:
+        inspect(png()[:8] + size + png()[8 + len(size) :])
+    assert not failed.value.retry

@@ -1,6 +1,8 @@
 """What failed predictions say, as public reports quote it, against the table of failure_table.py."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -57,6 +59,33 @@ def test_each_rule_names_a_class(rule):
 )
 def test_foreign_words_do_not_decide(text, said, error_class):
     assert class_of_ending(text, said) == error_class
+
+
+LONG = "a bar in which too many requests " + "of every kind are made, " * 90 + "rate limit exceeded"
+
+
+@pytest.mark.parametrize("quoted", [LONG, LONG[:1500], f"{LONG[:200]}…"])
+def test_a_long_prompt_does_not_decide_where_it_is_quoted_whole_or_cut(quoted):
+    assert class_of_ending(f"cannot draw {quoted}") == "busy"
+    assert class_of_ending(f"cannot draw {quoted}", [LONG]) == "model_failed"
+
+
+@pytest.mark.parametrize(
+    "text", ["prompt'" * 285, "image'' " * 250, "face.not;" * 222, "image " + "-'" * 980]
+)
+def test_words_between_phrases_take_linear_time(text):
+    """In a process of its own, which the kernel ends: a pattern that backtracks holds the GIL for hours (ReDoS)."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import resource, sys; from functions._shared.provider.classify import recognised;"
+            "resource.setrlimit(resource.RLIMIT_CPU, (10, 10)); recognised(sys.argv[1])",
+            text,
+        ],
+        check=False,
+    )
+    assert done.returncode == 0
 
 
 def test_a_page_and_a_status_are_no_reason_to_trust_a_refusal():

@@ -12,6 +12,7 @@ from functions._shared.provider.failures import (
     failure_of,
     forgotten,
 )
+from functions._shared.provider.redaction import redacted
 
 
 @pytest.mark.parametrize("error_class", CLASSES)
@@ -75,3 +76,25 @@ def test_what_may_be_tried_again():
     assert forgotten().retry
     assert not PredictionOver("no", error_class="timed_out").retry
     assert PredictionOver("no", error_class="timed_out", retry=True).retry
+
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"key {JWT}, refused", "key eyJ***, refused"),
+        ("https://user:hunter2@host/a", "https://user:***@host/a"),
+        ("postgresql://edge:hunter2@db:5432/x", "postgresql://edge:***@db:5432/x"),
+        ("Authorization: Basic dXNlcjpwdw==", "Authorization: Basic ***"),
+        ("ghp_abcdefghijklmnopqrstuvwxyz", "ghp_***"),
+        ("xoxb-1234567890-abcdefghijkl", "xoxb-***"),
+        ("sb_secret_abcdefghijkl", "sb_secret_***"),
+        ("r8_abcdefgh and Bearer abcdefghijklm", "r8_*** and Bearer ***"),
+        ("?token=abcdefghij&x=1", "?token=***&x=1"),
+        ("https://host:8080/a@b, basic knowledge", "https://host:8080/a@b, basic knowledge"),
+    ],
+)
+def test_credentials_of_any_known_form_are_cut_out(text, shown):
+    assert redacted(text) == shown
