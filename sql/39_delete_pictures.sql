@@ -70,7 +70,9 @@ comment on function edge_private.delete_images_of_objects() is
 'Trigger: an images row goes with its stored object, where its owner''s folder is the row''s user.';
 revoke execute on function edge_private.delete_images_of_objects() from public, anon, authenticated, service_role;
 
--- A download-image job that ends without success after it has stored some of its pictures.
+-- A download-image job that ends without success after attempts that may have stored some of its pictures: those in
+-- ``stored``, and what a process that was killed between an upload and its note has left. cleanup-storage keeps what an
+-- images row names, and removing what is absent is no error.
 create or replace function edge_private.remove_files_of_job() returns trigger
 language plpgsql
 security definer
@@ -81,11 +83,26 @@ begin
     perform public.enqueue_job(
         'cleanup-storage',
         jsonb_build_object('paths', (
-            select jsonb_agg(stored.image -> 'storage_path') from jsonb_each(new.payload -> 'stored') as stored (_, image)
+            select jsonb_agg(candidate.path)
+            from (
+                select stored.image ->> 'storage_path' as path
+                from jsonb_each(case when jsonb_typeof(new.payload -> 'stored') = 'object' then new.payload -> 'stored'
+                    else '{}' end) as stored (_, image)
+                union
+                select
+                    (new.payload ->> 'user_id') || '/' || (new.payload ->> 'generation_id')
+                    || case places.place when 1 then '' else '-' || places.place end || '.' || endings.ending
+                from generate_series(1, least(16, greatest(1, case
+                    when jsonb_typeof(new.payload -> 'output_urls') = 'array'
+                        then jsonb_array_length(new.payload -> 'output_urls')
+                end))) as places (place)
+                cross join unnest('{webp,png,jpeg,gif,svg}'::text[]) as endings (ending)
+            ) as candidate
         )),
         p_max_attempts => 10
     );
-    update public.job_queue set payload = job_queue.payload - 'stored' where job_queue.id = new.id;
+    update public.job_queue set payload = job_queue.payload - 'stored'
+    where job_queue.id = new.id and job_queue.payload ? 'stored';
     return null;
 end;
 $$;
@@ -98,7 +115,9 @@ after update of status on public.job_queue
 for each row
 when (
     new.job_type = 'download-image' and new.status in ('failed', 'cancelled')
-    and old.status is distinct from new.status and jsonb_typeof(new.payload -> 'stored') = 'object'
+    and old.status is distinct from new.status and new.attempt_number > 0
+    -- The ids make a path: an operator's payload may hold anything.
+    and (new.payload ->> 'user_id') ~ '^[0-9a-f-]{36}$' and (new.payload ->> 'generation_id') ~ '^[0-9a-f-]{36}$'
 )
 execute function edge_private.remove_files_of_job();
 
