@@ -118,32 +118,3 @@ begin
     on conflict do nothing;
 end;
 $do$;
-
--- Users' own files: <user id>/… in either bucket. A project's own policies stay: permissive policies add up.
-do $do$
-begin
-    if to_regclass('storage.objects') is null or not pg_catalog.pg_has_role(
-        (select pg_class.relowner from pg_catalog.pg_class where pg_class.oid = to_regclass('storage.objects')), 'usage'
-    ) then
-        return;
-    end if;
-    drop policy if exists picture_edge_select_own on storage.objects;
-    create policy picture_edge_select_own on storage.objects for select to authenticated using (
-        bucket_id in ('generated-images', 'source-images')
-        and (storage.foldername(name))[1] = (select auth.uid())::text
-    );
-    drop policy if exists picture_edge_delete_own on storage.objects;
-    create policy picture_edge_delete_own on storage.objects for delete to authenticated using (
-        bucket_id in ('generated-images', 'source-images')
-        and (storage.foldername(name))[1] = (select auth.uid())::text
-    );
-    drop policy if exists picture_edge_insert_own_source on storage.objects;
-    create policy picture_edge_insert_own_source on storage.objects for insert to authenticated with check (
-        bucket_id = 'source-images' and (storage.foldername(name))[1] = (select auth.uid())::text
-    );
-    drop policy if exists picture_edge_update_own_source on storage.objects;
-    create policy picture_edge_update_own_source on storage.objects for update to authenticated
-    using (bucket_id = 'source-images' and (storage.foldername(name))[1] = (select auth.uid())::text)
-    with check (bucket_id = 'source-images' and (storage.foldername(name))[1] = (select auth.uid())::text);
-end;
-$do$;

@@ -7,17 +7,26 @@ create or replace function public.delete_generation(p_generation_id uuid, p_user
 language plpgsql
 set search_path = ''
 as $$
+declare
+    v_status text;
 begin
     delete from public.image_generations
     where image_generations.id = p_generation_id and image_generations.user_id = p_user_id
         and image_generations.status in ('completed', 'failed', 'cancelled');
+    if found then
+        return;
+    end if;
+    select status into v_status
+    from public.image_generations
+    where image_generations.id = p_generation_id and image_generations.user_id = p_user_id;
     if not found then
         raise exception using errcode = 'PT404', message = 'Generation not found';
     end if;
+    raise exception using errcode = 'PT409', message = format('The generation is %s: cancel it first', v_status);
 end;
 $$;
 comment on function public.delete_generation(uuid, uuid) is
-'Delete a user''s ended generation with its images; their files are removed by a job.';
+'Delete a user''s ended generation with its images; their files are removed by a job. Unknown: PT404. It runs: PT409.';
 revoke execute on function public.delete_generation(uuid, uuid) from public, anon, authenticated;
 grant execute on function public.delete_generation(uuid, uuid) to service_role;
 

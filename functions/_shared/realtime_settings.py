@@ -20,5 +20,7 @@ class RealtimeSettings(BaseModel):
     """Of one message of a client."""
     realtime_max_buffer_kb: PositiveInt = 8192
     """Unsent frames of one connection; beyond that it is closed (slow consumer)."""
+    realtime_max_total_buffer_mb: PositiveInt = 256
+    """Unsent frames of all connections, as memory; beyond that those that hold most are closed."""
     realtime_max_wal_mb: PositiveInt = 1024
     """Write-ahead log that the server may retain for the feed; beyond that the feed starts afresh."""

@@ -37,7 +37,6 @@ from functions.gateway.loopback_only import LoopbackOnly
 from functions.gateway.openapi import document
 from functions.gateway.paths import PlainPaths
 from functions.gateway.proxies import TrustedProxies
-from functions.gateway.quotas import keep_quotas
 from functions.gateway.routing import (
     PREFIX,
     Function,
@@ -46,6 +45,7 @@ from functions.gateway.routing import (
     Service,
     ServiceRouter,
 )
+from functions.gateway.stored_settings import store_settings
 from functions.gateway.upstream import SERVICES, open_upstream
 from functions.generate_image_legacy.app import app as generate_image
 from functions.generate_image_legacy.openapi import ENTRY as GENERATE_IMAGE
@@ -130,7 +130,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                 supervise("poller", Poller(resources).run),
                 supervise("event streams", streams.run),
                 supervise("listener", listener.run),
-                supervise("quotas", lambda: keep_quotas(chosen, resources.pool)),
+                supervise("stored settings", lambda: store_settings(chosen, resources.pool)),
             ]
             try:
                 with called_at_stop(drain):

@@ -96,8 +96,8 @@ class ServiceRouter:
             await self._platform[service].app(scope, receive, send)
         elif upstream:
             await upstream(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close"})
+        elif scope["type"] == "websocket" and "websocket.http.response" not in scope["extensions"]:
+            await send({"type": "websocket.close"})  # the ASGI server can only answer 403
         else:
             await error_response(self._not_served(service))(scope, receive, send)
 

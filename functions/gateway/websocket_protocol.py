@@ -1,4 +1,4 @@
-"""uvicorn's websocket protocol, with backpressure on control frames and an answer to unreadable handshakes."""
+"""uvicorn's websocket protocol, with backpressure on each frame and an answer to unreadable handshakes."""
 
 from typing import Any
 
@@ -41,5 +41,8 @@ class WebSocketProtocol(SlowReaderTimeout, WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         await super().send(message)
+        if message["type"] == "websocket.send":
+            # Backpressure for this frame too, not from the next one on: a sender that bounds what is unsent counts it.
+            await self.writable.wait()
         # After a rejection with a body (websocket.http.response) uvicorn would log an error and send a second response.
         self.handshake_complete = self.handshake_complete or self.close_sent

@@ -1,8 +1,10 @@
 """The routes of start-generation: POST one, GET the own ones; by id GET, DELETE, GET its events, POST for a ticket."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, LiteralString
 
 import psycopg
+from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -10,7 +12,7 @@ from starlette.routing import Route
 from functions._shared.database.sqlstates import refused
 from functions._shared.image_models.reference import read_reference
 from functions._shared.resources import resources_of
-from functions._shared.web.bodies import read_object
+from functions._shared.web.bodies import read_object, validate
 from functions._shared.web.function_app import function_app
 from functions.process_generation.inputs import check_buildable
 from functions.start_generation.events import events
@@ -25,6 +27,12 @@ from functions.start_generation.request import (
 )
 from functions.start_generation.starts import Starts
 from functions.start_generation.tickets import ticket
+
+STATEMENTS: Mapping[str, LiteralString] = {
+    "cancelled": "select public.cancel_generation(%s, %s)",
+    "deleted": "select public.delete_generation(%s, %s)",
+}
+"""The status that DELETE answers with → what leads to it. Raise PT404, PT409."""
 
 
 async def start(request: Request) -> JSONResponse:
@@ -64,24 +72,29 @@ async def show(request: Request) -> JSONResponse:
     return JSONResponse(await own_generation(request, user_id))
 
 
-async def cancel(request: Request) -> JSONResponse:
+class Ending(BaseModel):
+    """The query of DELETE. ``only``: one of its two meanings; the other one is 409 then."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    only: Literal["cancel", "delete"] | None = None
+
+
+async def end(request: Request) -> JSONResponse:
     """Cancel the caller's generation and its prediction; a completed or failed one is deleted with its pictures."""
     resources = resources_of(request)
     user_id = await resources.auth.user(request)
     generation_id = generation_id_of(request)
-    status = "cancelled"
+    only = validate(Ending, dict(request.query_params)).only
+    status = "deleted" if only == "delete" else "cancelled"
     async with refused(), resources.pool.connection() as connection:
         try:
-            await connection.execute(
-                "select public.cancel_generation(%s, %s)", (generation_id, user_id)
-            )
+            await connection.execute(STATEMENTS[status], (generation_id, user_id))
         except psycopg.Error as error:
-            if error.sqlstate != "PT409":  # it has ended
+            if only or error.sqlstate != "PT409":  # it has ended
                 raise
-            await connection.execute(
-                "select public.delete_generation(%s, %s)", (generation_id, user_id)
-            )
             status = "deleted"
+            await connection.execute(STATEMENTS[status], (generation_id, user_id))
     if status == "deleted":
         resources.worker_inbox.wake()
     return JSONResponse({"success": True, "generation_id": str(generation_id), "status": status})
@@ -92,7 +105,7 @@ app = function_app(
         Route("/start-generation", start, methods=["POST"]),
         Route("/start-generation", list_own, methods=["GET"]),
         Route("/start-generation/{generation_id}", show, methods=["GET"]),
-        Route("/start-generation/{generation_id}", cancel, methods=["DELETE"]),
+        Route("/start-generation/{generation_id}", end, methods=["DELETE"]),
         Route("/start-generation/{generation_id}/events", events, methods=["GET"]),
         Route("/start-generation/{generation_id}/ticket", ticket, methods=["POST"]),
     ],

@@ -102,6 +102,13 @@ LISTING: list[Json] = [
         "schema": {"type": "string", "format": "date-time"},
     },
 ]
+ONLY: Json = {
+    "name": "only",
+    "in": "query",
+    "description": "cancel: 409 for a completed or failed one, nothing is deleted. "
+    "delete: 409 for one that runs; a cancelled one is deleted as well",
+    "schema": {"enum": ["cancel", "delete"]},
+}
 OF_ONE = (Unauthorized, NotFound, TooManyRequests, Unavailable)
 """The errors of an operation on one generation."""
 
@@ -138,11 +145,12 @@ ENTRY = Entry(
                 caller="user",
             ),
             "delete": operation(
-                "Cancel a generation",
+                "Cancel a generation, or delete a completed or failed one with its pictures",
                 response_of("Cancelled"),
+                InvalidRequest,
                 *OF_ONE,
                 Conflict,
-                parameters=[GENERATION_ID],
+                parameters=[GENERATION_ID, ONLY],
                 caller="user",
             ),
         },

@@ -349,6 +349,7 @@ def test_no_call_of_either_form_is_open_but_the_users_own_enqueue(db):
     assert {row["role"] for row in rows} == {"authenticated"}
     assert sorted(row["signature"].split("(")[0] for row in rows) == [
         "edge_private.enqueue_own_job",
+        "edge_private.picture_buckets",
         "enqueue_job",
         "enqueue_job",
         "enqueue_job",
@@ -358,6 +359,7 @@ def test_no_call_of_either_form_is_open_but_the_users_own_enqueue(db):
         "delete_images_of_objects",
         "enqueue_own_job",
         "follow_own_cancel",
+        "picture_buckets",
         "remove_files_of_images",
         "remove_files_of_job",
     ]

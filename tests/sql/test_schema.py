@@ -107,10 +107,12 @@ OPEN_TO_USERS = {
     "enqueue_job(text,jsonb,integer,timestamp with time zone,integer)",
     "enqueue_job(text,jsonb,integer,text,text)",
     "edge_private.enqueue_own_job(text,jsonb,integer,timestamp with time zone)",
+    "edge_private.picture_buckets()",
 }
 WITH_OWNERS_RIGHTS = {
     "edge_private.enqueue_own_job(text,jsonb,integer,timestamp with time zone)",
     "edge_private.follow_own_cancel()",
+    "edge_private.picture_buckets()",
     "edge_private.remove_files_of_images()",
     "edge_private.remove_files_of_job()",
     "edge_private.delete_images_of_objects()",

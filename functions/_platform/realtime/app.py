@@ -11,6 +11,7 @@ from starlette.websockets import WebSocket
 
 from functions._platform.realtime.access import Refused, access_of
 from functions._platform.realtime.broadcast_api import broadcast, broadcast_one
+from functions._platform.realtime.buffers import Buffers
 from functions._platform.realtime.changes.feed import Feed
 from functions._platform.realtime.connection import Connection
 from functions._platform.realtime.frames import V1, V2
@@ -44,6 +45,7 @@ async def open_realtime(resources: Resources) -> AsyncIterator[Realtime]:
                     feed,
                     Rate(settings.realtime_max_joins_per_second),
                     peers,
+                    Buffers(settings.realtime_max_total_buffer_mb * 1024 * 1024),
                 )
             finally:
                 await peers.leave()

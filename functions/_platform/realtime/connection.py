@@ -1,7 +1,7 @@
 """One websocket: frames in, a bounded queue of frames out, its channels.
 
-A slow client never holds the others up: what is sent to it is queued, up to REALTIME_MAX_BUFFER_KB; beyond that the
-connection is closed with a reason (slow-consumer protection).
+A slow client never holds the others up: what is sent to it is queued, up to REALTIME_MAX_BUFFER_KB, and for all clients
+together up to REALTIME_MAX_TOTAL_BUFFER_MB; beyond that it is closed with a reason (slow-consumer protection).
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from functions._platform.realtime.access import Access, Refused, access_of
+from functions._platform.realtime.buffers import Frame
 from functions._platform.realtime.channel import Channel, JoinError, config_of
 from functions._platform.realtime.frames import BadFrame, Message, decode, encode
 from functions._platform.realtime.rates import Rate
@@ -44,8 +45,8 @@ class Connection:
         self._access = access
         self._token = token
         self._channels: dict[str, Channel] = {}
-        self._queue: deque[tuple[str | bytes, ...]] = deque()
-        self._queued = 0
+        self._queue: deque[Frame] = deque()
+        self.queued = 0
         self._max_queued = realtime.settings.realtime_max_buffer_kb * 1024
         self._max_message = realtime.settings.realtime_max_payload_kb * 1024
         self._filled = asyncio.Event()
@@ -54,6 +55,7 @@ class Connection:
 
     async def run(self) -> None:
         """Until either side closes. The websocket has been accepted."""
+        self.realtime.buffers.join(self)
         tasks = [
             asyncio.create_task(self._read()),
             asyncio.create_task(self._write()),
@@ -62,6 +64,7 @@ class Connection:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self.realtime.buffers.leave(self)
             for task in tasks:
                 task.cancel()
             for failure in await asyncio.gather(*tasks, return_exceptions=True):
@@ -70,6 +73,7 @@ class Connection:
             for channel in [*self._channels.values()]:
                 channel.leave()
             self._channels.clear()
+            self._let_go()
             with suppress(Exception):  # the peer may be gone already
                 async with asyncio.timeout(CLOSE_S):
                     await self.websocket.close(*self._close)
@@ -78,13 +82,24 @@ class Connection:
         """Queue a frame; never waits. Texts are joined when it is written: queues share what frames have in common."""
         if self._ending.is_set():
             return
-        self._queued += sum(map(len, frame))
-        if self._queued > self._max_queued:
-            self._queue.clear()
-            self.end(SLOW)
+        self.queued += sum(map(len, frame))
+        if self.queued > self._max_queued:
+            self.drop()
             return
         self._queue.append(frame)
         self._filled.set()
+        self.realtime.buffers.add(frame)
+
+    def drop(self) -> None:
+        """Close without sending what is queued."""
+        self.end(SLOW)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for frame in self._queue:
+            self.realtime.buffers.remove(frame)
+        self._queue.clear()
+        self.queued = 0
 
     def reply(self, to: Message, status: str, response: Any) -> None:
         payload = {"status": status, "response": response}
@@ -112,12 +127,16 @@ class Connection:
             await self._filled.wait()
             self._filled.clear()
             while self._queue:
-                frame = self._queue.popleft()
+                frame = self._queue[0]  # counted until it is written
                 if isinstance(frame[0], bytes):
                     await self.websocket.send_bytes(frame[0])
                 else:
                     await self.websocket.send_text("".join(map(str, frame)))
-                self._queued -= sum(map(len, frame))
+                if self._ending.is_set():
+                    return
+                self._queue.popleft()
+                self.realtime.buffers.remove(frame)
+                self.queued -= sum(map(len, frame))
 
     async def _read(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from functions._platform.realtime.buffers import Buffers
 from functions._platform.realtime.changes.feed import Feed
 from functions._platform.realtime.hub import Hub
 from functions._platform.realtime.peers import Peers
@@ -26,6 +27,7 @@ class Realtime:
     feed: Feed
     joins: Rate
     peers: Peers
+    buffers: Buffers
 
     def broadcast(
         self, topic: str, is_private: bool, sent: Any, besides: "Channel | None" = None

@@ -14,6 +14,7 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
@@ -40,6 +41,7 @@ from functions._platform.storage.writes import Destination, admit, store
 from functions._shared.resources import resources_of
 
 VERSION = {"Tus-Resumable": "1.0.0"}
+COMPLETE = {"Tus-Complete": "1"}
 EXTENSIONS = "creation,creation-with-upload,expiration,termination"
 ALLOWED_HEADERS = (
     "authorization, x-client-info, apikey, content-type, tus-resumable, upload-length, upload-offset, upload-metadata,"
@@ -47,6 +49,8 @@ ALLOWED_HEADERS = (
 )
 METADATA = re.compile(r"\s*([A-Za-z0-9_-]+)(?:\s+([A-Za-z0-9+/=]*))?\s*")
 MAX_METADATA = 16 * 1024
+FINISHED = ".done"
+"""The suffix of a finished upload's JSON: a client that lost the last response asks by HEAD whether it is finished."""
 MAX_UNFINISHED = 100
 """Unfinished uploads of one owner; together they may declare as many bytes as MAX_LARGEST of the largest size."""
 MAX_LARGEST = 20
@@ -59,14 +63,21 @@ class TusError(StorageError):
 
 @dataclass
 class Upload:
-    """``info``: bucket, key, length, owner, upsert, and what the client said of the file."""
+    """``path``: the data; of a finished upload its JSON alone, kept until the upload would have expired.
+
+    ``info``: bucket, key, length, owner, upsert, and what the client said of the file.
+    """
 
     path: Path
     info: dict[str, Any]
 
     @property
+    def is_finished(self) -> bool:
+        return self.path.suffix == FINISHED
+
+    @property
     def offset(self) -> int:
-        return self.offset_of(self.path.stat().st_size)
+        return self.info["length"] if self.is_finished else self.offset_of(self.path.stat().st_size)
 
     def offset_of(self, size: int) -> int:
         """The last byte counts as missing until the object is committed.
@@ -145,6 +156,7 @@ async def create(request: Request) -> Response:
         "mime_type": mime_type,
         "cache_control": f"max-age={age}" if age.isdigit() else "no-cache",
         "user_metadata": metadata,
+        "given": _stringified(given),
         "expiry_s": storage.settings.tus_url_expiry_ms / 1000,
     }
     upload = Upload(_file(storage, name), info)
@@ -155,15 +167,24 @@ async def create(request: Request) -> Response:
     headers = {**_progress(upload), "Location": f"{base}/{upload_id}"}
     if request.headers.get("content-type") == "application/offset+octet-stream" or length == 0:
         await _append(request, upload, to)
-        headers["Upload-Offset"] = str(length if not upload.path.exists() else upload.offset)
+        finished = not upload.path.exists()
+        headers["Upload-Offset"] = str(length if finished else upload.offset)
+        headers |= COMPLETE if finished else {}
     return Response(status_code=201, headers=headers)
 
 
 @in_tus_form
 async def head(request: Request) -> Response:
     upload = _found(request)
-    headers = {**_progress(upload), "Upload-Length": str(upload.info["length"])}
-    return Response(status_code=200, headers={**headers, "Cache-Control": "no-store"})
+    headers = {
+        **_progress(upload),
+        "Upload-Length": str(upload.info["length"]),
+        "Upload-Metadata": upload.info.get(
+            "given", ""
+        ),  # absent in an upload begun by an older version
+        "Cache-Control": "no-store",
+    }
+    return Response(status_code=200, headers=headers)
 
 
 @in_tus_form
@@ -178,6 +199,8 @@ async def append(request: Request) -> Response:
     expires = formatdate(upload.expires_at, usegmt=True)
     offset = await _append(request, upload, to, _number(request, "upload-offset"))
     headers = {**VERSION, "Upload-Offset": str(offset), "Upload-Expires": expires}
+    if offset == info["length"]:
+        headers |= COMPLETE
     return Response(status_code=204, headers=headers)
 
 
@@ -187,6 +210,9 @@ async def terminate(request: Request) -> Response:
     to = await _destination(request, upload.info["bucket"], upload.info["key"])
     if to.access is not SERVICE and to.owner_id != upload.info["owner"]:
         raise TusError(403, "Unauthorized", "Access denied", http_status=403)
+    if upload.is_finished:
+        text = "Cannot terminate an already completed upload"
+        raise TusError(400, "TusError", text, http_status=400)
     _forget(upload)
     return Response(status_code=204, headers=VERSION)
 
@@ -222,6 +248,10 @@ def _check_room(storage: Storage, owner: str | None, length: int) -> None:
 async def _append(request: Request, upload: Upload, to: Destination, offset: int = 0) -> int:
     """The file's new size. What arrived before a lost connection stays, for a resumption."""
     length: int = upload.info["length"]
+    if upload.is_finished:
+        if offset != length:
+            raise TusError(409, "TusError", "Upload-Offset conflict", http_status=409)
+        return length
     with upload.path.open("r+b", buffering=0) as out:
         try:
             fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the file is closed
@@ -262,7 +292,10 @@ async def _finish(request: Request, upload: Upload, to: Destination) -> None:
         digest,
     )
     await store(storage_of(request), to, file)
-    upload.path.with_suffix(".json").unlink(missing_ok=True)
+    with suppress(FileNotFoundError):  # terminated meanwhile
+        about = upload.path.with_suffix(".json")
+        os.utime(about)
+        about.replace(upload.path.with_suffix(FINISHED))
 
 
 async def _destination(request: Request, bucket: str, key: str) -> Destination:
@@ -283,15 +316,21 @@ def _found(request: Request) -> Upload:
     text = request.path_params["id"]
     try:
         whole = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
-        path = _file(storage_of(request), UUID(whole.rpartition("/")[2]))
-        info = json.loads(path.with_suffix(".json").read_text())
-        upload = Upload(path, info)
-        named = whole.rpartition("/")[0] == f"{info['bucket']}/{info['key']}"
-        if named and time.time() < upload.expires_at:
-            return upload
-    except (ValueError, FileNotFoundError):
-        pass
-    raise TusError(404, "TusError", "The file for this url was not found", http_status=404)
+        named, _, name = whole.rpartition("/")
+        path = _file(storage_of(request), UUID(name))
+    except ValueError:
+        raise _not_found() from None
+    for kept, suffix in ((path, ".json"), (path.with_suffix(FINISHED), FINISHED)):
+        with suppress(ValueError, FileNotFoundError):
+            upload = Upload(kept, json.loads(path.with_suffix(suffix).read_text()))
+            its_name = f"{upload.info['bucket']}/{upload.info['key']}"
+            if named == its_name and time.time() < upload.expires_at:
+                return upload
+    raise _not_found()
+
+
+def _not_found() -> TusError:
+    return TusError(404, "TusError", "The file for this url was not found", http_status=404)
 
 
 def _progress(upload: Upload) -> dict[str, str]:
@@ -328,6 +367,14 @@ def _metadata(header: str) -> dict[str, str]:
         if not match:
             raise TusError(400, "TusError", "Invalid Upload-Metadata header", http_status=400)
     return found
+
+
+def _stringified(pairs: dict[str, str]) -> str:
+    """Upload-Metadata as HEAD repeats it."""
+    return ",".join(
+        f"{name} {base64.b64encode(text.encode()).decode()}".rstrip()
+        for name, text in pairs.items()
+    )
 
 
 def _write(descriptor: int, data: bytes) -> int:

@@ -1,6 +1,7 @@
 """Services of Supabase's: where each is served from is chosen by SERVE and SUPABASE_UPSTREAM_URL, told, and held to."""
 
 import contextlib
+import json
 from typing import Any
 
 import pytest
@@ -65,10 +66,12 @@ def websocket_of(edge: Edge) -> Any:
     return connect_websocket(url)
 
 
-def test_a_websocket_that_nobody_serves_is_refused(alone: Edge):
+def test_a_websocket_that_nobody_serves_is_told_so_as_well(alone: Edge):
     with pytest.raises(InvalidStatus) as refused, websocket_of(alone):
         pass
-    assert refused.value.response.status_code == 403
+    response = refused.value.response
+    assert response.status_code == 404
+    assert "name realtime in SERVE" in json.loads(response.body)["error"]
 
 
 def test_a_websocket_goes_to_the_upstream_or_is_served_here(start_edge):

@@ -60,6 +60,43 @@ def test_what_has_ended_is_deleted(idle_edge: Edge, db, status):
     assert cancel(idle_edge, generation_id) == 404
 
 
+@pytest.mark.parametrize("status", ["completed", "failed"])
+def test_a_cancel_that_comes_too_late_deletes_nothing(idle_edge: Edge, db, status):
+    generation_id = start(idle_edge)
+    db.execute("update image_generations set status = %s", (status,))
+    answer = idle_edge.call("DELETE", f"start-generation/{generation_id}?only=cancel")
+    assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT")
+    assert answer.json()["error"] == f"The generation is {status} already"
+    assert idle_edge.get(f"start-generation/{generation_id}").json()["status"] == status
+
+
+def test_only_cancel_cancels_and_may_be_repeated(idle_edge: Edge):
+    path = f"start-generation/{start(idle_edge)}?only=cancel"
+    for _ in range(2):
+        answer = idle_edge.call("DELETE", path)
+        assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+
+
+def test_only_delete_deletes_what_was_cancelled_and_nothing_that_runs(idle_edge: Edge, db):
+    path = f"start-generation/{start(idle_edge)}"
+    answer = idle_edge.call("DELETE", f"{path}?only=delete")
+    assert answer.status_code == 409
+    assert answer.json()["error"] == "The generation is queued: cancel it first"
+    assert job(db) == "pending"
+    assert idle_edge.call("DELETE", path).json()["status"] == "cancelled"
+    idle_edge.user_id, owner = str(uuid4()), idle_edge.user_id
+    assert idle_edge.call("DELETE", f"{path}?only=delete").status_code == 404
+    idle_edge.user_id = owner
+    assert idle_edge.call("DELETE", f"{path}?only=delete").json()["status"] == "deleted"
+    assert idle_edge.call("DELETE", f"{path}?only=delete").status_code == 404
+
+
+def test_a_misspelt_only_ends_nothing(idle_edge: Edge, db):
+    answer = idle_edge.call("DELETE", f"start-generation/{start(idle_edge)}?only=cancle")
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
+    assert job(db) == "pending"
+
+
 def test_nobody_elses(idle_edge: Edge, db):
     generation_id = start(idle_edge)
     assert cancel(idle_edge, str(uuid4())) == 404

@@ -143,13 +143,13 @@ function newCard({ id, prompt, created_at }) {
   $("progress", card).ariaLabel = picture.alt = prompt;
   picture.onerror = () => { picture.onerror = null; picture.src = picture.parentNode.href; }; // no thumbnail of an SVG
   for (const button of card.querySelectorAll("button")) button.ariaLabel = `${button.title}: ${prompt}`;
-  const end = () => api(`/functions/v1/start-generation/${id}`, { method: "DELETE" }).then(() => forget(id));
-  $(".cancel", card).addEventListener("click", () => attempt(card, end));
+  const end = (only) => api(`/functions/v1/start-generation/${id}?only=${only}`, { method: "DELETE" })
+    .then(() => forget(id), (error) => error.status === 409 ? load(`&id=eq.${id}`) : Promise.reject(error)); // ended
+  $(".cancel", card).addEventListener("click", () => attempt(card, () => end("cancel")));
   $(".again", card).addEventListener("click", () => suggest(prompt));
   $(".delete", card).addEventListener("click", () => {
-    dialog.onclose = () => { if (dialog.returnValue === "delete") attempt(card, end); };
-    dialog.returnValue = "";
-    dialog.showModal();
+    dialog.onclose = () => { if (dialog.returnValue === "delete") attempt(card, () => end("delete")); };
+    dialog.returnValue = "", dialog.showModal();
   });
   card.dataset.at = Date.parse(created_at);
   gallery.insertBefore(card, [...gallery.children].find((other) => other.dataset.at < card.dataset.at) ?? null);

@@ -32,7 +32,7 @@ async def canonical(pool: Pool, column: Column, condition: Condition) -> str | N
     if condition.operator == "is":
         value = condition.value.lower()
         if value != "null" and column.type != "bool":
-            raise BadBinding(f"is {value} filter requires a boolean column, got {column.cast_type}")
+            raise BadBinding(f"is {value} filter requires a boolean column, got {column.told_type}")
         return None
     suffix = "[]" if condition.operator == "in" else ""
     type_sql = sql.SQL(cast(Any, f"{column.cast_type}{suffix}"))  # of format_type
@@ -62,7 +62,7 @@ async def _try(
             await connection.execute("select '' ~ %s::text", (condition.value,))
     except psycopg.errors.UndefinedFunction:
         raise BadBinding(
-            f"operator {condition.operator} requires a text-compatible column type, got {column.cast_type}"
+            f"operator {condition.operator} requires a text-compatible column type, got {column.told_type}"
         ) from None
     except psycopg.errors.InvalidRegularExpression as error:
         raise BadBinding(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from functions._platform.realtime.changes.shapes import Shape, shapes_of
 from functions._shared.database.pool import Pool
 
 PUBLICATION = "supabase_realtime"
@@ -16,15 +17,14 @@ where p.pubname = %s and %s::text in ('*', n.nspname::text) and %s::text in ('*'
 """
 COLUMNS = """
 select n.nspname as schema, c.relname as table, c.relrowsecurity as secured, a.attname as name, t.typname as type,
-    a.atttypid::int8 as type_oid, pg_catalog.format_type(a.atttypid, null) as cast_type, t.typtype = 'e' as is_enum,
-    e.typname as element, coalesce(b.typname, t.typname) as base,
+    a.atttypid::int8 as type_oid, pg_catalog.format_type(a.atttypid, null) as told_type,
+    -- Without a length: "character" means character(1), while a type modifier of -1 gives bpchar.
+    pg_catalog.format_type(a.atttypid, -1) as cast_type, t.typtype = 'e' as is_enum,
     coalesce(a.attnum = any (i.indkey::int2[]), false) as is_key
 from pg_catalog.pg_class as c
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
 join pg_catalog.pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 join pg_catalog.pg_type as t on t.oid = a.atttypid
-left join pg_catalog.pg_type as b on b.oid = t.typbasetype
-left join pg_catalog.pg_type as e on e.oid = t.typelem and t.typcategory = 'A'
 left join pg_catalog.pg_index as i on i.indrelid = c.oid and i.indisprimary
 where c.oid = %s::int8::oid order by a.attnum
 """
@@ -32,19 +32,16 @@ where c.oid = %s::int8::oid order by a.attnum
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``type``: the type's short name (int4, _text). ``cast_type``: as SQL writes it. ``element``: of an array.
-
-    ``base``: of a domain the type below it, else ``type``.
-    """
+    """``type``: the type's short name (int4, _text). ``cast_type``: as a cast writes it. ``told_type``: in messages."""
 
     name: str
     type: str
     type_oid: int
-    base: str
+    shape: Shape
     cast_type: str
+    told_type: str
     is_key: bool
     is_enum: bool
-    element: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +85,14 @@ class Tables:
     async def _read(self, oid: int) -> Table | None:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(COLUMNS, (oid,))
-            table = self._known[oid] = _table(oid, await cursor.fetchall())
+            rows = await cursor.fetchall()
+            table = self._known[oid] = _table(oid, rows, await shapes_of(connection, oid))
         return table
 
 
-def _table(oid: int, rows: Sequence[Mapping[str, Any]]) -> Table | None:
+def _table(
+    oid: int, rows: Sequence[Mapping[str, Any]], shapes: Mapping[int, Shape]
+) -> Table | None:
     if not rows:
         return None
     columns = [
@@ -100,11 +100,11 @@ def _table(oid: int, rows: Sequence[Mapping[str, Any]]) -> Table | None:
             row["name"],
             row["type"],
             row["type_oid"],
-            row["base"],
+            shapes[row["type_oid"]],
             row["cast_type"],
+            row["told_type"],
             row["is_key"],
             row["is_enum"],
-            row["element"],
         )
         for row in rows
     ]

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg import AsyncConnection, sql
@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from functions._platform.realtime.changes.pgoutput import Change, Commit, Relation
 from functions._platform.realtime.changes.replication import CONNECT_S, OPTIONS, STATUS_S
-from functions._platform.realtime.changes.tables import Table, Tables
+from functions._platform.realtime.changes.tables import Column, Table, Tables
 
 CHANNEL = "picture_edge_changes"
 NAME = "picture_edge_realtime"
@@ -125,7 +125,8 @@ class TriggerStream:
         ).format(
             n=sql.Identifier("\x01"),
             columns=sql.SQL(", ").join(
-                sql.SQL("t.{0}::text as {0}").format(sql.Identifier(name)) for name in table.columns
+                sql.SQL(_text_sql(column)).format(sql.Identifier(column.name))
+                for column in table.columns.values()
             ),
             arrays=sql.SQL(", ").join([sql.SQL("%s::text[]")] * len(names)),
             names=sql.SQL(", ").join(names),
@@ -169,3 +170,10 @@ class TriggerStream:
                         sql.Identifier(NAME), sql.Identifier(row["schema"], row["name"])
                     )
                 )
+
+
+def _text_sql(column: Column) -> LiteralString:
+    """A value's text form, as the log has it. The cast of character(n) to text would strip its padding."""
+    if column.shape.name == "bpchar":
+        return "case when t.{0} is not null then pg_catalog.concat(t.{0}) end as {0}"
+    return "t.{0}::text as {0}"

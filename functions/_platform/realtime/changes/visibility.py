@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor, sql
@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow, tuple_row
 
 from functions._platform.realtime.access import Access
 from functions._platform.realtime.changes.pgoutput import Change
-from functions._platform.realtime.changes.tables import Table
+from functions._platform.realtime.changes.tables import Column, Table
 from functions._shared.database.as_role import become
 from functions._shared.database.pool import Pool
 
@@ -199,7 +199,7 @@ def _select(question: Question) -> tuple[sql.Composed, list[Any]]:
         "select k.n{columns} from unnest({arrays}) as k (n{names}) join {table} as t on {equal}"
     ).format(
         columns=sql.SQL("").join(
-            sql.SQL(", to_json(t.{})::text").format(sql.Identifier(name)) for name in toasted
+            sql.SQL(_json_sql(table.columns[name])).format(sql.Identifier(name)) for name in toasted
         ),
         arrays=sql.SQL(", ").join([sql.SQL("%s::int8[]"), *[sql.SQL("%s::text[]")] * len(key)]),
         names=sql.SQL("").join(sql.SQL(", {}").format(name) for name in names),
@@ -212,6 +212,13 @@ def _select(question: Question) -> tuple[sql.Composed, list[Any]]:
         ),
     )
     return statement, arrays
+
+
+def _json_sql(column: Column) -> LiteralString:
+    """As ``values.as_json`` writes it: bytea without \\x."""
+    if column.shape.name == "bytea":
+        return ", to_json(pg_catalog.encode(t.{}, 'hex'))::text"
+    return ", to_json(t.{})::text"
 
 
 def _toasted(question: Question) -> list[str]:

@@ -131,6 +131,19 @@ def test_cancel_stops_the_prediction(visit, sandbox, slow, db):
     expect(visitor.page.get_by_role("heading", name="Nothing on the wall yet")).to_be_visible()
 
 
+def test_a_cancel_that_comes_too_late_keeps_the_picture(visit, db):
+    """The picture is completed while the request is on its way."""
+    visitor: Visitor = visit(viewport=DESKTOP).sign_up()
+    visitor.refusals = True
+    card = visitor.draw("almost there")
+    shown(card)
+    card.locator(".cancel").dispatch_event("click")
+    until(db, "select count(*) from image_generations where status = 'completed'", 1)
+    expect(card).not_to_have_attribute("aria-busy", "true")
+    expect(card.locator("img")).to_be_visible()
+    expect(card.locator(".trouble")).to_be_hidden()
+
+
 def picture(folder: Path) -> Path:
     file = folder / "source.png"
     Image.new("RGB", (256, 256), "orange").save(file)

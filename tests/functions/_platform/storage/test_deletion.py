@@ -95,6 +95,24 @@ def test_the_bucket_of_a_picture_is_the_one_in_its_address(start_edge, db):
     assert db.execute("select count(*)::int as it from public.images").fetchone() == {"it": 0}
 
 
+def test_users_own_their_pictures_in_a_bucket_of_another_name(start_edge, db):
+    edge: Edge = start_edge(STORAGE_BUCKET="paintings")
+    [image] = until_ended(edge, start(edge))["images"]
+    path = image["storage_path"]
+    eventually(
+        lambda: (
+            as_user(edge, "GET", f"/storage/v1/object/authenticated/paintings/{path}").is_success
+        )
+    )
+    owner, edge.user_id = edge.user_id, str(uuid4())
+    body = {"prefixes": [path]}
+    assert as_user(edge, "DELETE", "/storage/v1/object/paintings", json=body).json() == []
+    edge.user_id = owner
+    [gone] = as_user(edge, "DELETE", "/storage/v1/object/paintings", json=body).json()
+    assert gone["name"] == path
+    until(db, "select count(*)::int from public.images", 0)
+
+
 def test_the_janitor_refuses_to_judge_by_what_policies_show(
     dsn, db, tmp_path, environ, monkeypatch, request
 ):

@@ -52,14 +52,23 @@ def test_an_upload_in_parts(idle_edge: Edge):
     assert patch(idle_edge, url, 0, b"01234").status_code == 409
     where = tus(idle_edge, "HEAD", url)
     assert (where.headers["upload-offset"], where.headers["upload-length"]) == ("5", "10")
-    assert patch(idle_edge, url, 5, b"56789").status_code == 204
+    last = patch(idle_edge, url, 5, b"56789")
+    assert (last.status_code, last.headers["tus-complete"]) == (204, "1")
     read = f"{idle_edge.url}/storage/v1/object/source-images/{idle_edge.user_id}/a.png"
     answer = tus(idle_edge, "GET", read)
     assert answer.content == b"0123456789"
     assert answer.headers["cache-control"] == "max-age=60"
     info = tus(idle_edge, "GET", read.replace("/object/", "/object/info/")).json()
     assert (info["metadata"], info["content_type"]) == ({"a": 1}, "image/png")
-    assert tus(idle_edge, "HEAD", url).status_code == 404
+    ended = tus(idle_edge, "HEAD", url)  # the last response may have been lost
+    assert (ended.status_code, ended.headers["upload-offset"]) == (200, "10")
+    assert ended.headers["upload-metadata"].startswith(
+        "bucketName c291cmNlLWltYWdlcw==,objectName "
+    )
+    assert patch(idle_edge, url, 5, b"56789").status_code == 409
+    kept = tus(idle_edge, "DELETE", url)
+    assert (kept.status_code, kept.text) == (400, "Cannot terminate an already completed upload")
+    assert tus(idle_edge, "GET", read).content == b"0123456789"
 
 
 def test_rights_are_checked_before_the_first_byte(idle_edge: Edge):
