@@ -217,3 +217,23 @@ def test_failures_that_no_rule_recognises_are_counted(edge: Edge, db):
     assert rows == [
         {"model": SMALL["model_id"], "error_message": "frobnication of the latents", "failures": 2}
     ]
+
+
+def test_what_a_killed_process_has_stored_is_removed_with_its_job(edge: Edge, db, sandbox):
+    """It was killed between an upload and the note of it: an object without a row, public, for good."""
+    db.execute("select pause_queue('download-image')")
+    generation_id = start(edge, num_outputs=3, prompt="a cat")
+    until(db, "select count(*) from job_queue where job_type = 'download-image'", 1)
+    path = f"{edge.user_id}/{generation_id}-2.webp"
+    uploaded = edge.client.post(
+        f"{edge.url}/storage/v1/object/generated-images/{path}",
+        content=b"RIFF",
+        headers={
+            "Authorization": f"Bearer {edge.service_role_key}",
+            "Content-Type": "image/webp",
+        },
+    )
+    assert uploaded.status_code == 200, uploaded.text
+    db.execute("update job_queue set attempt_number = 1 where job_type = 'download-image'")
+    assert edge.call("DELETE", f"start-generation/{generation_id}").status_code == 200
+    until(db, "select count(*) from storage.objects", 0)
