@@ -32,9 +32,9 @@ async def run_handler(job: Job, resources: Resources) -> Ending | None:
 
     Raises LeaseLost, psycopg.Error (``is_down``).
     """
-    handler = jobs.JOBS[job.job_type]  # no other types are claimed
     timeout_ms = resources.settings.job_timeout_ms
     try:
+        handler = jobs.JOBS[job.job_type]  # no other types are claimed
         async with asyncio.timeout(timeout_ms / 1000 + HANDLER_MARGIN_S):
             result = await handler(job, resources)
     except FunctionError as failure:

@@ -10,7 +10,7 @@ const DEFAULT_MODEL = "black-forest-labs/flux-krea-dev", MAX_SOURCE_BYTES = 20 *
 const STAGES = { queued: "Waiting", starting: "Starting", drawing: "Drawing", storing: "Storing" };
 const welcome = $("#welcome form"), composer = $("#composer"), gallery = $("#gallery"), dialog = $("#confirm");
 const cards = new Map(); // a generation's id → its card, an <li>, whose `row` is what is known of it
-let user = null, models = [], source = null, requestKey, stopListening, stopFollowing;
+let user = null, models, source = null, requestKey, stopListening, stopFollowing; // `models`: the promise of the list
 
 /** Runs `work`, at most once at a time for a part of the page, and says there in words what went wrong. */
 async function attempt(part, work) {
@@ -35,7 +35,7 @@ function enter(notice = "") {
   if (!user) return welcome.email.focus();
   suggest("");
   choose(null);
-  loadModels().catch(complain(composer));
+  (models = loadModels()).catch(complain(composer));
   load();
   stopListening = listen("image_generations", heard, (connected) => {
     $("#connection").textContent = ($("#connection").dataset.live = connected) ? "Live" : "Reconnecting …";
@@ -52,9 +52,9 @@ welcome.addEventListener("submit", (event) => {
 
 // --- Asking for a picture ---
 async function loadModels() {
-  models = await api(MODELS);
-  composer.model.replaceChildren(...models.map(({ name, replicate_id }) => new Option(name, replicate_id)));
-  composer.model.value = DEFAULT_MODEL;
+  const found = await api(MODELS), shown = (id) => id === DEFAULT_MODEL;
+  composer.model.replaceChildren(...found.map(({ name, replicate_id: id }) => new Option(name, id, false, shown(id))));
+  return found;
 }
 
 /** `file`: the source picture, or null for none. */
@@ -77,7 +77,7 @@ async function upload({ file }) {
 
 async function draw() {
   const prompt = composer.prompt.value, [width, height] = composer.size.value.split("x").map(Number);
-  const model = models.find(({ replicate_id }) => replicate_id === composer.model.value);
+  const model = (await models).find(({ replicate_id }) => replicate_id === composer.model.value); // Enter may be first
   if (source && !model.supports_source_image) throw new Error(`${model.name} takes no picture: choose another model.`);
   if (source) source.url ??= await upload(source);
   const { generation_id: id } = await api("/functions/v1/start-generation", {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.functions._platform.example.visitors import (
     DESKTOP,
@@ -122,7 +122,7 @@ def test_the_ideas_fill_the_prompt(visit):
 def test_cancel_stops_the_prediction(visit, sandbox, slow, db):
     visitor: Visitor = visit(viewport=DESKTOP).sign_up()
     card = visitor.draw("never mind")
-    eventually(lambda: len(sandbox.state.predictions))
+    visitor.eventually(lambda: len(sandbox.state.predictions))
     card.get_by_role("button", name="Cancel").click()
     expect(card).to_have_count(0)
     until(db, "select status from image_generations", "cancelled")
@@ -188,3 +188,15 @@ def test_a_photograph_that_is_chosen_twice_is_uploaded_twice_at_most(visit, tmp_
         visitor.page.get_by_label("Add a picture").set_input_files(picture(tmp_path))
         shown(visitor.draw(prompt))
     until(db, "select count(*) from storage.objects where bucket_id = 'source-images'", 2)
+
+
+def test_enter_may_be_quicker_than_the_list_of_models(visit, db):
+    """It was "Cannot read properties of undefined"."""
+    visitor: Visitor = visit(viewport=DESKTOP)
+    held: list[Route] = []
+    visitor.page.route("**/rest/v1/models*", lambda route: held.append(route))
+    card = visitor.sign_up().draw("in a hurry")
+    visitor.eventually(lambda: held)
+    expect(visitor.page.locator("#composer")).to_have_attribute("aria-busy", "true")
+    held[0].continue_()
+    shown(card)

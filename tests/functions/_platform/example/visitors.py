@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,10 @@ class Visitor:
             members,
         )
 
+    def eventually(self, seen: Callable[[], object]) -> None:
+        """Wait for what the page brings about. Playwright serves the page's events within its own calls only."""
+        eventually(lambda: self.page.title() and seen())
+
     def look(self, name: str) -> None:
         """Keep a screenshot as ``name``."""
         SHOTS.mkdir(parents=True, exist_ok=True)
@@ -120,7 +124,8 @@ class Visitor:
 
 def half_drawn(card: Locator, sandbox: Provider) -> None:
     """Wait until the picture of a slow sandbox (200 s) is known to be drawn to the half."""
-    eventually(lambda: len(sandbox.state.predictions))
+    expect(card.locator(".stage")).to_be_visible()
+    eventually(lambda: card.page.title() and len(sandbox.state.predictions))
     for prediction in sandbox.state.predictions.values():
         prediction.created -= 120
     expect(card.locator(".stage")).to_contain_text("Drawing ·")

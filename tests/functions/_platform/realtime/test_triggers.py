@@ -7,6 +7,7 @@ from websockets.sync.client import connect
 
 from tests.conftest import Database, Edge, running_edge
 from tests.functions._platform.realtime.conftest import ME, Socket, binding, token_of
+from tests.help import eventually
 
 TRIGGERS = "select count(*) as n from pg_trigger where tgname = 'picture_edge_realtime'"
 
@@ -15,7 +16,8 @@ TRIGGERS = "select count(*) as n from pg_trigger where tgname = 'picture_edge_re
 def test_insert_update_and_delete(
     realtime: Edge, open_socket: Callable[..., Socket], db: Database, notes: Callable[..., None]
 ):
-    assert realtime.client.get(f"{realtime.url}/ready").json()["realtime"] == "triggers"
+    ready = f"{realtime.url}/ready"
+    eventually(lambda: realtime.client.get(ready).json()["realtime"] == "triggers")
     mine, nobodys = open_socket(), open_socket()
     mine.join("notes", token_of(ME), postgres_changes=[binding(filter="text=neq.x")])
     mine.until("system")
