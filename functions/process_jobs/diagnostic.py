@@ -71,7 +71,7 @@ async def _cron(resources: Resources) -> str:
     if silence:
         found = f"has not called process-jobs for {silence.total_seconds():.0f} s"
     elif age_s is None:
-        found = "has not called yet: schedule_process_jobs() makes the schedule"
+        found = "has not called yet: it does so within a minute of schedule_process_jobs()"
     else:
         found = f"called {age_s} s ago"
     told = "; ".join([found, *records])

@@ -49,7 +49,7 @@ def test_a_pause_that_holds_due_jobs_is_told(idle_edge: Edge, db):
 
 
 def test_no_evidence_of_the_clock_is_not_health(idle_edge: Edge, db, clock):
-    never = "has not called yet: schedule_process_jobs() makes the schedule"
+    never = "has not called yet: it does so within a minute of schedule_process_jobs()"
     assert cron_of(idle_edge) == (False, f"{never}; postgres sees no cron job process-jobs-worker")
     schedule(db, idle_edge)
     assert cron_of(idle_edge) == (False, never)

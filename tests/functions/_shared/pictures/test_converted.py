@@ -269,7 +269,7 @@ def test_lower_limits_of_a_container_stay():
 
 async def test_the_child_of_a_cancelled_caller_is_ended(monkeypatch):
     """Python joins the decoders' threads at exit: a stop would wait for pictures that nobody wants."""
-    begun = in_place(monkeypatch, "import time; time.sleep(60)")
+    begun = in_place(monkeypatch, "import signal; signal.pause()")
     task = asyncio.create_task(decoder.convert(*BMP))
     await asyncio.to_thread(eventually, lambda: begun)
     task.cancel()
@@ -282,7 +282,7 @@ async def test_a_child_that_is_not_begun_when_its_caller_goes_is_ended_too():
     child = decoder._Child()
     child.end()
     code, _ = await asyncio.to_thread(
-        child.run, [sys.executable, "-c", "import time; time.sleep(60)"], b""
+        child.run, [sys.executable, "-c", "import signal; signal.pause()"], b""
     )
     assert code == -signal.SIGKILL
 
