@@ -5,9 +5,9 @@ response, and answers any OPTIONS as a preflight. A service whose OPTIONS means 
 capabilities) has its own.
 """
 
+import os
 import re
 from collections.abc import Container
-from uuid import uuid4
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
@@ -75,7 +75,9 @@ def _request_id(scope: Scope, names: Container[bytes]) -> bytes:
         for key, value in scope["headers"]:
             if key in ID_HEADERS and _PLAIN_ID.fullmatch(value):
                 return bytes(value)
-    return str(uuid4()).encode()
+    # The text of a UUIDv4, as Supabase's ids are, without the object: a third of the time.
+    hex_ = os.urandom(16).hex()
+    return f"{hex_[:8]}-{hex_[8:12]}-4{hex_[13:16]}-a{hex_[17:20]}-{hex_[20:]}".encode()
 
 
 def _origin(scope: Scope) -> bytes:

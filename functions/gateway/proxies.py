@@ -61,10 +61,11 @@ class TrustedProxies:
             scope["client"] = (peer.address, port) if address else scope.get("client")
             scope["picture_edge.peer"] = peer
             return
-        client = address
-        if FOR in names:
-            client = _client(values_of(scope, FOR), self._is_ours) or address
-        scope["client"] = (str(client), port if client == address else 0) if client else None
+        client = _client(values_of(scope, FOR), self._is_ours) if FOR in names else None
+        if client is None or client == address:
+            scope["client"] = (peer.address, port) if address else None
+        else:
+            scope["client"] = (str(client), 0)
         if PROTO in names:
             scope["scheme"] = _scheme(scope)
         scope["picture_edge.peer"] = Peer("" if replaced else peer.address, trusted=True)
