@@ -46,6 +46,7 @@ from functions.process_jobs.openapi import ENTRY as PROCESS_JOBS
 from functions.process_jobs.worker import Worker
 from functions.start_generation.app import app as start_generation
 from functions.start_generation.openapi import ENTRY as START_GENERATION
+from functions.start_generation.own_generation import OwnGenerations
 from functions.start_generation.starts import Starts
 from functions.start_generation.streams import Streams
 
@@ -151,6 +152,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                         "listener": listener,
                         "streams": streams,
                         "starts": Starts(resources.pool),
+                        "own_generations": OwnGenerations(resources.pool),
                         "door": FrontDoor(chosen, ROUTES, FUNCTIONS, PLATFORM, upstream),
                         **services,
                     }
