@@ -26,6 +26,10 @@ INSERT_MANY = (
     "insert into floor (payload, status) select '{{}}', 'pending' from generate_series(1, {n});"
 )
 ENQUEUE_MANY = "select public.enqueue_job('bench', '{{}}') from generate_series(1, {n});"
+ENQUEUE_JOBS = (
+    "select public.enqueue_jobs("
+    "array_fill('bench'::text, array[{n}]), array_fill('{{}}'::jsonb, array[{n}]));"
+)
 END = """
 with claimed as (select array_agg(id) as ids, array_agg(lease_token) as tokens from public.claim_jobs({n}))
 select public.complete_jobs(ids, tokens) from claimed;
@@ -40,6 +44,7 @@ CELLS = (
     ("claim, then complete, one by one", END.format(n=1), 1, 1),
     (f"floor: insert {BATCH} rows", INSERT_MANY.format(n=BATCH), BATCH, 0),
     (f"enqueue_job, {BATCH} in a statement", ENQUEUE_MANY.format(n=BATCH), BATCH, 0),
+    (f"enqueue_jobs, {BATCH} in a statement", ENQUEUE_JOBS.format(n=BATCH), BATCH, 0),
     (f"claim_jobs({BATCH}), then complete_jobs", END.format(n=BATCH), BATCH, BATCH),
 )  # fmt: skip
 """Name, pgbench script, jobs for each transaction, jobs that a transaction claims."""
