@@ -121,7 +121,7 @@ def _pictures(bench: Bench) -> Iterator[Row]:
     count = bench.options.count
 
     def once() -> Iterator[Row]:
-        for name, rate, rss in pictures(bench.url, max(10, 5 * count)):
+        for name, rate, rss in pictures(bench.url, max(10, 2 * count)):
             yield Row(name, [rate, rss])
         name = "from a known success to the stored picture"
         yield Row(name, chain(bench.url, count // 5 or 1), columns=(P50, P99))

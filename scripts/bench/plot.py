@@ -84,4 +84,4 @@ def _legend() -> Iterator[str]:
         yield f'<rect class="{of}" x="{x}" y="{STEP - 12}" width="15" height="15" rx="2"/>'
         yield f'<text x="{x + 22}" y="{STEP}">{words}</text>'
         x += 130
-    yield f'<text x="{x}" y="{STEP}">the line on a bar: least to greatest of all rounds</text>'
+    yield f'<text x="{x}" y="{STEP}">the line: least to greatest of all rounds; …: the bar is cut</text>'
