@@ -45,21 +45,31 @@ alter table public.job_queue set (
 -- Time-ordered ids (UUID version 7): each of a job's three row versions enters the primary key, and beside a million
 -- finished jobs random ids would touch, and log, a different page for each. Half-empty leaves have room for all three.
 alter index public.job_queue_pkey set (fillfactor = 50);
-do $$
+-- new_job_id has the same expression, for statements that must know the ids before they insert.
+do $do$
+declare
+    v_id text := 'pg_catalog.uuidv7()';
 begin
-    if current_setting('server_version_num')::int >= 180000 then
-        alter table public.job_queue alter column id set default uuidv7();
-    else -- milliseconds since 1970 over the first 48 bits of a random UUID, and version 7 for its 4
-        alter table public.job_queue alter column id set default encode(
+    if current_setting('server_version_num')::int < 180000 then
+        -- Milliseconds since 1970 over the first 48 bits of a random UUID, and version 7 for its 4.
+        v_id := $$encode(
             set_bit(set_bit(overlay(
                 uuid_send(gen_random_uuid())
                 placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6
             ), 52, 1), 53, 1),
             'hex'
-        )::uuid;
+        )::uuid$$;
     end if;
+    execute format('alter table public.job_queue alter column id set default %s', v_id);
+    execute format(
+        $$create or replace function picture_edge.new_job_id() returns uuid
+        language sql volatile set search_path = '' as %L$$, 'select ' || v_id
+    );
 end;
-$$;
+$do$;
+comment on function picture_edge.new_job_id() is 'A time-ordered id, as job_queue.id has by default.';
+revoke execute on function picture_edge.new_job_id() from public, anon, authenticated;
+grant execute on function picture_edge.new_job_id() to service_role;
 
 -- A lane is a job type at a priority: jobs without a rank in order of age, then ranked jobs, which are all due. A claim
 -- reads the due heads only, so that finished, future and paused jobs and those of other workers cost it nothing.

@@ -43,7 +43,7 @@ begin
     end if;
     with given as materialized (
         select
-            gen_random_uuid() as id,
+            picture_edge.new_job_id() as id,
             asked.place,
             asked.job_type,
             asked.payload,

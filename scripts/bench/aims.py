@@ -57,7 +57,7 @@ AIMS = (
     Aim("… beside one process", f"jobs/two worker processes/{RATE}", 1, f"jobs/one worker process/{RATE}"),
     Aim("no-op jobs beside finished and future rows",
         f"jobs/… beside 1,000,000 finished and 100,000 future/{RATE}", 0.95, f"jobs/one worker process/{RATE}"),
-    Aim("many jobs in one statement", f"enqueue/enqueue_job, all in one statement/{RATE}", 40_000),
+    Aim("many jobs in one statement", f"enqueue/enqueue_jobs, all in one statement/{RATE}", 40_000),
     Aim("jobs by 8 producers", f"enqueue/enqueue_job by 8 producers/{RATE}", 4000),
     Aim("pick-up of an idle worker, p50", f"wakeup/enqueue_job in plain SQL to handler start/{P50}", 0.6),
     Aim("… p99", f"wakeup/enqueue_job in plain SQL to handler start/{P99}", 1.5),

@@ -18,7 +18,10 @@ create table if not exists public.bench_bare (
 )
 """
 BARE = "insert into public.bench_bare (payload, status) select '{{}}', 'pending' from generate_series(1, {})"
-MANY = "select count(public.enqueue_job('bench', '{{}}')) from generate_series(1, {})"
+MANY = (
+    "select count(*) from public.enqueue_jobs("
+    "array_fill('bench'::text, array[{0}]), array_fill('{{}}'::jsonb, array[{0}]))"
+)
 ONE = "select public.enqueue_job('bench', '{}')"
 
 
@@ -41,7 +44,7 @@ def _bulk(
     floor = "floor: bare INSERT, all in one statement"
     for name, table, statement in (
         (floor, "bench_bare", BARE),
-        ("enqueue_job, all in one statement", "job_queue", MANY),
+        ("enqueue_jobs, all in one statement", "job_queue", MANY),
     ):
         _empty(connection, table)
         began = time.monotonic()
