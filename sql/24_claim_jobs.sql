@@ -7,12 +7,11 @@
 --             and are claim_suspect's
 --
 -- Map of claim_jobs
---     kind      a job type that is asked for and not paused; without p_job_types those of all pending jobs.
---     lane      a kind at a priority: one range of the index job_queue_share_lane_idx. Both recursive queries skip from
---               range to range (a loose index scan), so that the jobs in between are not read.
---     due head  the first p_limit due jobs of a lane, in two parts: by age (share_rank 0) and by turn (share_rank above
---               0, fair queueing). Heads are read without a lock; nothing behind them is read at all.
---     share     how many jobs of a part are among the best p_limit of all heads, ageing included.
+--     lane      a job type at a priority: one range of the index job_queue_share_lane_idx.
+--     part      a lane has two: by age (share_rank 0) and by turn (share_rank above 0, fair queueing). due_parts
+--               (sql/23_lanes.sql) tells which have a due job, in the order of their first ones, ageing included, and
+--               from where each is to be read: nothing is locked, and nothing behind the first is read.
+--     share     how many jobs of a part are among the best p_limit: where one part alone is due, all of them.
 --     pass 1    each part's share is locked, with skip locked: another claim may have been faster with some of it.
 --     pass 2    only if pass 1 got less than it had seen: each part in turn gives what is still missing.
 --     bytes     a claim ends at 16 MB of payload, with one job in any case.
@@ -45,14 +44,17 @@ as $$
 #variable_conflict use_column
 declare
     v_now timestamptz;
+    v_parts picture_edge.lane_part[];
+    v_part picture_edge.lane_part;
+    v_shares int[] := array[p_limit];
+    v_seen int := 1;
+    v_place int;
     v_all boolean;
-    v_lane record;
     v_left int := p_limit;
     -- Bytes as well as jobs: 62 MB of payload over a slow line were cut after five seconds, each time again.
     v_bytes bigint := 16 * 1024 * 1024;
     v_size bigint;
-    v_ids uuid[];
-    v_seen int;
+    v_rows tid[];
     v_take int;
     v_taken int;
     v_provider text;
@@ -71,160 +73,106 @@ begin
         raise exception using
             errcode = 'PT503', message = 'This gateway is older than sql/: restart it with the code of today';
     end if;
-    perform picture_edge.requeue_expired(greatest(p_limit, 10), 30);
+    v_parts := picture_edge.due_parts(p_job_types, p_limit);
     v_now := clock_timestamp(); -- read once: a volatile function cannot bound an index scan
+    if not coalesce(v_parts[1].due, false) then
+        return;
+    end if;
 
     -- Lock order: a provider's row before any job, and only while that provider has a limit to be shared.
     for v_provider in
-        select distinct job_types.provider
-        from public.job_types
-        where job_types.provider is not null and (
-            -- A scalar subquery with a limit, not exists: that could become a join, which reads the whole lane.
-            select true from public.job_queue
-            where job_queue.status = 'pending' and job_queue.job_type = job_types.job_type
+        select provider_limits.provider
+        from public.provider_limits
+        where (
+            select true from public.job_types
+            inner join unnest(v_parts) as part on part.job_type = job_types.job_type
+            where job_types.provider = provider_limits.provider and part.due
             limit 1
         )
-        order by job_types.provider
+        order by provider_limits.provider
     loop
         v_allowances := v_allowances || jsonb_build_object(v_provider, picture_edge.provider_allowance(v_provider));
     end loop;
 
-    -- Pass 1 takes each lane's share of the best p_limit jobs; pass 2 whatever any lane still has, so that no claim
-    -- comes back short while a job is free.
-    <<claim>>
-    foreach v_all in array array[false, true] loop
-        v_seen := 0;
-        for v_lane in
-            with recursive pending (job_type) as (
-                (
-                    select job_queue.job_type
-                    from public.job_queue
-                    where job_queue.status = 'pending' and p_job_types is null
-                    order by job_queue.job_type, job_queue.priority desc
-                    limit 1
-                )
-                union all
-                select following.job_type from pending
+    if v_parts[2].due and p_limit > 1 then
+        select array_agg(share.jobs order by share.place), sum(share.jobs)
+        into v_shares, v_seen
+        from (
+            select head.place, count(*) filter (where head.best <= p_limit)::int as jobs
+            from (
+                select part.place, row_number() over (order by due.rank, part.priority desc) as best
+                from unnest(v_parts) with ordinality
+                    as part (job_type, priority, below, beyond, shared, turn, at, id, since, due, place)
                 cross join lateral (
-                    select job_queue.job_type
-                    from public.job_queue
-                    where job_queue.status = 'pending' and job_queue.job_type > pending.job_type
-                    order by job_queue.job_type, job_queue.priority desc
-                    limit 1
-                ) as following
-            ),
-            kind as (
-                select wanted.job_type
-                from (
-                    select pending.job_type from pending
-                    union
-                    select asked.job_type from unnest(p_job_types) as asked (job_type)
-                ) as wanted
-                where not exists (
-                    select from public.paused_queues where paused_queues.job_type in (wanted.job_type, '*')
-                )
-            ),
-            lane (job_type, priority, depth) as (
-                select kind.job_type, highest.priority, 0
-                from kind
-                cross join lateral (
-                    select job_queue.priority
-                    from public.job_queue
-                    where job_queue.status = 'pending' and job_queue.job_type = kind.job_type
-                    order by job_queue.priority desc
-                    limit 1
-                ) as highest
-                union all
-                -- Bounds the recursion: of more priorities the highest 100 that have a due job are read. A scalar
-                -- subquery with a limit, not exists: that could become a hash table of the whole lane.
-                select lane.job_type, following.priority, lane.depth + coalesce(
+                    -- Ageing as in due_parts.
                     (
-                        select 1 from public.job_queue
-                        where job_queue.status = 'pending' and job_queue.job_type = lane.job_type
-                            and job_queue.priority = lane.priority and job_queue.share_rank = 0
-                            and job_queue.scheduled_at <= v_now
-                        limit 1
-                    ),
-                    (
-                        select 1 from public.job_queue
-                        where job_queue.status = 'pending' and job_queue.job_type = lane.job_type
-                            and job_queue.priority = lane.priority and job_queue.share_rank > 0
-                            and job_queue.scheduled_at <= v_now
-                        limit 1
-                    ),
-                    0
-                )
-                from lane
-                cross join lateral (
-                    select job_queue.priority
-                    from public.job_queue
-                    where job_queue.status = 'pending' and job_queue.job_type = lane.job_type
-                        and job_queue.priority < lane.priority
-                    order by job_queue.priority desc
-                    limit 1
-                ) as following
-                where lane.depth < 100
-            ),
-            head as (
-                select
-                    lane.job_type, lane.priority, due.shared, due.rank,
-                    row_number() over (order by due.rank, lane.priority desc) as place
-                from lane
-                cross join lateral (
-                    -- Ageing against starvation: ten minutes of waiting weigh as much as one point of priority.
-                    (
-                        select
-                            false as shared,
-                            extract(epoch from job_queue.scheduled_at) - 600.0 * lane.priority as rank
+                        select extract(epoch from job_queue.scheduled_at) - 600.0 * part.priority as rank
                         from public.job_queue
-                        where job_queue.status = 'pending' and job_queue.job_type = lane.job_type
-                            and job_queue.priority = lane.priority and job_queue.share_rank = 0
+                        where not part.shared and job_queue.status = 'pending'
+                            and job_queue.job_type = part.job_type and job_queue.priority = part.priority
+                            and job_queue.share_rank = 0
+                            and (job_queue.scheduled_at, job_queue.id) >= (part.at, part.id)
                             and job_queue.scheduled_at <= v_now
                         order by job_queue.scheduled_at, job_queue.id
                         limit p_limit
                     )
                     union all
                     (
-                        select true, extract(epoch from job_queue.scheduled_at) - 600.0 * lane.priority
+                        select extract(epoch from job_queue.scheduled_at) - 600.0 * part.priority
                         from public.job_queue
-                        where job_queue.status = 'pending' and job_queue.job_type = lane.job_type
-                            and job_queue.priority = lane.priority and job_queue.share_rank > 0
-                            and job_queue.scheduled_at <= v_now
+                        where part.shared and job_queue.status = 'pending'
+                            and job_queue.job_type = part.job_type and job_queue.priority = part.priority
+                            and job_queue.share_rank > 0
+                            and (job_queue.share_rank, job_queue.scheduled_at, job_queue.id)
+                            >= (part.turn, part.at, part.id)
+                            and job_queue.scheduled_at >= part.since and job_queue.scheduled_at <= v_now
                         order by job_queue.share_rank, job_queue.scheduled_at, job_queue.id
                         limit p_limit
                     )
                 ) as due
-            )
-            select
-                head.job_type, head.priority, head.shared,
-                (
-                    select job_types.provider from public.job_types where job_types.job_type = head.job_type
-                ) as provider,
-                count(*) filter (where head.place <= p_limit)::int as share
-            from head
-            group by head.job_type, head.priority, head.shared
-            order by min(head.rank), head.priority desc
-        loop
-            v_seen := v_seen + v_lane.share;
-            v_allowed := (v_allowances ->> v_lane.provider)::int;
-            v_take := least(case when v_all then v_left else v_lane.share end, v_allowed);
+                where part.due
+            ) as head
+            group by head.place
+        ) as share;
+    end if;
+
+    -- Pass 1 takes each part's share of the best p_limit jobs; pass 2 whatever any part still has, so that no claim
+    -- comes back short while a job is free.
+    <<claim>>
+    foreach v_all in array array[false, true] loop
+        v_place := 0;
+        foreach v_part in array v_parts loop
+            exit when not v_part.due;
+            v_place := v_place + 1;
+            v_take := case when v_all then v_left else coalesce(v_shares[v_place], 0) end;
+            if v_allowances <> '{}' then
+                v_provider := (
+                    select job_types.provider from public.job_types where job_types.job_type = v_part.job_type
+                );
+                v_allowed := (v_allowances ->> v_provider)::int;
+                v_take := least(v_take, v_allowed);
+            end if;
             continue when v_take <= 0;
             with aged as materialized (
-                select job_queue.id, pg_column_size(job_queue.payload) as size
+                select job_queue.ctid, pg_column_size(job_queue.payload) as size
                 from public.job_queue
-                where not v_lane.shared and job_queue.status = 'pending'
-                    and job_queue.job_type = v_lane.job_type and job_queue.priority = v_lane.priority
-                    and job_queue.share_rank = 0 and job_queue.scheduled_at <= v_now
+                where not v_part.shared and job_queue.status = 'pending'
+                    and job_queue.job_type = v_part.job_type and job_queue.priority = v_part.priority
+                    and job_queue.share_rank = 0 and (job_queue.scheduled_at, job_queue.id) >= (v_part.at, v_part.id)
+                    and job_queue.scheduled_at <= v_now
                 order by job_queue.scheduled_at, job_queue.id
                 limit v_take
                 for update skip locked
             ),
             shared as materialized (
-                select job_queue.id, pg_column_size(job_queue.payload) as size
+                select job_queue.ctid, pg_column_size(job_queue.payload) as size
                 from public.job_queue
-                where v_lane.shared and job_queue.status = 'pending'
-                    and job_queue.job_type = v_lane.job_type and job_queue.priority = v_lane.priority
-                    and job_queue.share_rank > 0 and job_queue.scheduled_at <= v_now
+                where v_part.shared and job_queue.status = 'pending'
+                    and job_queue.job_type = v_part.job_type and job_queue.priority = v_part.priority
+                    and job_queue.share_rank > 0
+                    and (job_queue.share_rank, job_queue.scheduled_at, job_queue.id)
+                    >= (v_part.turn, v_part.at, v_part.id)
+                    and job_queue.scheduled_at >= v_part.since and job_queue.scheduled_at <= v_now
                 order by job_queue.share_rank, job_queue.scheduled_at, job_queue.id
                 limit v_take
                 for update skip locked
@@ -232,17 +180,17 @@ begin
             -- In the order of the lane, without a sort. What is locked and left out is free again at the commit.
             sized as (
                 select
-                    taken.id,
+                    taken.ctid as row,
                     row_number() over () as place,
                     sum(taken.size) over (rows unbounded preceding) as total
                 from (select * from aged union all select * from shared) as taken
             )
             select
-                array_agg(sized.id) filter (
+                array_agg(sized.row) filter (
                     where sized.total <= v_bytes or (sized.place = 1 and v_left = p_limit)
                 ),
                 max(sized.total)
-            into v_ids, v_size
+            into v_rows, v_size
             from sized;
             continue when v_size is null;
             v_bytes := v_bytes - v_size;
@@ -258,9 +206,8 @@ begin
                     parked = false,
                     started_at = clock_timestamp(),
                     updated_at = clock_timestamp()
-                -- Fetch by primary key only: these rows are locked; a status predicate would let the planner scan the
-                -- lane again.
-                where job_queue.id = any (v_ids)
+                -- TID scan, without the way through an index: these rows are locked, so they do not move.
+                where job_queue.ctid = any (v_rows)
                 returning job_queue.*
             )
             select
@@ -271,12 +218,12 @@ begin
             get diagnostics v_taken = row_count;
             v_left := v_left - v_taken;
             if v_allowed is not null and v_taken > 0 then
-                v_allowances := v_allowances || jsonb_build_object(v_lane.provider, v_allowed - v_taken);
-                perform picture_edge.spend_provider_allowance(v_taken, v_lane.provider);
+                v_allowances := v_allowances || jsonb_build_object(v_provider, v_allowed - v_taken);
+                perform picture_edge.spend_provider_allowance(v_taken, v_provider);
             end if;
             exit claim when v_bytes < 0;
         end loop;
-        exit when v_left = 0 or p_limit - v_left = v_seen;
+        exit when v_left = 0 or v_place = 1 or p_limit - v_left = v_seen;
     end loop;
 end;
 $$;

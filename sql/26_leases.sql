@@ -1,5 +1,5 @@
 -- extend_leases, extend_lease, release_job: a worker renews or gives up its lease. requeue_expired: crash recovery.
--- Called by   functions/process_jobs as service_role; every claim calls requeue_expired
+-- Called by   functions/process_jobs as service_role; claims call requeue_expired, at a full look (sql/23_lanes.sql)
 -- Promises    a lease taken over is never extended or released by its former holder; a dead worker's job returns when
 --             its lease ends, and that costs no attempt; a job that two workers have died with runs alone the next time
 --             (sql/25_suspects.sql), and is failed only if its worker dies then
@@ -96,7 +96,8 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    v_from uuid := gen_random_uuid();
+    v_from int := floor(random() * 4294967296 - 2147483648); -- any hash
+    v_expired uuid[];
     v_count int;
 begin
     -- With p_examine: a bounded sample, that many running jobs from a random key on, wrapping around. A claim pays a
@@ -105,28 +106,32 @@ begin
         (
             select job_queue.id, job_queue.lease_expires_at
             from public.job_queue
-            where job_queue.status = 'processing' and job_queue.id >= v_from
-            order by job_queue.id
+            where job_queue.status = 'processing' and uuid_hash(job_queue.id) >= v_from
+            order by uuid_hash(job_queue.id)
             limit p_examine
         )
         union all
         (
             select job_queue.id, job_queue.lease_expires_at
             from public.job_queue
-            where job_queue.status = 'processing' and job_queue.id < v_from
-            order by job_queue.id
+            where job_queue.status = 'processing' and uuid_hash(job_queue.id) < v_from
+            order by uuid_hash(job_queue.id)
             limit p_examine
         )
         limit p_examine
-    ),
-    expired as materialized (
+    )
+    select array_agg(page.id) into v_expired from page where page.lease_expires_at < clock_timestamp();
+    if v_expired is null then -- as a rule
+        return 0;
+    end if;
+    with expired as materialized (
         select
             job_queue.id,
             job_queue.parked, -- past its prediction's time, as no poller was up: no worker has died
             job_queue.share_rank = -2 as poisonous -- it ran alone: nothing else can have been the cause
         from public.job_queue
-        -- Fetch by primary key, from an array: the sample is read once, and no plan can scan all running jobs instead.
-        where job_queue.id = any (array(select page.id from page where page.lease_expires_at < clock_timestamp()))
+        -- Fetch by primary key: no plan can scan all running jobs instead.
+        where job_queue.id = any (v_expired)
             and job_queue.status = 'processing' and job_queue.lease_expires_at < clock_timestamp()
         order by job_queue.id
         limit p_limit

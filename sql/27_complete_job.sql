@@ -32,69 +32,97 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 set jit = off
 as $$
+declare
+    v_failing boolean := coalesce(cardinality(array_remove(p_errors, null)) > 0, false);
+    v_ended uuid[];
+    v_failed uuid[];
 begin
     if coalesce(cardinality(p_job_ids) <> cardinality(p_lease_tokens), true) then
         raise exception using errcode = 'PT400', message = 'p_job_ids and p_lease_tokens must have the same length';
     end if;
-    return query
-    with held as materialized (
-        select
-            job_queue.id, job_queue.status, job_queue.attempt_number, ending.*,
-            ending.retry_after is not null as free, -- the provider's Retry-After costs no attempt
-            coalesce(ending.retry, true)
-            and (ending.retry_after is not null or job_queue.attempt_number < job_queue.max_attempts) as again,
-            -- Idempotent: this lease has ended the attempt in this way already, and the answer was lost.
-            case when ending.error is null then job_queue.status = 'completed'
-                else job_queue.errors @> jsonb_build_array(jsonb_build_object('lease_token', ending.token))
-            end as repeated
-        from unnest(
-            p_job_ids, p_lease_tokens, p_results, p_errors, p_retries, p_retry_afters, p_error_classes
-        ) as ending (job_id, token, result, error, retry, retry_after, class)
+    if v_failing then -- two updates below: one lock order for all statements that lock several jobs, so no deadlock
+        perform from unnest(p_job_ids, p_lease_tokens) as ending (job_id, token)
         inner join public.job_queue on job_queue.id = ending.job_id and job_queue.lease_token = ending.token
-        order by job_queue.id -- one lock order for all statements that lock several jobs: no deadlock
-        for update of job_queue
-    ),
-    completed as (
+        order by job_queue.id
+        for update of job_queue;
+    end if;
+    with completed as (
         update public.job_queue
-        set status = 'completed', result = held.result, error_message = null, error_details = null, parked = false,
+        set status = 'completed', result = ending.result, error_message = null, error_details = null, parked = false,
             completed_at = clock_timestamp(), lease_expires_at = null, updated_at = clock_timestamp()
-        from held
-        where job_queue.id = held.id and held.status = 'processing' and held.error is null
-    ),
-    failed as (
-        update public.job_queue
-        set status = case when held.again then 'pending' else 'failed' end,
-            error_message = held.error,
-            error_details = null, -- an earlier attempt's; complete_job may write this one's
-            errors = case when jsonb_array_length(job_queue.errors) >= 100 then job_queue.errors - 0
-                else job_queue.errors end || jsonb_build_object(
-                'attempt', held.attempt_number, 'at', clock_timestamp(), 'text', held.error,
-                'class', coalesce(
-                    held.class,
-                    case when held.free then 'busy' when held.retry is false then 'permanent' else 'transient' end
-                ),
-                'lease_token', held.token
-            ),
-            attempt_number = held.attempt_number - (held.again and held.free)::int,
-            -- Exponential backoff with full jitter: 2, 4, 8 … seconds at most, never above five minutes.
-            -- A failed job keeps its time, so that a person's reset to pending runs it at once.
-            scheduled_at = case
-                when not held.again then job_queue.scheduled_at
-                when held.free then clock_timestamp() + greatest(held.retry_after, interval '0')
-                else clock_timestamp()
-                    + random() * picture_edge.backoff(held.attempt_number)
-            end,
-            -- A retry goes by age, as its turn is spent; a suspect (sql/25_suspects.sql) remains one.
-            share_rank = case when held.again then least(job_queue.share_rank, 0) else job_queue.share_rank end,
-            completed_at = case when not held.again then clock_timestamp() end,
-            parked = false,
-            lease_expires_at = null,
-            updated_at = clock_timestamp()
-        from held
-        where job_queue.id = held.id and held.status = 'processing' and held.error is not null
+        from (
+            select ending.* from unnest(p_job_ids, p_lease_tokens, p_results, p_errors)
+                as ending (job_id, token, result, error)
+            where ending.error is null
+            order by ending.job_id -- the same lock order
+        ) as ending
+        where job_queue.id = ending.job_id and job_queue.lease_token = ending.token
+            and job_queue.status || '' = 'processing' -- by primary key: not by the index of all running jobs
+        returning job_queue.id
     )
-    select held.id from held
-    where held.status = 'processing' or held.repeated;
+    select array_agg(completed.id) into v_ended from completed;
+    if v_failing then
+        with failed as (
+            update public.job_queue
+            set status = case when ending.again then 'pending' else 'failed' end,
+                error_message = ending.error,
+                error_details = null, -- an earlier attempt's; complete_job may write this one's
+                errors = case when jsonb_array_length(job_queue.errors) >= 100 then job_queue.errors - 0
+                    else job_queue.errors end || jsonb_build_object(
+                    'attempt', job_queue.attempt_number, 'at', clock_timestamp(), 'text', ending.error,
+                    'class', coalesce(
+                        ending.class,
+                        case when ending.free then 'busy' when ending.retry is false then 'permanent'
+                            else 'transient' end
+                    ),
+                    'lease_token', ending.token
+                ),
+                attempt_number = job_queue.attempt_number - (ending.again and ending.free)::int,
+                -- Exponential backoff with full jitter: 2, 4, 8 … seconds at most, never above five minutes.
+                -- A failed job keeps its time, so that a person's reset to pending runs it at once.
+                scheduled_at = case
+                    when not ending.again then job_queue.scheduled_at
+                    when ending.free then clock_timestamp() + greatest(ending.retry_after, interval '0')
+                    else clock_timestamp() + random() * picture_edge.backoff(job_queue.attempt_number)
+                end,
+                -- A retry goes by age, as its turn is spent; a suspect (sql/25_suspects.sql) remains one.
+                share_rank = case when ending.again then least(job_queue.share_rank, 0) else job_queue.share_rank end,
+                completed_at = case when not ending.again then clock_timestamp() end,
+                parked = false,
+                lease_expires_at = null,
+                updated_at = clock_timestamp()
+            from (
+                select
+                    told.*,
+                    told.retry_after is not null as free, -- the provider's Retry-After costs no attempt
+                    coalesce(told.retry, true)
+                    and (told.retry_after is not null or held.attempt_number < held.max_attempts) as again
+                from unnest(
+                    p_job_ids, p_lease_tokens, p_errors, p_retries, p_retry_afters, p_error_classes
+                ) as told (job_id, token, error, retry, retry_after, class)
+                inner join public.job_queue as held on held.id = told.job_id and held.lease_token = told.token
+                where told.error is not null
+            ) as ending
+            where job_queue.id = ending.job_id and job_queue.lease_token = ending.token
+                and job_queue.status || '' = 'processing'
+            returning job_queue.id
+        )
+        select array_agg(failed.id) into v_failed from failed;
+        v_ended := v_ended || v_failed;
+    end if;
+    return query select * from unnest(v_ended);
+    if cardinality(v_ended) = cardinality(p_job_ids) then
+        return;
+    end if;
+    -- Idempotent: this lease has ended the attempt in this way already, and the answer was lost.
+    return query
+    select job_queue.id
+    from unnest(p_job_ids, p_lease_tokens, p_errors) as ending (job_id, token, error)
+    inner join public.job_queue on job_queue.id = ending.job_id and job_queue.lease_token = ending.token
+    where job_queue.id <> all (coalesce(v_ended, '{}'))
+        and case when ending.error is null then job_queue.status = 'completed'
+            else job_queue.errors @> jsonb_build_array(jsonb_build_object('lease_token', ending.token)) end
+        and job_queue.status <> 'processing';
 end;
 $$;
 
@@ -128,9 +156,12 @@ begin
             return;
         end if;
         -- An operator ends a pending job, or takes over a running one: its worker's token is stale from here on.
-        update public.job_queue set status = 'processing', lease_token = job_queue.lease_token + 1
-        where job_queue.id = p_job_id
-        returning job_queue.lease_token into v_token;
+        v_token := v_job.lease_token + 1;
+        if v_job.status = 'processing' then -- without the status: a HOT update, and no trigger
+            update public.job_queue set lease_token = v_token where job_queue.id = p_job_id;
+        else
+            update public.job_queue set status = 'processing', lease_token = v_token where job_queue.id = p_job_id;
+        end if;
     end if;
     perform public.complete_jobs(
         array[p_job_id], array[v_token], array[p_result], array[coalesce(p_error, p_error_message)],

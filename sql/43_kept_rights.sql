@@ -36,6 +36,11 @@ begin
     loop
         execute format('grant usage on schema picture_edge to %I', v_kept.role);
         execute format('grant select on public.job_types to %I', v_kept.role);
+        execute format('grant select on sequence picture_edge.lane_changes to %I', v_kept.role);
+        execute format(
+            'grant execute on function picture_edge.due_parts(text[], int),'
+            ' picture_edge.find_lanes(text[], timestamptz, picture_edge.lane_part[]) to %I', v_kept.role
+        );
     end loop;
 end;
 $$;

@@ -25,6 +25,11 @@ def test_a_batch_comes_in_order_over_types_and_priorities(db, enqueue):
     assert claimed(db) == [high, low, other]
 
 
+def test_the_best_of_several_parts_are_taken(db, enqueue):
+    lows, highs = [enqueue() for _ in range(3)], [enqueue(p_priority=5) for _ in range(3)]
+    assert claimed(db, 4) == [*highs, lows[0]]
+
+
 def test_a_low_priority_does_not_starve(db, enqueue):
     """Nine urgent jobs for each other one: after ten minutes a point of priority it is that one's turn."""
     starving = enqueue(p_priority=0)
@@ -82,6 +87,7 @@ def test_a_number_of_attempts_at_its_maximum_stops_no_claim(db, enqueue):
 def test_only_the_asked_types_are_handed_out(db, enqueue, user):
     enqueue(p_created_by=user)
     mine = enqueue(p_job_type="mine", p_created_by=user)
+    enqueue(p_created_by=user)
     assert claimed(db, p_job_types=["mine", "none"]) == [mine]
     assert db.execute("select * from claim_next_job(array['none'])").fetchone() is None
 

@@ -28,6 +28,16 @@ def test_a_job_alone_in_the_queue_waits_for_its_time_too(db, enqueue):
     assert claim(db)["id"] == job_id
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_job_behind_a_due_one_waits_for_its_time_too(db, rank):
+    db.execute(
+        "insert into job_queue (job_type, scheduled_at, share_rank)"
+        " values ('x', now(), %(rank)s), ('x', now() + interval '1 h', %(rank)s)",
+        {"rank": rank},
+    )
+    assert len(db.execute("select * from claim_jobs(5)").fetchall()) == 1
+
+
 def test_a_claim_has_the_originals_columns_first_and_counts_the_attempt(db, enqueue):
     job_id = enqueue(p_payload='{"a": 1}', p_max_attempts=5)
     claimed = claim(db)

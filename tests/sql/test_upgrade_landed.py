@@ -159,6 +159,7 @@ def test_public_has_what_people_call_and_nothing_else(landed):
     assert [tuple(row.values()) for row in sequences] == [
         ("picture_edge", "generation_hints"),
         ("picture_edge", "job_wakeups"),
+        ("picture_edge", "lane_changes"),
         ("public", "quota_uses_id_seq"),
     ]
     called = db.execute(
