@@ -165,6 +165,7 @@ declare
     v_now timestamptz := clock_timestamp(); -- a volatile function cannot bound an index scan
     v_unknown boolean;
 begin
+    perform from public.job_queue limit 0; -- lock order: make schema locks it before paused_queues, too
     if split_part(v_of, ' ', 2) = split_part(current_setting('picture_edge.lanes_of', true), ' ', 2) then
         v_known := nullif(current_setting('picture_edge.lanes', true), '')::picture_edge.lane_part[];
     end if;
