@@ -46,6 +46,9 @@ create or replace function public.enqueue_job(
 ) returns uuid
 language plpgsql
 set search_path = ''
+set jit = off
+set enable_seqscan = off -- ranks are read by their indexes, also with a plan from when the queue was empty
+set enable_sort = off -- nor by a sort of all the user's jobs
 as $$
 declare
     v_due boolean := coalesce(p_scheduled_at <= clock_timestamp(), true);

@@ -18,6 +18,7 @@ set search_path = ''
 set jit = off
 set plan_cache_mode = force_generic_plan -- planned once a session: planning takes longer than the statement itself
 set enable_seqscan = off -- lanes are read by their indexes, also with a plan from when they were empty
+set enable_sort = off -- nor by a sort of all the user's jobs
 as $$
 declare
     v_now timestamptz := clock_timestamp();

@@ -245,11 +245,14 @@ begin
         select begun.user_id, begun.id, 'queue', begun.created_at
         from begun
         where begun.user_id is not null and begun.status in ('queued', 'processing', 'downloading')
-            and not exists ( -- spend_quota has counted this generation a moment ago
-                select from public.quota_uses
+            and ( -- else spend_quota has counted this generation a moment ago
+                -- Scalar, with a limit: as an anti join its plan from an empty ledger reads all open uses.
+                select quota_uses.id
+                from public.quota_uses
                 where quota_uses.user_id = begun.user_id and quota_uses.generation_id = begun.id
                     and quota_uses.ended_at is null
-            );
+                limit 1
+            ) is null;
     end if;
     return null;
 end;

@@ -82,6 +82,8 @@ ROUTES: Sequence[BaseRoute] = (
     *example,
 )
 """The gateway's own."""
+JOBS = "picture_edge_jobs"
+"""The channel on which SQL tells of new jobs (``wake_workers``)."""
 
 
 class Gateway:
@@ -122,14 +124,16 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         ):
             worker = Worker(resources, hinted=lambda: listener.up)
             streams = Streams(resources.pool, hinted=lambda: listener.up)
+            starts = Starts(resources.pool, resources.worker_inbox.wake)
             listener = Listener(
                 chosen.supabase_db_direct_url or chosen.supabase_db_url,
                 {
-                    "picture_edge_jobs": lambda _: resources.worker_inbox.wake(),
+                    JOBS: lambda _: resources.worker_inbox.wake(),
                     "picture_edge_cancelled": worker.cancelled,
                     "picture_edge_generations": lambda _: streams.hint(),
                 },
                 without="new jobs are looked for several times a second",
+                known=lambda sent: sent.channel == JOBS and sent.pid == starts.backend_pid,
             )
 
             def drain() -> None:
@@ -151,7 +155,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                         "worker": worker,
                         "listener": listener,
                         "streams": streams,
-                        "starts": Starts(resources.pool),
+                        "starts": starts,
                         "own_generations": OwnGenerations(resources.pool),
                         "door": FrontDoor(chosen, ROUTES, FUNCTIONS, PLATFORM, upstream),
                         **services,

@@ -25,6 +25,8 @@ from functions.process_jobs.slots import Slots
 
 LOOK_AGAIN_S = 0.005
 """The pause after a claim, doubled up to POLL_S: NOTIFY is throttled, so an enqueue beside others sends none."""
+SHARED_S = 0.005
+"""After a wake-up that led to no job, the wake-ups of so long share the next claim."""
 POLL_S, POLL_UNHINTED_S = 1.0, 0.2
 """How often an idle worker polls, for retries that fall due and jobs of dead workers; and while NOTIFY is not heard."""
 PARKED_S = 0.1
@@ -146,6 +148,8 @@ class Worker:
             alone = await self._try_suspect()
             if claimed == limit > 0 and self._slots.free > 0:
                 continue  # more may be due: claimed while these run
+            if woken and not claimed:  # paused, or others were faster
+                await asyncio.sleep(SHARED_S)
             pause_s = LOOK_AGAIN_S if woken or claimed or alone else pause_s * 2
             most_s = POLL_S if self._hinted() else POLL_UNHINTED_S
             try:
@@ -155,6 +159,7 @@ class Worker:
                     await self._inbox.woken.wait()
             except TimeoutError:
                 pass
+            await asyncio.sleep(0)  # what has woken us goes on first: a start's answer is written
 
     async def _try_claim(self, limit: int) -> int:
         """Claim and start jobs; how many."""

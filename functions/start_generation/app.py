@@ -56,7 +56,6 @@ async def start(request: Request) -> Response:
         started = await starts.start(user_id, wanted)
     else:
         started = await starts.start_once(user_id, wanted, key, body_hash(body))
-    resources.worker_inbox.wake()
     return Response(
         to_json(
             {

@@ -40,6 +40,8 @@ class Dedicated:
         self._one_at_a_time = asyncio.Lock()
         self._connection: AsyncConnection[DictRow] | None = None
         self._retry_at = 0.0
+        self.backend_pid: int | None = None
+        """The server's process of the last connection, as NOTIFY names its sender; None where a pooler hides it."""
         pool.at_close(self.close)
 
     @asynccontextmanager
@@ -82,5 +84,7 @@ class Dedicated:
     async def _open(self) -> AsyncConnection[DictRow]:
         connection = await self._pool.connect()
         with self._pool.watched(connection):
-            connection.prepare_threshold = None if await is_pooled(connection) else 0
+            pooled = await is_pooled(connection)
+        connection.prepare_threshold = None if pooled else 0
+        self.backend_pid = None if pooled else connection.info.backend_pid
         return connection

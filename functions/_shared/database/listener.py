@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Mapping
 
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection, Notify, sql
 from pydantic import SecretStr
 
 from functions._shared.database.pool import cut_after
@@ -36,13 +36,21 @@ class Pooled(Exception):
 class Listener:
     """``run`` listens until cancelled, or until it finds a pooler. ``up``: whether notifications arrive at present.
 
-    ``without``: what is so without notifications, in words for the log.
+    ``without``: what is so without notifications, in words for the log. ``known``: whether a notification tells
+    nothing new, as this process has sent it.
     """
 
-    def __init__(self, address: SecretStr, channels: Mapping[str, Hint], without: str) -> None:
+    def __init__(
+        self,
+        address: SecretStr,
+        channels: Mapping[str, Hint],
+        without: str,
+        known: Callable[[Notify], bool] = lambda _: False,
+    ) -> None:
         self._address = address
         self._channels = channels
         self._without = without
+        self._known = known
         self.up = False
 
     async def run(self) -> None:
@@ -77,9 +85,7 @@ class Listener:
         async with connection:
             with cut_after(connection, ANSWER_S):
                 await self._begin(connection)
-            connection.add_notify_handler(
-                lambda notify: self._channels[notify.channel](notify.payload)
-            )
+            connection.add_notify_handler(self._pass_on)
             self.up = True
             for hint in self._channels.values():
                 hint("")
@@ -87,6 +93,10 @@ class Listener:
                 await _read(connection, BEAT_S)
                 with cut_after(connection, ANSWER_S):
                     await connection.execute("select 1")
+
+    def _pass_on(self, notify: Notify) -> None:
+        if not self._known(notify):
+            self._channels[notify.channel](notify.payload)
 
     async def _begin(self, connection: AsyncConnection) -> None:
         if await is_pooled(connection):

@@ -33,8 +33,7 @@ def gone(db, pids) -> None:
 
 
 def kill(db, query="%") -> None:
-    pids = idle(db, query)
-    assert pids
+    pids = eventually(lambda: idle(db, query))
     db.execute("select pg_terminate_backend(pid) from unnest(%s::int[]) as pid", (list(pids),))
     gone(db, pids)
 
@@ -74,7 +73,6 @@ def test_it_costs_no_picture_that_is_paid_for(edge: Edge, db, slow):
 def test_it_switches_no_model_on(idle_edge: Edge, db, sandbox):
     """The catalogue alone serves while the database is down; it does not know what the operator has switched off."""
     db.execute("update models set is_active = false")
-    eventually(lambda: idle(db))
     kill(db)
     answer = idle_edge.post("start-generation", BODY)
     assert (answer.status_code, answer.json()["error"]) == (

@@ -47,6 +47,7 @@ async def test_statements_are_prepared_and_the_connection_is_kept(open_pool):
     first = await prepared_and_pid(dedicated)
     assert first[0]
     assert await prepared_and_pid(dedicated) == first
+    assert dedicated.backend_pid == first[1]
     assert not (await prepared_and_pid(pool))[0]
 
 
@@ -54,7 +55,9 @@ async def test_behind_a_pooler_nothing_is_prepared(open_pool, dsn):
     with renumbering(int(psycopg.conninfo.conninfo_to_dict(dsn)["port"])) as port:
         url = psycopg.conninfo.make_conninfo(dsn, port=port)
         pool = await open_pool(SUPABASE_DB_URL=url)
-        assert not (await prepared_and_pid(Dedicated(pool)))[0]
+        dedicated = Dedicated(pool)
+        assert not (await prepared_and_pid(dedicated))[0]
+        assert dedicated.backend_pid is None, "no NOTIFY comes from an invented process id"
 
 
 async def test_one_that_died_while_it_was_idle_is_replaced_before_it_is_used(open_pool, db):

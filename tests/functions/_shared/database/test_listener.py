@@ -1,11 +1,15 @@
 """LISTEN/NOTIFY: a hint starts a job at once; a half-open connection is noticed (heartbeat) and loses no job."""
 
+import asyncio
+
 import psycopg
 import pytest
+from pydantic import SecretStr
 
+from functions._shared.database.listener import Listener
 from scripts.chaos.proxy import Proxy, proxied
 from tests.conftest import Database, Edge
-from tests.help import eventually, renumbering, until, until_logged
+from tests.help import eventually, renumbering, start, until, until_logged
 
 
 @pytest.fixture
@@ -46,6 +50,26 @@ def test_a_job_of_plain_sql_starts_without_anybody_looking(rare, edge: Edge, db)
     until_hearing(edge)
     enqueue(db)
     until_done(db)
+
+
+def test_a_start_wakes_the_worker_of_its_process_without_notify(rare, edge: Edge, db):
+    until_hearing(edge)
+    start(edge)
+    until(db, "select count(*) from job_queue where status = 'pending'", 0)
+
+
+async def test_what_this_process_has_sent_is_not_passed_on(dsn, db: Database, connect):
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    own = db.info.backend_pid
+    listener = Listener(
+        SecretStr(dsn), {"hints": heard.put_nowait}, "", known=lambda sent: sent.pid == own
+    )
+    listening = asyncio.create_task(listener.run())
+    assert await heard.get() == "", "connected"
+    db.execute("notify hints, 'ours'")
+    connect().execute("notify hints, 'theirs'")
+    assert await heard.get() == "theirs"
+    listening.cancel()
 
 
 @pytest.mark.parametrize(
