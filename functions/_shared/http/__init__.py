@@ -1,0 +1,1 @@
+"""The HTTP client's transport: see README.md."""
