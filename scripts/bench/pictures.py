@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import psycopg
 
+from scripts.bench.by_hand import pictures_by_hand
 from scripts.bench.children import gateway, percentiles, provider_and_storage
 
 START = """
@@ -35,7 +36,15 @@ Row = tuple[str, float, float]
 
 
 def pictures(url: str, count: int) -> Iterator[Row]:
-    """One and two gateway processes: images a second, and resident memory in MB of the first."""
+    """The floor, then one and two gateway processes: images a second, and resident memory in MB of the first."""
+    with provider_and_storage(0) as settings, psycopg.connect(url, autocommit=True) as connection:
+        _clear(connection)
+        for many in (count // 10, count):  # warm-up first
+            connection.execute(START, (many,))
+            began = time.monotonic()
+            pictures_by_hand(url, settings, many)
+            rate = many / (time.monotonic() - began)
+        yield "floor: bare requests and statements", rate, 0
     for processes in (1, 2):
         with ExitStack() as stack:
             settings = stack.enter_context(provider_and_storage(0))
