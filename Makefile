@@ -11,10 +11,10 @@ PYTEST = .venv/bin/python -m pytest --numprocesses auto --dist load --maxschedch
 BESIDE = $$(sed -En 's/^([a-z0-9._-]+)==[^;]*$$/--no-emit-package \1/p'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up env token check check-tests test bench chaos lint schema reset install lock clean
+.PHONY: help demo up env token check check-tests test bench bench-check chaos lint schema reset install lock clean
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
 
 demo: .venv/run ## a picture from a prompt, on this machine (PROMPT="…" MODEL=…)
 	@.venv/bin/python -m scripts.demo
@@ -38,8 +38,11 @@ check: .venv/lint ## for every commit: lint, and the tests that are not slow (wh
 check-tests: .venv/test
 	@$(PYTEST) --quiet -m "not slow" --durations 5 --durations-min 2 $(ARGS)
 
-bench: .venv/run ## what queue and services cost, beside a floor (SECONDS=3 ROWS=1000000)
+bench: .venv/run ## what queue and services cost, beside floors and peers (ROUNDS=5 PEERS=1 COMPARE=old.json)
 	@.venv/bin/python -m scripts.bench
+
+bench-check: .venv/run ## fails where a ratio to the floor got 30 % worse than scripts/bench/kept.json (KEEP=1 writes it)
+	@.venv/bin/python -m scripts.bench.check
 
 chaos: .venv/run ## three gateways under load while everything around them breaks (MINUTES=3 SEED=…)
 	@.venv/bin/python -m scripts.chaos

@@ -4,6 +4,36 @@
 --             users take turns, however many jobs each of them has; both forms of the original's calls, by name and by
 --             position
 -- Rights      the body runs with a client's rights up to edge_private.enqueue_own_job: it names no internal before
+-- notice_unhandled: a NOTICE for a job type that may be mistyped
+
+create or replace function picture_edge.notice_unhandled(p_job_type text) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+    -- Types of the project's own, a line each. Kept for the session: the search costs six times what an insert does.
+    v_own text := coalesce(current_setting('picture_edge.own_types', true), '');
+    v_line text := e'\n' || p_job_type || e'\n';
+    v_nearest text;
+begin
+    if position(v_line in v_own) > 0 then
+        return;
+    end if;
+    v_nearest := picture_edge.nearest_name(
+        p_job_type, array(select job_types.job_type from public.job_types), 0.75
+    );
+    if v_nearest is not null then
+        raise notice 'No handler of ours has the job type %; perhaps %', p_job_type, v_nearest;
+    elsif length(v_own) < 1000 then
+        perform set_config('picture_edge.own_types', v_own || v_line, false);
+    else
+        perform set_config('picture_edge.own_types', v_line, false); -- bounded, however many types there are
+    end if;
+end;
+$$;
+
+comment on function picture_edge.notice_unhandled(text) is
+'Raise a NOTICE for a job type that job_types has not, if it resembles one of those.';
 
 create or replace function public.enqueue_job(
     p_job_type text,
@@ -20,7 +50,6 @@ as $$
 declare
     v_due boolean := coalesce(p_scheduled_at <= clock_timestamp(), true);
     v_rank bigint := 0;
-    v_nearest text;
     v_id uuid;
 begin
     if coalesce(btrim(p_job_type), '') = '' then
@@ -87,12 +116,7 @@ begin
     end loop;
     -- After the insert: make schema locks job_queue before job_types, and would wait for ever in the other order.
     if not exists (select from public.job_types where job_types.job_type = p_job_type) then
-        v_nearest := picture_edge.nearest_name(
-            p_job_type, array(select job_types.job_type from public.job_types), 0.75
-        );
-        if v_nearest is not null then
-            raise notice 'No handler of ours has the job type %; perhaps %', p_job_type, v_nearest;
-        end if;
+        perform picture_edge.notice_unhandled(p_job_type);
     end if;
     return v_id;
 end;
@@ -138,3 +162,5 @@ revoke execute on function public.enqueue_job(text, jsonb, int, timestamptz, int
 grant execute on function public.enqueue_job(text, jsonb, int, timestamptz, int) to authenticated, service_role;
 revoke execute on function public.enqueue_job(text, jsonb, int, text, text) from public, anon;
 grant execute on function public.enqueue_job(text, jsonb, int, text, text) to authenticated, service_role;
+revoke execute on function picture_edge.notice_unhandled(text) from public, anon, authenticated;
+grant execute on function picture_edge.notice_unhandled(text) to service_role;

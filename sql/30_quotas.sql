@@ -1,4 +1,5 @@
--- set_user_quota, quota_use, check_quota, spend_quota, end_quota_use: how much a user may ask for, and has asked for.
+-- set_user_quota, quota_use, check_quota, check_quotas, spend_quota, end_quota_use: how much a user may ask for, and
+-- has asked for.
 -- Called by   operators; the gateway at its start, for everybody; start_generation and generate-image
 -- Promises    no more than the quota, however many requests run at once, by whichever route; a use is written in the
 --             transaction that checks for it, and nothing gives it back; without a quota nothing is counted or locked
@@ -156,6 +157,40 @@ $$;
 comment on function picture_edge.hold_quotas(uuid[]) is
 'Take the locks of check_quota for several users in one lock order: two batches never deadlock.';
 
+create or replace function picture_edge.check_quotas(p_user_ids uuid[], p_generation_ids uuid[]) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+    if not exists (
+        select from public.user_quotas
+        where num_nonnulls(user_quotas.running, user_quotas.hourly, user_quotas.daily) > 0
+    ) then
+        return;
+    end if;
+    perform picture_edge.hold_quotas(p_user_ids);
+    if not exists (
+        select from (
+            select given.user_id, count(*) as wanted from unnest(p_user_ids) as given (user_id) group by given.user_id
+        ) as asked
+        cross join lateral picture_edge.quota_use(asked.user_id) as quota_use
+        where quota_use.used + asked.wanted > quota_use.quota
+    ) then
+        return;
+    end if;
+    -- One by one: the refusal is the first one's, as the uses before it leave it.
+    for v_place in 1..cardinality(p_user_ids) loop
+        perform picture_edge.check_quota(p_user_ids[v_place]);
+        insert into public.quota_uses (user_id, generation_id, source)
+        values (p_user_ids[v_place], p_generation_ids[v_place], 'queue');
+    end loop;
+end;
+$$;
+
+comment on function picture_edge.check_quotas(uuid[], uuid[]) is
+'check_quota for each generation of a batch, those of the same user before it counted. Insert them as queued in the same
+transaction.';
+
 create or replace function picture_edge.spend_quota(
     p_user_id uuid, p_generation_id uuid default null, p_source text default 'sql'
 ) returns bigint
@@ -195,13 +230,42 @@ $$;
 comment on function picture_edge.end_quota_use(uuid, bigint) is
 'End a use of spend_quota: it runs no longer, and stays counted for its hour and its day.';
 
+-- By statement, not by row: a batch of starts writes its uses at once.
+create or replace function picture_edge.count_generations() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    -- Before any right to the ledger is needed: users insert rows of their own that nobody has begun.
+    if exists (
+        select from begun
+        where begun.user_id is not null and begun.status in ('queued', 'processing', 'downloading')
+    ) then
+        insert into public.quota_uses (user_id, generation_id, source, created_at)
+        select begun.user_id, begun.id, 'queue', begun.created_at
+        from begun
+        where begun.user_id is not null and begun.status in ('queued', 'processing', 'downloading')
+            and not exists ( -- spend_quota has counted this generation a moment ago
+                select from public.quota_uses
+                where quota_uses.user_id = begun.user_id and quota_uses.generation_id = begun.id
+                    and quota_uses.ended_at is null
+            );
+    end if;
+    return null;
+end;
+$$;
+
+comment on function picture_edge.count_generations() is
+'Trigger: generations that are inserted as begun are uses of their users'' quotas, by any caller, unless spend_quota
+counted them.';
+
 create or replace function picture_edge.count_generation() returns trigger
 language plpgsql
 set search_path = ''
 as $$
 begin
     insert into public.quota_uses (user_id, generation_id, source, created_at)
-    select new.user_id, new.id, 'queue', case tg_op when 'INSERT' then new.created_at else clock_timestamp() end
+    select new.user_id, new.id, 'queue', clock_timestamp()
     where not exists ( -- spend_quota has counted this generation a moment ago
         select from public.quota_uses
         where quota_uses.user_id = new.user_id and quota_uses.generation_id = new.id and quota_uses.ended_at is null
@@ -211,7 +275,8 @@ end;
 $$;
 
 comment on function picture_edge.count_generation() is
-'Trigger: a generation that is begun is a use of its user''s quota, by any caller, unless spend_quota counted it.';
+'Trigger: a pending generation that is begun is a use of its user''s quota, by any caller, unless spend_quota counted
+it.';
 
 create or replace function picture_edge.end_generation_use() returns trigger
 language plpgsql
@@ -272,9 +337,9 @@ $$;
 
 create or replace trigger count_inserted_generation
 after insert on public.image_generations
-for each row
-when (new.user_id is not null and new.status in ('queued', 'processing', 'downloading'))
-execute function picture_edge.count_generation();
+referencing new table as begun
+for each statement
+execute function picture_edge.count_generations();
 
 create or replace trigger count_begun_generation
 after update of status on public.image_generations
@@ -300,9 +365,12 @@ revoke execute on function picture_edge.check_quota(uuid, uuid) from public, ano
 grant execute on function picture_edge.check_quota(uuid, uuid) to service_role;
 revoke execute on function picture_edge.hold_quotas(uuid[]) from public, anon, authenticated;
 grant execute on function picture_edge.hold_quotas(uuid[]) to service_role;
+revoke execute on function picture_edge.check_quotas(uuid[], uuid[]) from public, anon, authenticated;
+grant execute on function picture_edge.check_quotas(uuid[], uuid[]) to service_role;
 revoke execute on function picture_edge.spend_quota(uuid, uuid, text) from public, anon, authenticated;
 grant execute on function picture_edge.spend_quota(uuid, uuid, text) to service_role;
 revoke execute on function picture_edge.end_quota_use(uuid, bigint) from public, anon, authenticated;
 grant execute on function picture_edge.end_quota_use(uuid, bigint) to service_role;
+revoke execute on function picture_edge.count_generations() from public, anon, authenticated;
 revoke execute on function picture_edge.count_generation() from public, anon, authenticated;
 revoke execute on function picture_edge.end_generation_use() from public, anon, authenticated;

@@ -4,93 +4,113 @@
 -- Called by   functions/start_generation as service_role; operators
 -- Promises    row and job are committed together or not at all; a batch is atomic, and answered in its order
 
-create or replace function picture_edge.start_generation(p_user_id uuid, p_request jsonb)
-returns table (generation_id uuid, job_id uuid)
-language plpgsql
-set search_path = ''
-set lock_timeout = '3s' -- fail fast: a locked queue is an error to its caller, not a connection held for ever
-as $$
-declare
-    v_model public.models;
-    v_width int := (p_request ->> 'width')::int;
-    v_height int := (p_request ->> 'height')::int;
-    v_size jsonb := '{}';
-begin
-    perform picture_edge.check_quota(p_user_id); -- the ledger's row is written by a trigger of the insert below
-    select * into v_model from public.models where models.replicate_id = p_request ->> 'model_id';
-    if not p_request ? 'aspect_ratio' then -- with a ratio, a side that is not given is not known yet
-        v_width := coalesce(v_width, v_height);
-        v_height := coalesce(v_height, v_width);
-        if v_width is not null or (v_model.supports_size and not p_request ?| '{source_image_url,input}') then
-            v_size := jsonb_build_object(
-                'width', coalesce(v_width, v_model.default_width, 1024),
-                'height', coalesce(v_height, v_model.default_height, 1024)
-            );
-        end if;
-        v_width := coalesce(v_width, v_model.default_width, 1024);
-        v_height := coalesce(v_height, v_model.default_height, 1024);
-    end if;
-
-    insert into public.image_generations (
-        user_id, prompt, negative_prompt, model, style, width, height, steps, guidance_scale, webhook_url, status, stage
-    )
-    values (
-        p_user_id,
-        p_request ->> 'prompt',
-        p_request ->> 'negative_prompt',
-        coalesce(v_model.name, regexp_replace(p_request ->> 'model_id', '^.*/', '')),
-        p_request ->> 'style',
-        v_width,
-        v_height,
-        coalesce((p_request ->> 'num_inference_steps')::int, v_model.default_steps, 30),
-        coalesce((p_request ->> 'guidance_scale')::numeric, v_model.default_guidance_scale, 7.5),
-        p_request ->> 'webhook_url',
-        'queued',
-        'queued'
-    )
-    returning image_generations.id into generation_id;
-
-    if p_request ->> 'source_image_url' like 'data:image/%' then -- not from the gateway, which sends a reference
-        p_request := p_request
-            || jsonb_build_object('source_image_url', picture_edge.keep_source_image(p_request ->> 'source_image_url'));
-    end if;
-
-    -- The payload has steps and guidance only if they were asked for: a model's own defaults make better pictures. It
-    -- has no size where the model takes none as it is, or where the source image or the model's own input gives it.
-    job_id := public.enqueue_job(
-        'generate-image',
-        p_request - 'webhook_url' || jsonb_build_object('generation_id', generation_id, 'user_id', p_user_id) || v_size,
-        p_created_by => p_user_id
-    );
-    return next;
-end;
-$$;
-
-comment on function picture_edge.start_generation(uuid, jsonb) is
-'Insert a queued generation and its generate-image job for a user; p_request is start-generation''s validated body. A
-source picture inside the body is stored once, and the job''s payload refers to it.';
-
 create or replace function picture_edge.start_generations(p_user_ids uuid[], p_requests jsonb[])
 returns table (generation_id uuid, job_id uuid)
 language plpgsql
 set search_path = ''
-set lock_timeout = '3s'
+set lock_timeout = '3s' -- fail fast: a locked queue is an error to its caller, not a connection held for ever
+set jit = off
+set plan_cache_mode = force_generic_plan -- planned once a session: planning takes longer than the statement itself
+set enable_seqscan = off -- models by their index, however few there are
 as $$
+declare
+    v_ids uuid[] := array(select gen_random_uuid() from generate_series(1, cardinality(p_user_ids)));
+    v_payloads jsonb[];
+    v_job_ids uuid[];
 begin
-    if cardinality(p_user_ids) > 1 then
-        perform picture_edge.hold_quotas(p_user_ids);
+    perform picture_edge.check_quotas(p_user_ids, v_ids); -- the ledger's rows are written by a trigger of the insert
+    with asked as materialized (
+        select
+            given.id,
+            given.user_id,
+            given.request,
+            given.place,
+            model.name,
+            -- With a ratio, a side that is not given is not known yet.
+            case when given.request ? 'aspect_ratio' then (given.request ->> 'width')::int
+                else coalesce(
+                    (given.request ->> 'width')::int, (given.request ->> 'height')::int, model.default_width, 1024
+                )
+            end as width,
+            case when given.request ? 'aspect_ratio' then (given.request ->> 'height')::int
+                else coalesce(
+                    (given.request ->> 'height')::int, (given.request ->> 'width')::int, model.default_height, 1024
+                )
+            end as height,
+            not given.request ? 'aspect_ratio' and (
+                (given.request ->> 'width') is not null or (given.request ->> 'height') is not null
+                or (model.supports_size and not given.request ?| '{source_image_url,input}')
+            ) as is_sized,
+            coalesce((given.request ->> 'num_inference_steps')::int, model.default_steps, 30) as steps,
+            coalesce((given.request ->> 'guidance_scale')::numeric, model.default_guidance_scale, 7.5) as guidance_scale
+        from unnest(v_ids, p_user_ids, p_requests) with ordinality as given (id, user_id, request, place)
+        left join public.models as model on model.replicate_id = given.request ->> 'model_id'
+    ),
+    begun as (
+        insert into public.image_generations (
+            id, user_id, prompt, negative_prompt, model, style, width, height, steps, guidance_scale, webhook_url,
+            status, stage
+        )
+        select
+            asked.id,
+            asked.user_id,
+            asked.request ->> 'prompt',
+            asked.request ->> 'negative_prompt',
+            coalesce(asked.name, regexp_replace(asked.request ->> 'model_id', '^.*/', '')),
+            asked.request ->> 'style',
+            asked.width,
+            asked.height,
+            asked.steps,
+            asked.guidance_scale,
+            asked.request ->> 'webhook_url',
+            'queued',
+            'queued'
+        from asked
+    )
+    -- The payload has steps and guidance only if they were asked for: a model's own defaults make better pictures. It
+    -- has no size where the model takes none as it is, or where the source image or the model's own input gives it.
+    select array_agg(
+        asked.request - 'webhook_url'
+        || jsonb_build_object('generation_id', asked.id, 'user_id', asked.user_id)
+        || case when asked.is_sized then jsonb_build_object('width', asked.width, 'height', asked.height) else '{}' end
+        || case
+            when asked.request ->> 'source_image_url' like 'data:image/%' -- not from the gateway, which sends a reference
+                then jsonb_build_object(
+                    'source_image_url', picture_edge.keep_source_image(asked.request ->> 'source_image_url')
+                )
+            else '{}'
+        end
+        order by asked.place
+    ) into v_payloads
+    from asked;
+    if cardinality(v_ids) = 1 then -- the plan for many costs a single start a tenth of its time
+        v_job_ids := array[
+            public.enqueue_job('generate-image', v_payloads[1], p_created_by => p_user_ids[1])
+        ];
+    else
+        v_job_ids := picture_edge.insert_jobs(
+            array_fill('generate-image'::text, array[cardinality(v_ids)]), v_payloads, null, null, null, null,
+            p_user_ids
+        );
     end if;
-    for v_place in 1..cardinality(p_user_ids) loop -- no lateral join: its plan costs a tenth of one call's time
-        select started.generation_id, started.job_id
-        into generation_id, job_id
-        from picture_edge.start_generation(p_user_ids[v_place], p_requests[v_place]) as started;
-        return next;
-    end loop;
+    return query select * from unnest(v_ids, v_job_ids);
 end;
 $$;
 
 comment on function picture_edge.start_generations(uuid[], jsonb[]) is
-'start_generation for each pair, all or none; returns the ids in their order.';
+'Insert a queued generation and its generate-image job for each user and request, all or none; returns the ids in their
+order. A request is start-generation''s validated body. A source picture inside the body is stored once, and the job''s
+payload refers to it.';
+
+create or replace function picture_edge.start_generation(p_user_id uuid, p_request jsonb)
+returns table (generation_id uuid, job_id uuid)
+language sql
+set search_path = ''
+as $$
+    select * from picture_edge.start_generations(array[p_user_id], array[p_request]);
+$$;
+
+comment on function picture_edge.start_generation(uuid, jsonb) is 'start_generations for one.';
 
 create or replace function picture_edge.start_generations_once(
     p_user_id uuid, p_key text, p_request_hash text, p_requests jsonb[]

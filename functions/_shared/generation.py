@@ -1,6 +1,7 @@
 """A generation: the request's fields, common to all functions, and its row as clients read it."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
@@ -87,11 +88,16 @@ class GenerationRequest(BaseModel):
     def _read_leniently(cls, data: Any) -> Any:
         if not isinstance(data, dict) or not all(isinstance(name, str) for name in data):
             return data
-        known = cls.model_fields.keys() - (set() if cls.from_queue else {"reading_notes"})
-        meant, notes = lenient.read(data, known, READERS, MEANT_WHEN_EMPTY)
+        meant, notes = lenient.read(data, _fields_of(cls), READERS, MEANT_WHEN_EMPTY)
         if notes and not cls.from_queue:
             meant["reading_notes"] = notes
         return meant
+
+
+@cache
+def _fields_of(model: type[GenerationRequest]) -> frozenset[str]:
+    """The fields that a body may have."""
+    return frozenset(model.model_fields) - (set() if model.from_queue else {"reading_notes"})
 
 
 GENERATION = """
@@ -99,15 +105,13 @@ select to_jsonb(generation) || jsonb_build_object('images', coalesce(
     (select jsonb_agg(image order by image.created_at) from public.images as image
      where image.generation_id = generation.id), '[]'::jsonb)) as generation
 from public.image_generations as generation
-where generation.id = %s and (%s::uuid is null or generation.user_id = %s)
+where generation.id = %s
 """
 
 
-async def find_generation(
-    pool: Pool, generation_id: UUID, user_id: UUID | None = None
-) -> dict[str, Any] | None:
-    """The row with its images, as JSON; None where it is absent or another user's than ``user_id``."""
+async def find_generation(pool: Pool, generation_id: UUID) -> dict[str, Any] | None:
+    """The row with its images, as JSON; None where there is none."""
     async with pool.connection() as connection:
-        cursor = await connection.execute(GENERATION, (generation_id, user_id, user_id))
+        cursor = await connection.execute(GENERATION, (generation_id,))
         row = await cursor.fetchone()
     return row["generation"] if row else None

@@ -4,17 +4,15 @@ import asyncio
 import os
 import socket
 import uuid
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 LEASE_S = 10
 """How long a worker may be silent before its jobs go to another worker; every lease is renewed at a third of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A claimed job. ``lease_token`` is the fencing token that every write about it carries."""
+class Job(NamedTuple):
+    """A claimed job, a row as it is read. ``lease_token`` is the fencing token that every write about it carries."""
 
     id: UUID
     job_type: str

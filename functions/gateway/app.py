@@ -1,19 +1,18 @@
-"""The gateway's ASGI app: the tables of functions and services, the process's loops (lifespan), the middleware.
+"""The gateway's ASGI app: the tables of functions and services, the process's loops (lifespan), its front door.
 
 A new function is a folder (``app.py`` with routes that begin with its name, ``openapi.py`` with its ENTRY) and one line
 in FUNCTIONS. A new service of Supabase's is a folder below functions/_platform and one line in PLATFORM.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Mount, Route
-from starlette.types import ASGIApp
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from functions._platform.auth.app import app as auth
 from functions._platform.auth.app import open_auth
@@ -29,24 +28,13 @@ from functions._shared.database.listener import Listener
 from functions._shared.logs import configure_logging
 from functions._shared.resources import Resources, open_resources
 from functions._shared.settings import Settings
-from functions._shared.web.function_app import function_app
 from functions.gateway.drain import called_at_stop
-from functions.gateway.envelope import Envelope
+from functions.gateway.front_door import FrontDoor
 from functions.gateway.health import health, ready
-from functions.gateway.loopback_only import LoopbackOnly
 from functions.gateway.openapi import document
-from functions.gateway.paths import PlainPaths
-from functions.gateway.proxies import TrustedProxies
-from functions.gateway.routing import (
-    PREFIX,
-    Function,
-    FunctionRouter,
-    FunctionsHost,
-    Service,
-    ServiceRouter,
-)
+from functions.gateway.routing import PREFIX, Function, Service
 from functions.gateway.stored_settings import store_settings
-from functions.gateway.upstream import SERVICES, open_upstream
+from functions.gateway.upstream import open_upstream
 from functions.generate_image_legacy.app import app as generate_image
 from functions.generate_image_legacy.openapi import ENTRY as GENERATE_IMAGE
 from functions.process_generation.app import app as process_generation
@@ -58,6 +46,7 @@ from functions.process_jobs.openapi import ENTRY as PROCESS_JOBS
 from functions.process_jobs.worker import Worker
 from functions.start_generation.app import app as start_generation
 from functions.start_generation.openapi import ENTRY as START_GENERATION
+from functions.start_generation.own_generation import OwnGenerations
 from functions.start_generation.starts import Starts
 from functions.start_generation.streams import Streams
 
@@ -85,6 +74,29 @@ async def openapi(request: Request) -> JSONResponse:
     return JSONResponse(document(f"{settings.public_base}{PREFIX}", entries))
 
 
+ROUTES: Sequence[BaseRoute] = (
+    Route("/health", health),
+    Route("/ready", ready),
+    Route(f"{PREFIX}/openapi.json", openapi),
+    *mailbox,
+    *example,
+)
+"""The gateway's own."""
+
+
+class Gateway:
+    """The ASGI app: a process opens and closes what ``lifespan`` does; all else passes the front door made there."""
+
+    def __init__(self, lifespan: Lifespan[Any]) -> None:
+        self._process = Router(lifespan=lifespan)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._process.lifespan(scope, receive, send)
+        else:
+            await scope["state"]["door"](scope, receive, send)
+
+
 @asynccontextmanager
 async def open_services(resources: Resources) -> AsyncIterator[Mapping[str, Any]]:
     """Service → what it has opened, for the services that SERVE names."""
@@ -100,7 +112,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     """The gateway; ``settings`` are read from the environment at start unless given."""
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[Mapping[str, Any]]:
+    async def lifespan(_: object) -> AsyncIterator[Mapping[str, Any]]:
         chosen = settings or Settings.from_env()
         configure_logging(chosen)
         async with (
@@ -140,7 +152,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                         "listener": listener,
                         "streams": streams,
                         "starts": Starts(resources.pool),
-                        "upstream": upstream,
+                        "own_generations": OwnGenerations(resources.pool),
+                        "door": FrontDoor(chosen, ROUTES, FUNCTIONS, PLATFORM, upstream),
                         **services,
                     }
             finally:
@@ -150,24 +163,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                     loop.cancel()
                 await asyncio.gather(*loops, return_exceptions=True)
 
-    starlette = function_app(
-        [
-            Route("/health", health),
-            Route("/ready", ready),
-            Route(f"{PREFIX}/openapi.json", openapi),
-            *mailbox,
-            *example,
-            Mount(PREFIX, app=FunctionRouter(FUNCTIONS)),
-            *(Mount(f"/{service}/v1", app=ServiceRouter(PLATFORM)) for service in SERVICES),
-        ],
-        lifespan=lifespan,
-    )
-    # The order matters. Envelope is outermost: refusals of the other middleware need its headers. TrustedProxies comes
-    # before all that reads the client's address. PlainPaths sees the path as FunctionsHost has rewritten it: the one
-    # that is routed and forwarded.
-    inner = TrustedProxies(LoopbackOnly(FunctionsHost(PlainPaths(starlette))))
-    own_options = {name: service.own_options for name, service in PLATFORM.items()}
-    return Envelope(inner, own_options)
+    return Gateway(lifespan)
 
 
 app = create_app()

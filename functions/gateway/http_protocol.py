@@ -68,8 +68,6 @@ class HttpProtocol(SlowReaderTimeout, HttpToolsProtocol):
             if len(self._pipelined) > bounds.MAX_HEAD_BYTES:
                 self._close()
             return
-        if self._timer is None and not self._in_body:
-            self._begin_head()
         self._head_bytes += len(data)
         super().data_received(data)  # on_body subtracts the body's bytes
         self._head_bytes = max(0, self._head_bytes)
@@ -77,8 +75,11 @@ class HttpProtocol(SlowReaderTimeout, HttpToolsProtocol):
             part = "trailers" if self._in_body else "headers"
             limit = bounds.MAX_HEAD_BYTES // 1024
             self._refuse(HeadersTooLarge(f"The {part} exceed {limit} KiB"))
-        elif self._in_body and self._timer is None:
-            self._begin_body_window()
+        elif self._timer is None:  # a request that came whole, in one read, needs none
+            if self._in_body:
+                self._begin_body_window()
+            elif self._head_bytes:
+                self._begin_head()
 
     # httptools' callbacks
 
@@ -147,6 +148,7 @@ class HttpProtocol(SlowReaderTimeout, HttpToolsProtocol):
             self._close()  # the response under way would be interleaved with frames
             return
         self._end_timer()
+        self._head_bytes = 0
         super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:

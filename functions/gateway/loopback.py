@@ -26,6 +26,7 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
+@lru_cache(maxsize=64)
 def names_this_machine(authority: str) -> bool:
     """Whether a Host header means this machine.
 

@@ -7,9 +7,9 @@ then resolve dot segments; the route chosen here must be right for each of these
 import re
 from urllib.parse import unquote_to_bytes
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
-from functions._shared.errors import FunctionError, InvalidRequest, NotFound, error_response
+from functions._shared.errors import InvalidRequest, NotFound
 
 DECODINGS = 3
 """Levels of percent-encoding that are checked (double encoding): one each for a proxy, an API gateway, the service."""
@@ -17,24 +17,11 @@ DECODINGS = 3
 DOT_SEGMENT = re.compile(rb"(?:^|[/\\])\s*\.\.?\s*(?:$|[/\\;?#\0])")
 """A dot segment by any reading: backslash as slash (WHATWG URLs, Windows), ``;`` before parameters (Java), NUL (C)."""
 
+PLAIN = re.compile(rb"[A-Za-z0-9_/-]*")
+"""Without dots, backslashes and percent-encoding: no dot segment by any reading."""
+
 UNSENDABLE = re.compile(rb"[^\x21-\x7e]")
 """Bytes that RFC 9112 allows in no request line: clients must percent-encode them."""
-
-
-class PlainPaths:
-    """ASGI middleware: 400 or 404 for an ambiguous path. Innermost: it must see the path that is forwarded."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = None if scope["type"] == "lifespan" else _refusal(scope)
-        if refusal is None:
-            await self.app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close"})
-        else:
-            await error_response(refusal)(scope, receive, send)
 
 
 def raw_path_of(scope: Scope) -> bytes:
@@ -42,17 +29,22 @@ def raw_path_of(scope: Scope) -> bytes:
     return bytes(scope.get("raw_path") or scope["path"].encode())
 
 
-def _refusal(scope: Scope) -> FunctionError | None:
+def check_path(scope: Scope) -> None:
+    """Raises InvalidRequest, NotFound. The path must be the one that is routed and forwarded (``FunctionsHost``)."""
     raw = raw_path_of(scope)
-    if UNSENDABLE.search(raw + scope["query_string"]) or b"#" in raw:
-        return InvalidRequest("The address has characters that must be percent-encoded")
+    query: bytes = scope["query_string"]
+    if PLAIN.fullmatch(raw) and not query:
+        return  # nearly all paths: nothing in them has two readings
+    if UNSENDABLE.search(raw + query) or b"#" in raw:
+        raise InvalidRequest("The address has characters that must be percent-encoded")
     if has_dot_segments(raw):
-        return InvalidRequest("The path must not have . or .. segments")
-    # Starlette routes by the decoded path: /functions%2fv1/x would be routed as one path and forwarded as another.
+        raise InvalidRequest("The path must not have . or .. segments")
+    if "\n" in scope["path"]:
+        raise NotFound("Not found")  # no route has one
+    # Routes are chosen by the decoded path: /functions%2fv1/x would be routed as one path and forwarded as another.
     routed_by = raw.removeprefix(scope.get("root_path", "").encode()).split(b"/", 3)[:3]
     if any(b"%" in segment for segment in routed_by):
-        return NotFound("Not found")
-    return None
+        raise NotFound("Not found")
 
 
 def has_dot_segments(path: bytes) -> bool:

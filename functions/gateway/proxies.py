@@ -7,15 +7,14 @@ client could choose its address.
 """
 
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from functions._shared.settings import Settings
+from starlette.types import Scope
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_PROXIES = 32
 """Entries that are parsed, from the end: a client can send thousands, and no chain of proxies is so long."""
@@ -45,16 +44,39 @@ class Peer:
 
 
 class TrustedProxies:
-    """ASGI middleware: the scope's ``client`` and ``scheme`` become the client's own; ``peer_of`` has the proxy."""
+    """Makes a scope's ``client`` and ``scheme`` the client's own; ``peer_of`` has the proxy."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, networks: Iterable[Network]) -> None:
+        self._networks = tuple(networks)
+        # Parsing and comparing cost more than all else here, and the same peers come back.
+        self._peer = lru_cache(maxsize=1024)(self._seen)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan":
-            settings: Settings = scope["state"]["resources"].settings
-            scope = {**scope, **_seen_through(scope, settings)}
-        await self.app(scope, receive, send)
+    def __call__(self, scope: Scope, names: Container[bytes]) -> None:
+        """``names``: those of the headers that the request has."""
+        host, port = scope.get("client") or ("", None)
+        address, peer = self._peer(host)
+        # Port 0 means that uvicorn, started by hand with proxy_headers, has replaced the peer by an entry of the list.
+        replaced = port == 0
+        if not (replaced or peer.trusted or is_unix(scope)):
+            scope["client"] = (peer.address, port) if address else scope.get("client")
+            scope["picture_edge.peer"] = peer
+            return
+        client = _client(values_of(scope, FOR), self._is_ours) if FOR in names else None
+        if client is None or client == address:
+            scope["client"] = (peer.address, port) if address else None
+        else:
+            scope["client"] = (str(client), 0)
+        if PROTO in names:
+            scope["scheme"] = _scheme(scope)
+        scope["picture_edge.peer"] = Peer("" if replaced else peer.address, trusted=True)
+
+    def _seen(self, host: str) -> tuple[Address | None, Peer]:
+        address = parse_address(host.encode())
+        trusted = address is not None and self._is_ours(address)
+        return address, Peer(str(address) if address else "", trusted)
+
+    def _is_ours(self, address: Address) -> bool:
+        return any(address in network for network in self._networks)
 
 
 def peer_of(scope: Scope) -> Peer:
@@ -77,32 +99,6 @@ def is_unix(scope: Scope) -> bool:
     """Whether the request came over a UNIX socket, which only processes of this machine can reach."""
     _, port = scope.get("server") or ("", None)
     return port is None
-
-
-def _seen_through(scope: Scope, settings: Settings) -> Scope:
-    """The changes to the scope: client, scheme and peer."""
-    networks = settings.trusted_proxies
-
-    def ours(address: Address) -> bool:
-        return any(address in network for network in networks)
-
-    host, port = scope.get("client") or ("", None)
-    peer = parse_address(host.encode())
-    # Port 0 means that uvicorn, started by hand with proxy_headers, has replaced the peer by an entry of the list.
-    replaced = port == 0
-    if not (replaced or is_unix(scope) or (peer and ours(peer))):
-        direct = (str(peer), port) if peer else scope.get("client")
-        return {"client": direct, "picture_edge.peer": Peer(_text(peer), trusted=False)}
-    client = _client(values_of(scope, FOR), ours) or peer
-    return {
-        "client": (str(client), port if client == peer else 0) if client else None,
-        "scheme": _scheme(scope),
-        "picture_edge.peer": Peer("" if replaced else _text(peer), trusted=True),
-    }
-
-
-def _text(address: Address | None) -> str:
-    return str(address) if address else ""
 
 
 def _client(lines: Iterable[bytes], ours: Callable[[Address], bool]) -> Address | None:
@@ -132,7 +128,7 @@ def parse_address(entry: bytes) -> Address | None:
     return _address(text.partition("%")[0])
 
 
-@lru_cache(maxsize=1024)  # parsing costs more than all else here, and the same peers come back
+@lru_cache(maxsize=1024)  # the same clients come back
 def _address(text: str) -> Address | None:
     try:
         address = ipaddress.ip_address(text)

@@ -1,26 +1,28 @@
-"""From a path to the app behind it: a function by its name, a Supabase service by its prefix, FUNCTIONS_HOST."""
+"""What can be routed to: functions and services, and a table of routes that is asked by path and method."""
 
-import re
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from re import Pattern
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Scope
 
-from functions._shared.errors import NotFound, error_response
+from functions._shared.errors import FunctionError, NotFound
 from functions._shared.resources import Resources
 from functions._shared.settings import Settings
+from functions._shared.web.function_app import method_not_allowed
 from functions._shared.web.openapi import Entry
-from functions.gateway.loopback_only import is_functions_host
-from functions.gateway.paths import raw_path_of
-from functions.gateway.upstream import SERVICES, Upstream
+from functions.gateway.upstream import SERVICES
 
 PREFIX = "/functions/v1"
 
-FUNCTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-"""The names of Edge Functions that Supabase's CLI allows."""
+Endpoint = Callable[[Request], Awaitable[ASGIApp]]
+"""A request → what sends the response: a Starlette Response, or any other ASGI app."""
 
 
 @dataclass(frozen=True)
@@ -44,84 +46,63 @@ class Service:
     own_options: str | None = None
 
 
-class FunctionRouter:
-    """ASGI app at PREFIX: calls the function that the first path segment names, else the upstream, else 404.
-
-    The function sees the path from its own name on, without a trailing slash. Not a Mount per function: a Mount answers
-    a POST that lacks the trailing slash with a redirect, and clients follow a redirect with a GET.
-    """
-
-    def __init__(self, functions: Mapping[str, Function]) -> None:
-        self._functions = functions
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope["path"].rstrip("/")
-        name = next(iter(path.removeprefix(scope["root_path"]).split("/")[1:2]), "")
-        upstream: Upstream | None = scope["state"]["upstream"]
-        app: ASGIApp
-        if name in self._functions:
-            app, scope = self._functions[name].app, {**scope, "path": path}
-        elif upstream and _is_forwarded(name, scope):
-            app = upstream
-        else:
-            app = error_response(NotFound("Requested function was not found"))
-        await app(scope, receive, send)
-
-
-def _is_forwarded(name: str, scope: Scope) -> bool:
-    """Whether an unknown function is passed to the upstream (FORWARD_UNKNOWN_FUNCTIONS).
-
-    Plain names only: an upstream that normalises //process-jobs or process-jobs;x would call a function of ours there.
-    """
-    forward: bool = scope["state"]["resources"].settings.forward_unknown_functions
-    return forward and bool(FUNCTION_NAME.fullmatch(name))
-
-
 def served_by(settings: Settings) -> dict[str, str]:
-    """Each service → "here" (SERVE), "upstream" or "not served", as ``ServiceRouter`` decides."""
+    """Each service → "here" (SERVE), "upstream" or "not served"."""
     elsewhere = "upstream" if settings.supabase_upstream_url else "not served"
     return {service: "here" if service in settings.serve else elsewhere for service in SERVICES}
 
 
-class ServiceRouter:
-    """ASGI app at /<service>/v1: our own app where SERVE names the service, else the upstream, else 404."""
-
-    def __init__(self, platform: Mapping[str, Service]) -> None:
-        self._platform = platform
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        service = scope["root_path"].split("/")[1]
-        upstream: Upstream | None = scope["state"]["upstream"]
-        if service in scope["state"]["resources"].settings.serve:
-            await self._platform[service].app(scope, receive, send)
-        elif upstream:
-            await upstream(scope, receive, send)
-        elif scope["type"] == "websocket" and "websocket.http.response" not in scope["extensions"]:
-            await send({"type": "websocket.close"})  # the ASGI server can only answer 403
-        else:
-            await error_response(self._not_served(service))(scope, receive, send)
-
-    def _not_served(self, service: str) -> NotFound:
-        choice = f"name {service} in SERVE, or " if service in self._platform else ""
-        return NotFound(
-            f"/{service}/v1 is not served here: {choice}set SUPABASE_UPSTREAM_URL to a Supabase that serves it"
-        )
+ANY_METHOD = "*"
 
 
-class FunctionsHost:
-    """ASGI middleware: virtual hosting of the functions, at the root of the host name FUNCTIONS_HOST."""
+class RouteTable:
+    """Starlette routes as dictionaries: path → method → endpoint; a path with parameters goes by its pattern.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    Finds what Starlette's router finds, where no two routes match one path but such of the same path.
+    """
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan":
-            name = scope["state"]["resources"].settings.functions_host
-            host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-            if is_functions_host(host, name):
-                scope = {
-                    **scope,
-                    "path": f"{PREFIX}{scope['path']}",
-                    "raw_path": PREFIX.encode() + raw_path_of(scope),
-                }
-        await self.app(scope, receive, send)
+    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+        self._plain: dict[str, dict[str, Endpoint]] = {}
+        self._patterns: dict[Pattern[str], dict[str, Endpoint]] = {}
+        for route in routes:
+            assert isinstance(route, Route), "a mount, or a route of websockets"
+            if route.param_convertors:
+                methods = self._patterns.setdefault(route.path_regex, {})
+            else:
+                methods = self._plain.setdefault(route.path, {})
+            for method in route.methods or {ANY_METHOD}:
+                methods.setdefault(method, _endpoint(route))
+
+    def find(self, scope: Scope, path: str) -> Endpoint | None:
+        """The endpoint for ``path`` and the scope's method, its parameters put into the scope; None: there is none."""
+        method = scope["method"]
+        if methods := self._plain.get(path):
+            return methods.get(method) or methods.get(ANY_METHOD)
+        for pattern, methods in self._patterns.items():
+            if match := pattern.match(path):
+                scope["path_params"] = match.groupdict()
+                return methods.get(method)
+        return None
+
+    def refusal(self, method: str, path: str) -> FunctionError:
+        """Why there is no endpoint: 405 where other methods have one, else 404."""
+        allowed = set(self._plain.get(path, ()))
+        for pattern, methods in self._patterns.items():
+            if pattern.match(path):
+                allowed.update(methods)
+        return method_not_allowed(method, allowed) if allowed else NotFound("Not found")
+
+
+def _endpoint(route: Route) -> Endpoint:
+    """Starlette has two kinds of endpoints: coroutine functions of a request, and ASGI apps."""
+    endpoint = route.endpoint
+    return endpoint if inspect.iscoroutinefunction(endpoint) else always(endpoint)
+
+
+def always(app: ASGIApp) -> Endpoint:
+    """The endpoint at which ``app`` answers."""
+
+    async def endpoint(_: Request) -> ASGIApp:
+        return app
+
+    return endpoint

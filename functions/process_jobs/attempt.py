@@ -13,12 +13,14 @@ The one place from an exception to an ending, and to the error class kept in ``j
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 
 from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import FunctionError, GenerationFailed, InvalidRequest, LeaseLost
 from functions._shared.jobs import Job
 from functions._shared.resources import Resources
 from functions.process_jobs import jobs
+from functions.process_jobs.eager import Begun
 from functions.process_jobs.queue import Ending
 
 log = logging.getLogger(__name__)
@@ -27,20 +29,31 @@ HANDLER_MARGIN_S = 10.0
 """A handler's time beyond JOB_TIMEOUT_MS. The poller ends a prediction at that limit; this bounds all other work."""
 
 
-async def run_handler(job: Job, resources: Resources) -> Ending | None:
+async def run_handler(
+    job: Job, resources: Resources, suspended: Callable[[], None]
+) -> Ending | None:
     """Run the job's handler within its time limit; None where the handler has ended the job itself.
 
+    ``suspended`` is called once, when the handler first waits for something; until then no other task has run.
     Raises LeaseLost, psycopg.Error (``is_down``).
     """
     timeout_ms = resources.settings.job_timeout_ms
     try:
-        handler = jobs.JOBS[job.job_type]  # no other types are claimed
-        async with asyncio.timeout(timeout_ms / 1000 + HANDLER_MARGIN_S):
-            result = await handler(job, resources)
+        begun = Begun(jobs.JOBS[job.job_type](job, resources))  # no other types are claimed
+        if begun.suspended:
+            suspended()
+            # A timer only now: it costs as much as all else of a job that never waits, and could not stop one.
+            async with asyncio.timeout(timeout_ms / 1000 + HANDLER_MARGIN_S):
+                await begun
+        result = begun.result
     except FunctionError as failure:
         return _ending_of(failure, job)
     except TimeoutError:
-        return Ending(job=job, error=f"Job timed out after {timeout_ms} ms", error_class="timeout")
+        return Ending(
+            job=job,
+            error=f"Job timed out after {timeout_ms} ms",
+            error_class="timeout",
+        )
     except LeaseLost:
         raise
     except Exception as error:

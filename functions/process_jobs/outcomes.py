@@ -1,4 +1,4 @@
-"""The ends of attempts: written together under load (natural batching), retried while the database is away."""
+"""The ends of attempts: written together (natural batching), retried while the database is away, noted in the log."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ import psycopg
 
 from functions._shared import jobs
 from functions._shared.database.batching import Batcher
-from functions._shared.database.pool import Pool
+from functions._shared.database.dedicated import Connections
 from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import LeaseLost
 from functions.process_jobs import queue
@@ -24,26 +24,46 @@ PAUSE_S = 0.25
 class Outcomes:
     """Writes endings, each under its own fencing token. One to a worker."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
         self._batcher: Batcher[Ending, None] = Batcher(self._write, BATCH)
 
     async def end(self, ending: Ending) -> None:
-        """Write the end of an attempt. Raises LeaseLost, psycopg.Error."""
+        """Write the end of an attempt. Raises LeaseLost, psycopg.Error, or TypeError for a result that is no JSON."""
         await self._batcher.do(ending)
 
-    async def end_or_bug(self, ending: Ending) -> Ending:
-        """``end``; a result that cannot be stored is replaced by an error of class bug, so that the job ends.
+    async def settle(self, endings: Sequence[Ending]) -> None:
+        """Write the ends of attempts that have ended together, whatever comes of it: the log has the rest."""
+        if len(endings) == 1:
+            errors: Sequence[Exception | None] = [await self._error_of_one(endings[0])]
+        else:
+            errors = await self._batcher.do_all(endings)
+        for ending, error in zip(endings, errors, strict=True):
+            if error:
+                await self._settle_otherwise(ending, error)
+            elif ending.fails_for_good:
+                _warn(ending)
 
-        Returns the ending that was written. Raises LeaseLost, psycopg.Error.
-        """
+    async def _error_of_one(self, ending: Ending) -> Exception | None:
+        """``end``, sharing the round trip of others that end alone."""
         try:
             await self.end(ending)
-        except (psycopg.DataError, TypeError, ValueError):
-            log.exception("job %s (%s): bug", ending.job.id, ending.job.job_type)
-            ending = Ending(job=ending.job, error="Its result cannot be stored", error_class="bug")
-            await self.end(ending)
-        return ending
+        except Exception as error:  # noqa: BLE001 - dealt with by the caller
+            return error
+        return None
+
+    async def _settle_otherwise(self, ending: Ending, error: Exception) -> None:
+        job = ending.job
+        if isinstance(error, LeaseLost):
+            error.note(log, job.job_type)
+        elif isinstance(error, psycopg.Error) and not isinstance(error, psycopg.DataError):
+            # Nothing can be written now: the lease expires by itself, and the attempt is repeated.
+            log.warning("job %s: %s, left to its lease", job.id, type(error).__name__)
+        else:
+            log.error("job %s (%s): bug", job.id, job.job_type, exc_info=error)
+            if ending.error is None:
+                text = "Its result cannot be stored"
+                await self.settle([Ending(job=job, error=text, error_class="bug")])
 
     async def _write(self, endings: Sequence[Ending]) -> Sequence[Exception | None]:
         ended = await self._retry(endings)
@@ -60,8 +80,20 @@ class Outcomes:
         until = loop.time() + jobs.LEASE_S
         while True:
             try:
-                return await queue.end_all(self._pool, endings)
+                return await queue.end_all(self._connections, endings)
             except psycopg.Error as error:
                 if not is_down(error) or loop.time() > until:
                     raise
             await asyncio.sleep(PAUSE_S)
+
+
+def _warn(ending: Ending) -> None:
+    # Its class, not its text: that may quote a prompt. job_queue.errors has both.
+    log.warning(
+        "job %s (%s): failed for good: %s, attempt %d of %d",
+        ending.job.id,
+        ending.job.job_type,
+        ending.error_class or "permanent",
+        ending.job.attempt_number,
+        ending.job.max_attempts,
+    )

@@ -7,7 +7,7 @@ nothing else is in flight does the database note that the suspect runs alone (sq
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import psycopg
@@ -99,35 +99,28 @@ class Quarantine:
         except (LeaseLost, NotFound, psycopg.Error) as error:
             log.warning("job %s: not begun (%s)", job.id, type(error).__name__)
             return
-        running = self._slots.start([job])
+        self._slots.start([job])
         self.reserved = None
-        await self._until_stopped(running, None)
+        await self._until_empty(None)
 
     async def _alone(self) -> bool:
         """Wait for the attempts in flight, then release their jobs; False where one is left, or at a stop."""
         await self._no_claim_under_way.wait()
-        await self._until_stopped(self._slots.tasks, FINISH_S)
+        await self._until_empty(FINISH_S)
         if self._slots.draining.is_set():
             return False
-        left = self._slots.tasks
-        for task in left:
-            task.cancel()
-        await self._until_stopped(left, STOPPED_S)
-        return not (self._slots.draining.is_set() or self._slots.tasks)
+        self._slots.interrupt()
+        await self._until_empty(STOPPED_S)
+        return self._slots.empty and not self._slots.draining.is_set()
 
-    async def _until_stopped(
-        self, tasks: Iterable[asyncio.Task[bool]], timeout_s: float | None
-    ) -> None:
-        """Until all ``tasks`` are done, the time is up, or the worker drains."""
-        waiting = set(tasks)
-        if not waiting:
-            return
+    async def _until_empty(self, timeout_s: float | None) -> None:
+        """Until no attempt is in flight, the time is up, or the worker drains."""
         draining = asyncio.create_task(self._slots.draining.wait())
-        ended = asyncio.create_task(asyncio.wait(waiting))
+        empty = asyncio.create_task(self._slots.until_empty())
         try:
             await asyncio.wait(
-                {draining, ended}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+                {draining, empty}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
             draining.cancel()
-            ended.cancel()
+            empty.cancel()

@@ -1,22 +1,22 @@
 """The queue from Python: one function per SQL function of sql/19 to sql/27, and no other SQL."""
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from psycopg.rows import args_row
-from psycopg.types.json import Jsonb
+from psycopg import AsyncCursor
+from psycopg.rows import tuple_row
 
 from functions._shared import foreign, jobs
+from functions._shared.database.dedicated import Connections
 from functions._shared.database.pool import Pool
 from functions._shared.database.sqlstates import fenced
 from functions._shared.jobs import Job
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class Ending(NamedTuple):
     """How an attempt ended: well, with ``result``, unless ``error`` is given.
 
     After an error the job goes back into the queue while ``retry`` and attempts remain. ``error_class`` is kept in the
@@ -37,11 +37,18 @@ class Ending:
         return self.error is not None and (spent or not self.retry)
 
 
-async def claim(pool: Pool, limit: int, worker_id: str, job_types: Sequence[str]) -> list[Job]:
+def _job_row(_: AsyncCursor[Any]) -> Callable[[Sequence[Any]], Job]:
+    """A row factory: the columns are those of Job, in its order."""
+    return Job._make
+
+
+async def claim(
+    connections: Connections, limit: int, worker_id: str, job_types: Sequence[str]
+) -> list[Job]:
     """Up to ``limit`` jobs of ``job_types``, now ours under a lease of LEASE_S."""
     async with (
-        pool.connection() as connection,
-        connection.cursor(row_factory=args_row(Job)) as cursor,
+        connections.connection() as connection,
+        connection.cursor(row_factory=_job_row) as cursor,
     ):
         await cursor.execute(
             "select id, job_type, payload, attempt_number, max_attempts, lease_token"
@@ -56,7 +63,7 @@ async def claim_suspect(pool: Pool, worker_id: str, job_types: Sequence[str]) ->
     """A suspect (two workers died with it), ours under a lease of LEASE_S; to be run after begin_alone only."""
     async with (
         pool.connection() as connection,
-        connection.cursor(row_factory=args_row(Job)) as cursor,
+        connection.cursor(row_factory=_job_row) as cursor,
     ):
         await cursor.execute(
             "select id, job_type, payload, attempt_number, max_attempts, lease_token"
@@ -85,17 +92,27 @@ async def try_claim(pool: Pool, job_types: Sequence[str]) -> int:
         return len(await cursor.fetchall())
 
 
-async def end_all(pool: Pool, endings: Sequence[Ending]) -> set[UUID]:
-    """End attempts, each under its own fencing token; the ids of the ended jobs. The leases of the others were lost."""
-    async with pool.connection() as connection:
-        cursor = await connection.execute(
+async def end_all(connections: Connections, endings: Sequence[Ending]) -> set[UUID]:
+    """End attempts, each under its own fencing token; the ids of the ended jobs. The leases of the others were lost.
+
+    Raises TypeError for a result that JSON cannot express.
+    """
+    async with (
+        connections.connection() as connection,
+        connection.cursor(row_factory=tuple_row) as cursor,
+    ):
+        await cursor.execute(
             "select public.complete_jobs("
-            "p_job_ids => %b, p_lease_tokens => %b, p_results => %s::jsonb[], p_errors => %s::text[],"
-            " p_retries => %s::boolean[], p_retry_afters => %s::interval[], p_error_classes => %s::text[]) as id",
+            "p_job_ids => %b, p_lease_tokens => %b,"
+            # One document for all results: an array of jsonb would have each dumped and quoted by itself.
+            " p_results => array(select nullif(one, 'null') from jsonb_array_elements(%s::jsonb) as one),"
+            " p_errors => %s::text[], p_retries => %s::boolean[], p_retry_afters => %s::interval[],"
+            " p_error_classes => %s::text[]) as id",
             (
                 [ending.job.id for ending in endings],
                 [ending.job.lease_token for ending in endings],
-                _or_none([_stored(ending.result) for ending in endings]),
+                # Plain: a handler's result may quote a stranger (NUL, lone surrogates, infinite numbers).
+                json.dumps([foreign.plain(ending.result) for ending in endings]),
                 _or_none([ending.error and foreign.text(ending.error) for ending in endings]),
                 _or_none([None if ending.retry else False for ending in endings]),
                 _or_none([_seconds(ending.retry_after_s) for ending in endings]),
@@ -103,12 +120,7 @@ async def end_all(pool: Pool, endings: Sequence[Ending]) -> set[UUID]:
             ),
             binary=True,
         )
-        return {row["id"] for row in await cursor.fetchall()}
-
-
-def _stored(result: dict[str, Any] | None) -> Jsonb | None:
-    """Plain JSON: a handler's result may quote a stranger (NUL, lone surrogates, infinite numbers)."""
-    return None if result is None else Jsonb(foreign.plain(result))
+        return {row[0] for row in await cursor.fetchall()}
 
 
 def _or_none(values: Collection[Any]) -> Collection[Any] | None:

@@ -1,11 +1,18 @@
-"""Slots: the attempts in flight in this process, as many as WORKER_CONCURRENCY, and whether more may begin.
+"""Slots: the jobs in hand in this process, as many as WORKER_CONCURRENCY, and whether more may begin.
 
 Shared by the worker, which fills the slots, and its quarantine, which empties them for a job that runs alone.
+
+Jobs wait in a line for a runner: a task that begins one after another, as long as none of their handlers suspends.
+With the first that does, the line becomes the next runner's. So handlers that never wait share one task and one write
+of their ends, and one that waits has a task of its own, which can be cancelled and holds up nobody.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -16,23 +23,35 @@ from functions._shared.resources import Resources
 from functions.process_jobs import queue
 from functions.process_jobs.attempt import run_handler
 from functions.process_jobs.outcomes import Outcomes
+from functions.process_jobs.queue import Ending
 
 log = logging.getLogger(__name__)
+
+SLICE_S = 0.005
+"""How long a runner may keep the event loop from everybody else. Then the next one goes on with the line."""
 
 
 class Slots:
     """Starts attempts, stops them, and keeps the inbox's count of free slots up to date."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, outcomes: Outcomes) -> None:
         self._resources = resources
         self._inbox = resources.worker_inbox
-        self._outcomes = Outcomes(resources.pool)
-        self._running: dict[asyncio.Task[bool], Job] = {}
-        self._disowned: set[asyncio.Task[bool]] = set()
+        self._outcomes = outcomes
+        self._held: dict[UUID, Job] = {}
+        """The jobs in hand, from their claim until their end is written."""
+        self._line: deque[Job] = deque()
+        """Of those, the ones that have not begun."""
+        self._runner_due = False
+        """Whether a runner has been made for the line, and has not begun yet."""
+        self._tasks: dict[asyncio.Task[None], Job | None] = {}
+        """Runners, each with the job whose handler has suspended it; also writes and releases, which have none."""
+        self._disowned: set[asyncio.Task[None]] = set()
         """Attempts whose lease is lost (job cancelled, or claimed again): cancelling them must not release the job."""
-        self._releases: set[asyncio.Task[None]] = set()
         self._opened = asyncio.Event()
         self._opened.set()
+        self._left = asyncio.Event()
+        """Set whenever a job leaves; cleared by those that wait for it."""
         self.draining = asyncio.Event()
         """Set once, at a stop: nothing more is claimed or begun."""
         self.wake_when_freed = False
@@ -42,15 +61,21 @@ class Slots:
     @property
     def free(self) -> int:
         """Slots for attempts; negative where process-jobs was called beside a full worker."""
-        return self._resources.settings.worker_concurrency - len(self._running)
+        return self._resources.settings.worker_concurrency - len(self._held)
 
     @property
-    def tasks(self) -> list[asyncio.Task[bool]]:
-        return list(self._running)
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """The tasks of suspended attempts, one to each."""
+        return [task for task, job in self._tasks.items() if job]
 
     @property
     def jobs(self) -> list[Job]:
-        return list(self._running.values())
+        return list(self._held.values())
+
+    @property
+    def empty(self) -> bool:
+        """Whether no attempt is in flight, and nothing about one is still to be written."""
+        return not self._tasks
 
     @property
     def closed(self) -> bool:
@@ -73,28 +98,40 @@ class Slots:
         self.draining.set()
         self._publish()
 
-    def start(self, jobs: Iterable[Job]) -> list[asyncio.Task[bool]]:
-        """Begin an attempt for each job; a task's result is whether its attempt went well."""
-        jobs = list(jobs)
-        self.disown({job.id for job in jobs})
-        tasks = []
-        for job in jobs:
-            task = asyncio.create_task(self._run(job))
-            self._running[task] = job
-            task.add_done_callback(self._done)
-            tasks.append(task)
+    def start(self, jobs: Sequence[Job]) -> None:
+        """Begin an attempt for each job."""
+        self.disown({job.id for job in jobs} & self._held.keys())
+        self._held.update((job.id, job) for job in jobs)
+        self._line.extend(jobs)
+        self._run_soon()
         self._publish()
-        return tasks
 
-    def disown(self, job_ids: set[UUID], *, cancelled: bool = False) -> None:
+    def disown(self, job_ids: Collection[UUID], *, cancelled: bool = False) -> None:
         """Stop our own attempts at jobs whose lease is lost: a job that can be claimed again is no longer ours."""
-        for task, job in self._running.items():
-            if job.id in job_ids and task not in self._disowned:
-                lost = "cancelled" if cancelled else "no longer ours"
-                level = logging.INFO if cancelled else logging.WARNING
+        if not job_ids:
+            return
+        lost = "cancelled" if cancelled else "no longer ours"
+        level = logging.INFO if cancelled else logging.WARNING
+        unbegun = [job for job in self._line if job.id in job_ids]
+        if unbegun:
+            log.log(level, "%d jobs: %s before they began", len(unbegun), lost)
+            self._line = deque(job for job in self._line if job.id not in job_ids)
+            self._leave(unbegun)
+        for task, job in self._tasks.items():
+            if job and job.id in job_ids and task not in self._disowned:
                 log.log(level, "job %s: %s, attempt stopped", job.id, lost)
                 self._disowned.add(task)
                 task.cancel()
+
+    async def until_ended(self, job_ids: Collection[UUID]) -> None:
+        """Until none of these jobs is in hand."""
+        while not self._held.keys().isdisjoint(job_ids):
+            self._left.clear()
+            await self._left.wait()
+
+    async def until_empty(self) -> None:
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def release(self, job: Job) -> None:
         """Put a job that has not ended back into the queue; its attempt does not count."""
@@ -105,55 +142,98 @@ class Slots:
 
     def release_soon(self, job: Job) -> None:
         """``release`` without waiting for it; ``stop`` does."""
-        task = asyncio.create_task(self.release(job))
-        self._releases.add(task)
-        task.add_done_callback(self._releases.discard)
+        self._begin(self.release(job))
+
+    def interrupt(self) -> None:
+        """Cancel the attempts that have begun, which releases their jobs, and release the others."""
+        for job in self._line:
+            self.release_soon(job)
+        self._leave(self._line)
+        self._line.clear()
+        for task in self.tasks:
+            task.cancel()
 
     async def stop(self) -> None:
-        """Cancel the attempts in flight, which releases their jobs; also those that are begun meanwhile."""
-        while self._running:
-            for task in self._running:
-                task.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
-        await asyncio.gather(*self._releases)
+        """Interrupt the attempts in flight; also those that are begun meanwhile."""
+        while not self.empty:
+            self.interrupt()
+            await asyncio.wait(self._tasks)
 
     def _publish(self) -> None:
         blocked = self.closed or self.draining.is_set()
         self._inbox.free_slots = 0 if blocked else max(0, self.free)
 
-    def _done(self, task: asyncio.Task[bool]) -> None:
-        del self._running[task]
-        self._disowned.discard(task)
+    def _leave(self, jobs: Collection[Job]) -> None:
+        for job in jobs:
+            if self._held.get(job.id) is job:  # not where it was claimed again meanwhile
+                del self._held[job.id]
+        self._left.set()
         self._publish()
         if self.wake_when_freed:
             self._inbox.wake()
 
-    async def _run(self, job: Job) -> bool:
-        """One attempt, from its handler to its end in the database; whether it went well."""
+    def _begin(self, step: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(step)
+        self._tasks[task] = None
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        del self._tasks[task]
+        self._disowned.discard(task)
+
+    def _run_soon(self) -> None:
+        """Have a runner begin what is in the line."""
+        if self._line and not self._runner_due:
+            self._runner_due = True
+            self._begin(self._run())
+
+    async def _run(self) -> None:
+        """A runner: begin jobs of the line until one suspends or the time is up, then write how they ended."""
+        self._runner_due = False
+        runner = asyncio.current_task()
+        assert runner, "it runs as a task"
+        until = time.monotonic() + SLICE_S
+        ended: list[Ending] = []
+
+        def suspended() -> None:
+            self._tasks[runner] = job
+            if ended:
+                self._begin(self._write(ended.copy()))
+                ended.clear()
+            self._run_soon()
+
+        while self._line and time.monotonic() < until and not self._tasks[runner]:
+            job = self._line.popleft()
+            ending = await self._attempt(job, suspended)
+            if ending:
+                ended.append(ending)
+        self._run_soon()
+        if ended:
+            await self._write(ended)
+
+    async def _write(self, ended: Sequence[Ending]) -> None:
+        try:
+            await self._outcomes.settle(ended)
+        finally:
+            self._leave([ending.job for ending in ended])
+
+    async def _attempt(self, job: Job, suspended: Callable[[], None]) -> Ending | None:
+        """One attempt; None where nothing is left to write about it: its job has left then."""
         ending = None
         try:
-            ending = await run_handler(job, self._resources)
-            if ending:
-                ending = await self._outcomes.end_or_bug(ending)
-                if ending.fails_for_good:
-                    # Its class, not its text: that may quote a prompt. job_queue.errors has both.
-                    log.warning(
-                        "job %s (%s): failed for good: %s, attempt %d of %d",
-                        job.id,
-                        job.job_type,
-                        ending.error_class or "permanent",
-                        job.attempt_number,
-                        job.max_attempts,
-                    )
+            ending = await run_handler(job, self._resources, suspended)
         except asyncio.CancelledError:
-            if ending is None and asyncio.current_task() not in self._disowned:
-                await self.release(job)
-            raise
+            if asyncio.current_task() not in self._disowned:
+                self.release_soon(job)
+            if asyncio.current_task() in self.tasks:
+                raise
+            # Raised by a handler that nobody has cancelled: the runner goes on with the line.
         except LeaseLost as lost:
             lost.note(log, job.job_type)
-            return False
         except psycopg.Error as error:
             # Nothing can be written now: the lease expires by itself, and the attempt is repeated.
             log.warning("job %s: %s, left to its lease", job.id, type(error).__name__)
-            return False
-        return ending is None or ending.error is None
+        finally:
+            if ending is None:
+                self._leave([job])
+        return ending

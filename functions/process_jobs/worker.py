@@ -12,12 +12,14 @@ from uuid import UUID
 import psycopg
 
 from functions._shared import jobs
+from functions._shared.database.dedicated import Dedicated
 from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import Unavailable
 from functions._shared.resources import Resources
 from functions.process_jobs import queue
 from functions.process_jobs.health import Health
 from functions.process_jobs.jobs import job_types
+from functions.process_jobs.outcomes import Outcomes
 from functions.process_jobs.quarantine import Quarantine
 from functions.process_jobs.slots import Slots
 
@@ -27,6 +29,8 @@ POLL_S, POLL_UNHINTED_S = 1.0, 0.2
 """How often an idle worker polls, for retries that fall due and jobs of dead workers; and while NOTIFY is not heard."""
 PARKED_S = 0.1
 """How often a waiting call of process-jobs looks at its parked jobs."""
+CLAIM = 500
+"""The most jobs of one claim, so that it takes 10 ms, and the next one is under way while these run."""
 DRAIN_S = 2.0
 """How long running handlers may go on at a stop. Most end within it; the jobs of the others are released."""
 
@@ -43,11 +47,14 @@ class Worker:
         self._pool = resources.pool
         self._inbox = resources.worker_inbox
         self._hinted = hinted
-        self._slots = Slots(resources)
+        # Two connections: claims and ends are carried out side by side, on two of the server's cores.
+        self._for_claims = Dedicated(resources.pool)
+        self._slots = Slots(resources, Outcomes(Dedicated(resources.pool)))
         self._quarantine = Quarantine(resources.pool, self._inbox.worker_id, self._slots)
         self._health = Health(resources.pool)
         self._loops: list[asyncio.Task[None]] = []
-        self._claim_size = self._settings.worker_concurrency
+        self._most = min(self._settings.worker_concurrency, CLAIM)
+        self._claim_size = self._most
         """The most jobs of one claim: halved after a claim that was cut off, doubled after an answered one."""
 
     @property
@@ -85,9 +92,11 @@ class Worker:
         self.drain()
         claiming, *others = self._loops
         await asyncio.gather(claiming, return_exceptions=True)
-        if self._slots.tasks:
-            await asyncio.wait(self._slots.tasks, timeout=DRAIN_S)
-        await self._slots.stop()
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self._slots.until_empty()
+        except TimeoutError:
+            await self._slots.stop()
         for loop in others:
             loop.cancel()
         await asyncio.gather(*others, return_exceptions=True)
@@ -105,8 +114,8 @@ class Worker:
             if self.draining:
                 return 0, 0
             claimed = await queue.claim(self._pool, limit, self._inbox.worker_id, job_types())
-            attempts = self._slots.start(claimed)
-        await asyncio.gather(*attempts, return_exceptions=True)
+            self._slots.start(claimed)
+        await self._slots.until_ended([job.id for job in claimed])
         while len(claimed) < limit and not self.draining:
             suspect = await self._quarantine.run_one()
             if suspect is None:
@@ -132,8 +141,11 @@ class Worker:
             self._inbox.woken.clear()
             limit = min(self._slots.free, self._claim_size)
             claimed = await self._try_claim(limit) if limit > 0 else 0
-            self._slots.wake_when_freed = claimed == limit
+            self._slots.wake_when_freed = claimed >= limit
+            await asyncio.sleep(0)  # the jobs begin before this task goes on
             alone = await self._try_suspect()
+            if claimed == limit > 0 and self._slots.free > 0:
+                continue  # more may be due: claimed while these run
             pause_s = LOOK_AGAIN_S if woken or claimed or alone else pause_s * 2
             most_s = POLL_S if self._hinted() else POLL_UNHINTED_S
             try:
@@ -150,7 +162,9 @@ class Worker:
             if await self._health.refusal():
                 return 0
             async with self._quarantine.claiming():
-                claimed = await queue.claim(self._pool, limit, self._inbox.worker_id, job_types())
+                claimed = await queue.claim(
+                    self._for_claims, limit, self._inbox.worker_id, job_types()
+                )
                 self._slots.start(claimed)
         except psycopg.Error as error:
             # Every error of the database, a missing table included: an operator may mend it while the worker polls.
@@ -159,7 +173,7 @@ class Worker:
                 self._claim_size = max(1, limit // 2)
             await self._health.failed(error)
             return 0
-        self._claim_size = min(self._claim_size * 2, self._settings.worker_concurrency)
+        self._claim_size = min(self._claim_size * 2, self._most)
         self._health.answered()
         return len(claimed)
 

@@ -5,8 +5,9 @@ from typing import Any, Literal, LiteralString
 
 import psycopg
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_json
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from functions._shared.database.sqlstates import refused
@@ -28,6 +29,7 @@ from functions.start_generation.request import (
 from functions.start_generation.starts import Starts
 from functions.start_generation.tickets import ticket
 
+JSON = "application/json"
 STATEMENTS: Mapping[str, LiteralString] = {
     "cancelled": "select public.cancel_generation(%s, %s)",
     "deleted": "select public.delete_generation(%s, %s)",
@@ -35,7 +37,7 @@ STATEMENTS: Mapping[str, LiteralString] = {
 """The status that DELETE answers with → what leads to it. Raise PT404, PT409."""
 
 
-async def start(request: Request) -> JSONResponse:
+async def start(request: Request) -> Response:
     """Queue a generation per prompt, wake the worker, answer with both ids of each."""
     resources = resources_of(request)
     user_id = await resources.auth.user(request)
@@ -55,21 +57,25 @@ async def start(request: Request) -> JSONResponse:
     else:
         started = await starts.start_once(user_id, wanted, key, body_hash(body))
     resources.worker_inbox.wake()
-    ids = [{name: str(value) for name, value in row.items()} for row in started]
-    return JSONResponse(
-        {
-            "success": True,
-            **({"generations": ids} if isinstance(body.get("prompt"), list) else ids[0]),
-            "status": "queued",
-            "message": "Image generation started. You will be notified when complete.",
-        }
+    return Response(
+        to_json(
+            {
+                "success": True,
+                **(
+                    {"generations": started} if isinstance(body.get("prompt"), list) else started[0]
+                ),
+                "status": "queued",
+                "message": "Image generation started. You will be notified when complete.",
+            }
+        ),
+        media_type=JSON,
     )
 
 
-async def show(request: Request) -> JSONResponse:
+async def show(request: Request) -> Response:
     """The caller's generation with its images; 404 for another user's, as for none."""
     user_id = await resources_of(request).auth.user(request)
-    return JSONResponse(await own_generation(request, user_id))
+    return Response(await own_generation(request, user_id), media_type=JSON)
 
 
 class Ending(BaseModel):

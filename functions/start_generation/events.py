@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
+from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -31,7 +32,7 @@ FIELDS = ("status", "stage", "progress", "error_message", "images")
 
 async def events(request: Request) -> Response:
     """The stream of the caller's generation; 204, which ends an EventSource's reconnects, after the last event."""
-    generation = await own_generation(request, await user_of(request))
+    generation = from_json(await own_generation(request, await user_of(request)))
     last_event_id = request.headers.get("last-event-id", "")
     if last_event_id.endswith(LAST) and generation["status"] in TERMINAL:
         return Response(status_code=204)

@@ -82,6 +82,12 @@ def until_terminated(pipe: Connection) -> Callable[[Resources], Awaitable[None]]
     return until
 
 
+def cpu_s(pid: int) -> float:
+    """CPU time of a process, user and system, since its start."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Gateway:
     """A running gateway process (``python -m functions``): its address, memory and CPU time."""
 
@@ -104,8 +110,7 @@ class Gateway:
 
     def cpu_s(self) -> float:
         """CPU time, user and system, since the start."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_s(self.pid)
 
 
 @contextmanager

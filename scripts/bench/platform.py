@@ -23,8 +23,9 @@ from jose import jwt
 from functions._shared.local_keys import LOCAL_JWT_SECRET
 from scripts.bench.bare import serve_bare
 from scripts.bench.children import PROJECT, Gateway, child_process, gateway
+from scripts.bench.closed_loop import Call
 from scripts.bench.lite import lacking, lite
-from scripts.bench.load import Call, Load, load, measured
+from scripts.bench.load import Load, load, measured
 from scripts.postgres import Postgres, free_port
 from scripts.schema import apply_schema
 

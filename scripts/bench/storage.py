@@ -16,7 +16,8 @@ from functions._local.defaults import local_environment
 from functions._shared.local_keys import LOCAL_JWT_SECRET
 from scripts.bench.bare_files import serve_files
 from scripts.bench.children import Gateway, child_process, gateway
-from scripts.bench.load import Call, Load, load
+from scripts.bench.closed_loop import Call
+from scripts.bench.load import Load, load
 from scripts.bench.platform import CLAIMS, USER, Figure
 from scripts.postgres import Postgres
 

@@ -13,6 +13,7 @@ CLIENTS = (1, 8)
 BATCH = 100
 
 FLOOR = """
+drop table if exists floor;
 create table floor (
     id uuid primary key default gen_random_uuid(), n bigint generated always as identity, payload jsonb, status text
 );
@@ -26,12 +27,18 @@ INSERT_MANY = (
     "insert into floor (payload, status) select '{{}}', 'pending' from generate_series(1, {n});"
 )
 ENQUEUE_MANY = "select public.enqueue_job('bench', '{{}}') from generate_series(1, {n});"
+ENQUEUE_JOBS = (
+    "select public.enqueue_jobs("
+    "array_fill('bench'::text, array[{n}]), array_fill('{{}}'::jsonb, array[{n}]));"
+)
 END = """
 with claimed as (select array_agg(id) as ids, array_agg(lease_token) as tokens from public.claim_jobs({n}))
 select public.complete_jobs(ids, tokens) from claimed;
 """
 
-CELLS = (
+Cell = tuple[str, str, int, int]
+
+CELLS: Sequence[Cell] = (
     ("floor: insert one row", "insert into floor (payload, status) values ('{}', 'pending');", 1, 0),
     ("enqueue_job", "select public.enqueue_job('bench', '{}');", 1, 0),
     ("floor: update one row", UPDATE, 1, 0),
@@ -40,17 +47,23 @@ CELLS = (
     ("claim, then complete, one by one", END.format(n=1), 1, 1),
     (f"floor: insert {BATCH} rows", INSERT_MANY.format(n=BATCH), BATCH, 0),
     (f"enqueue_job, {BATCH} in a statement", ENQUEUE_MANY.format(n=BATCH), BATCH, 0),
+    (f"enqueue_jobs, {BATCH} in a statement", ENQUEUE_JOBS.format(n=BATCH), BATCH, 0),
     (f"claim_jobs({BATCH}), then complete_jobs", END.format(n=BATCH), BATCH, BATCH),
 )  # fmt: skip
 """Name, pgbench script, jobs for each transaction, jobs that a transaction claims."""
 
 
-def throughput(postgres: Postgres, seconds: int) -> Iterator[tuple[str, Sequence[float]]]:
-    """Yield each row's name and its jobs per second by number of connections; ``seconds`` for each."""
+def throughput(
+    postgres: Postgres, seconds: int, cells: Sequence[Cell] | None = None
+) -> Iterator[tuple[str, Sequence[float]]]:
+    """Yield each row's name and its jobs per second by number of connections; ``seconds`` for each.
+
+    ``cells``: CELLS, or some of them.
+    """
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         for statement in FLOOR.split(";\n"):
             connection.execute(statement.encode())
-        for name, script, jobs, claimed in CELLS:
+        for name, script, jobs, claimed in cells or CELLS:
             rates = []
             for clients in CLIENTS:
                 connection.execute("truncate public.job_queue")

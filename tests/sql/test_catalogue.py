@@ -115,5 +115,7 @@ def test_what_is_planned_once_forbids_bad_plans_and_their_compilation(db):
         "claim_jobs": True,
         "claim_suspect": True,
         "complete_jobs": True,
+        "insert_jobs": True,
         "requeue_expired": True,
+        "start_generations": True,
     }

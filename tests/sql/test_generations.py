@@ -87,7 +87,7 @@ def test_progress_only_grows_and_only_while_it_is_made(db, started):
 
 def test_two_open_transactions_do_not_share_the_last_free_place(db, connect):
     db.execute("select set_user_quota(p_hourly => 1)")
-    db.execute("alter function picture_edge.start_generation set lock_timeout = '300 ms'")
+    db.execute("alter function picture_edge.start_generations set lock_timeout = '300 ms'")
     other = connect(autocommit=False)
     start_all(other, "one", users=[USER])
     with pytest.raises(psycopg.errors.LockNotAvailable):

@@ -15,6 +15,7 @@ from _pytest.outcomes import Failed
 from tests.conftest import Database
 from tests.sql import (
     test_catalogue,
+    test_enqueue_jobs,
     test_forms,
     test_generation_steps,
     test_generations,
@@ -31,6 +32,7 @@ from tests.sql.help import OTHER, USER
 
 pytestmark = pytest.mark.slow
 
+JOBS = test_enqueue_jobs
 QUEUE, OPERATIONS, STEPS = test_queue, test_operations, test_generation_steps
 MODEL, SHARING, GENERATIONS = test_queue_model, test_sharing, test_generations
 SCHEMA, CATALOGUE, USES = test_schema, test_catalogue, test_quota_uses
@@ -268,7 +270,7 @@ MUTANTS = [
      STEPS.test_a_parked_job_nobody_looked_after_returns_uncounted),
     ("store_images", "and image_generations.status in ('pending', 'queued', 'processing', 'downloading')", "",
      STEPS.test_a_cancelled_generation_is_not_completed_by_a_late_download),
-    ("start_generations", "p_requests[v_place]", "p_requests[1]",
+    ("start_generations", "order by asked.place", "order by asked.place desc",
      GENERATIONS.test_several_start_together_and_are_answered_in_their_order),
     ("cancel_generation", "image_generations.user_id = p_user_id", "true",
      GENERATIONS.test_nobody_elses_generation_is_cancelled),
@@ -276,7 +278,7 @@ MUTANTS = [
      GENERATIONS.test_what_has_ended_is_not_cancelled, {"status": "completed"}),
     ("cancel_generation", "exit when public.cancel_job(v_job_id, p_reason);", "exit;",
      GENERATIONS.test_a_cancelled_generation_takes_its_job_along_and_may_be_cancelled_again),
-    ("check_quota", "perform pg_advisory_xact_lock", "-- perform pg_advisory_xact_lock",
+    ("check_quotas", "perform picture_edge.hold_quotas(p_user_ids);", "",
      GENERATIONS.test_two_open_transactions_do_not_share_the_last_free_place),
     ("spend_quota", "perform picture_edge.check_quota(p_user_id);", "", USES.test_spend_quota_refuses_what_has_no_room,
      {"quota": "p_running"}),
@@ -294,6 +296,31 @@ MUTANTS = [
      USES.test_a_call_whose_process_has_died_stops_counting_as_running, {"recorded": True}),
     ("quota_use", "and image_generations.status in ('queued', 'processing', 'downloading')", "and false",
      USES.test_what_waits_in_the_queue_runs_however_long),
+    ("count_generations", "and not exists (", "or not exists (",
+     USES.test_what_spend_quota_has_counted_counts_no_second_time),
+    ("count_generations", "if exists (", "if true or exists (",
+     SCHEMA.test_a_user_inserts_a_pending_row_of_their_own_for_generate_image),
+    ("check_quotas", "perform picture_edge.hold_quotas(p_user_ids);", "",
+     USES.test_two_batches_of_the_same_users_do_not_wait_for_each_other),
+    ("check_quotas", "quota_use.used + asked.wanted > quota_use.quota", "quota_use.used >= quota_use.quota",
+     USES.test_a_batch_beyond_a_quota_is_refused_as_its_first_one_beyond, {
+         "quotas": "p_hourly => 3, p_daily => 4", "text": "You may have 3 generations an hour", "after": 2400,
+     }),
+    *(("insert_jobs", there, broken, JOBS.test_they_are_as_if_enqueued_one_by_one, {"seed": 0})
+      for there, broken in (
+          ("order by job_queue.share_rank\n", "order by job_queue.share_rank desc\n"),
+          ("select job_queue.share_rank + 1", "select job_queue.share_rank"),
+          (") - 1 + row_number()", ") + 0 * row_number()"),
+          ("given.created_by, given.is_due order by", "given.created_by order by"),
+          ("given.created_by is null or not given.is_due", "given.created_by is null"),
+          ("where given.is_new", ""),
+          ("select case when given.dedupe_key is null then given.id", "select case when true then given.id"))),
+    ("insert_jobs", "row_number() over (partition by given.job_type, given.dedupe_key order by given.place) > 1",
+     "false", JOBS.test_a_key_twice_in_a_batch_takes_one_turn),
+    ("insert_jobs", "asked.place * interval '1 microsecond'", "interval '0'",
+     JOBS.test_the_ids_come_in_order_and_so_do_the_jobs),
+    ("insert_jobs", "order by given.job_type, given.dedupe_key, given.place", "order by given.place",
+     JOBS.test_two_batches_of_the_same_keys_in_other_orders_do_not_deadlock),
     ("count_generation", "where not exists (", "where true or not exists (",
      USES.test_what_spend_quota_has_counted_counts_no_second_time),
     ("end_generation_use", "set ended_at = clock_timestamp()", "set ended_at = null",

@@ -1,5 +1,6 @@
 """quota_uses, the ledger: what is a use, how long it runs, and that nothing gives it back."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -228,3 +229,31 @@ def test_a_request_with_a_key_is_one_use_however_often_it_comes(db):
             "select picture_edge.start_generations_once(%s, 'k', 'h', %s)", (USER, [body, body])
         )
     assert used(db) == 2
+
+
+@pytest.mark.parametrize(
+    ("quotas", "text", "after"),
+    [
+        ("p_hourly => 3, p_daily => 4", "You may have 3 generations an hour", 2400),
+        ("p_hourly => 4, p_daily => 3", "You may have 3 generations a day", 85200),
+        ("p_running => 2", "You may have 2 generations at a time", None),
+        ("p_hourly => 0", "You may have 0 generations an hour", None),
+    ],
+)
+def test_a_batch_beyond_a_quota_is_refused_as_its_first_one_beyond(db, quotas, text, after):
+    """In words and time as if they were started one by one; one that just fits is let through."""
+    start_all(db, "before", users=(USER,))
+    ago(db, "20 minutes")
+    db.execute(f"select set_user_quota('{USER}', {quotas})")
+    with pytest.raises(psycopg.Error, match=text) as refused:
+        start_all(db, *"12345", users=(OTHER, USER, USER, USER, USER))
+    assert refused.value.sqlstate == FULL
+    told = json.loads(refused.value.diag.message_detail)["retry_after"]
+    assert told is None if after is None else told in range(after - 10, after + 1)
+    assert (used(db), used(db, user=OTHER)) == (1, 0)
+
+
+def test_a_batch_that_just_fits_is_counted_once(db):
+    db.execute("select set_user_quota(p_hourly => 2)")
+    start_all(db, *"1234", users=(OTHER, USER, OTHER, USER))
+    assert (used(db), used(db, user=OTHER)) == (2, 2)

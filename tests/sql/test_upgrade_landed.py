@@ -132,6 +132,7 @@ API = [
     "enqueue_job(text,jsonb,integer,integer,timestamp with time zone,text,uuid)",
     "enqueue_job(text,jsonb,integer,text,text)",
     "enqueue_job(text,jsonb,integer,timestamp with time zone,integer)",
+    "enqueue_jobs(text[],jsonb[],integer[],integer[],timestamp with time zone[],text[],uuid[])",
     "get_user_limits(uuid)",
     "pause_queue(text)",
     "purge_jobs(interval,text[])",

@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -221,11 +222,18 @@ def _user_id(claims: Claims, rules: Rules) -> UUID:
     subject, issuer = claims.get("sub"), claims.get("iss", "")
     if isinstance(subject, str) and isinstance(issuer, str) and 0 < len(subject) <= MAX_SUBJECT:
         try:
-            return UUID(subject)
+            return _uuid(subject)
         except ValueError:
             if rules.text_subjects and (issuer + subject).isprintable():
                 return uuid5(uuid5(NAMESPACE_URL, issuer), subject)
     raise _refusal("its subject is no user's id", "SUBJECT")
+
+
+@lru_cache(
+    maxsize=MAX_VERIFIED
+)  # clients repeat their token, and parsing costs as much as finding it
+def _uuid(text: str) -> UUID:
+    return UUID(text)
 
 
 def _refusal(why: str, code: str) -> Unauthorized:

@@ -39,6 +39,10 @@ class Batcher(Generic[Item, Result]):
             await asyncio.wait([self._running])
             raise
 
+    async def do_all(self, items: Sequence[Item]) -> Sequence[Result | Exception]:
+        """Run what is a batch already, at most ``most`` items: each one's result or exception, without a future."""
+        return await self._results(items)
+
     async def _run_all(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]

@@ -77,12 +77,14 @@ class Listener:
         async with connection:
             with cut_after(connection, ANSWER_S):
                 await self._begin(connection)
+            connection.add_notify_handler(
+                lambda notify: self._channels[notify.channel](notify.payload)
+            )
             self.up = True
             for hint in self._channels.values():
                 hint("")
             while True:
-                async for notify in connection.notifies(timeout=BEAT_S):
-                    self._channels[notify.channel](notify.payload)
+                await _read(connection, BEAT_S)
                 with cut_after(connection, ANSWER_S):
                     await connection.execute("select 1")
 
@@ -91,3 +93,32 @@ class Listener:
             raise Pooled
         for channel in self._channels:
             await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+
+
+async def _read(connection: AsyncConnection, seconds: float) -> None:
+    """Pass notifications on for so long, from the event loop's reader callback: no task has to wake up for it.
+
+    Raises psycopg.OperationalError when the connection is lost.
+    """
+    loop = asyncio.get_running_loop()
+    lost: asyncio.Future[None] = loop.create_future()
+    pgconn, fileno = connection.pgconn, connection.fileno()
+
+    def readable() -> None:
+        try:
+            pgconn.consume_input()
+        except psycopg.OperationalError as error:
+            loop.remove_reader(fileno)
+            lost.set_exception(error)
+            return
+        while notify := pgconn.notifies():
+            if pgconn.notify_handler:
+                pgconn.notify_handler(notify)
+
+    loop.add_reader(fileno, readable)
+    try:
+        await asyncio.wait([lost], timeout=seconds)
+    finally:
+        loop.remove_reader(fileno)
+    if lost.done():
+        lost.result()

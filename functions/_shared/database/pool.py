@@ -5,9 +5,9 @@ import os
 import select
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import psycopg
 from psycopg import AsyncConnection
@@ -51,6 +51,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
     _away_probe: asyncio.Task[bool] | None = None
     _steps: frozenset[asyncio.Task[Any]] = frozenset()
     """Running ``to_the_end`` steps, awaited before the pool closes."""
+    _at_close: tuple[Callable[[], Awaitable[None]], ...] = ()
 
     @asynccontextmanager
     async def connection(
@@ -77,7 +78,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
             connection = await super().getconn(max(0.0, until - time.monotonic()))
             alive = False
             try:
-                alive = await _is_alive(connection)
+                alive = await is_alive(connection)
             finally:
                 if not alive:
                     await self.putconn(connection)
@@ -104,7 +105,27 @@ class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
     async def close(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - psycopg's own
         if self._steps:
             await asyncio.wait(self._steps, timeout=LAST_S)
+        for step in self._at_close:
+            await step()
         await super().close(timeout)
+
+    def at_close(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Have ``step`` called before the pool closes: a connection of ``connect`` ends with it."""
+        self._at_close += (step,)
+
+    async def connect(self) -> AsyncConnection[DictRow]:
+        """A connection beside the pool, set up as those in it; the caller closes it. Raises psycopg.Error."""
+        kwargs = cast(dict[str, Any], self.kwargs)
+        connection = await AsyncConnection[DictRow].connect(str(self.conninfo), **kwargs)
+        with cut_after(connection, ANSWER_S):
+            await _configure(connection)
+        return connection
+
+    @contextmanager
+    def watched(self, connection: AsyncConnection[DictRow]) -> Iterator[None]:
+        """The watchdog, for a connection that was opened by ``connect``."""
+        with cut_after(connection, ANSWER_S):
+            yield
 
     async def is_away(self) -> bool:
         """Whether no server answers, asked over a connection outside the pool; concurrent callers share one probe."""
@@ -113,7 +134,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
         return await asyncio.shield(self._away_probe)
 
 
-async def _is_alive(connection: AsyncConnection[Any]) -> bool:
+async def is_alive(connection: AsyncConnection[Any]) -> bool:
     """Whether an idle connection is alive. A round trip only when its socket is readable, which mostly means EOF."""
     if connection.closed:
         return False

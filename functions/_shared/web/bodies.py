@@ -5,6 +5,7 @@ import json
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 from starlette.requests import Request
 
 from functions._shared.errors import (
@@ -45,7 +46,7 @@ async def read_object(request: Request, model: type[M]) -> dict[str, Any]:
     if not raw:
         return _nothing(model)
     try:
-        body = json.loads(raw, parse_constant=_refuse_constant)
+        body = _parsed(raw)
     except (ValueError, RecursionError):
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind in FORMS:
@@ -54,6 +55,16 @@ async def read_object(request: Request, model: type[M]) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InvalidRequest("The body must be a JSON object")
     return body
+
+
+def _parsed(raw: bytes) -> Any:
+    """The JSON value. Raises ValueError, RecursionError."""
+    try:
+        return from_json(raw, allow_inf_nan=False)  # pydantic's parser: several times as fast
+    except ValueError:
+        # Python's parser has the last word: it also reads lone surrogates, which are refused by the field's name,
+        # deeper nesting, and UTF-16.
+        return json.loads(raw, parse_constant=_refuse_constant)
 
 
 def _nothing(model: type[M]) -> dict[str, Any]:

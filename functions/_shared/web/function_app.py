@@ -1,7 +1,10 @@
-"""The Starlette app that every function is: routes, and one mapping from exceptions to HTTP responses."""
+"""The Starlette app that every function is: routes, and one mapping from exceptions to HTTP responses.
+
+The gateway calls the routes of these apps itself, with the same mapping, and does not pass through their middleware.
+"""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -9,9 +12,9 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
-from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import (
@@ -32,20 +35,16 @@ def internal_error() -> Response:
 def function_app(
     routes: Sequence[BaseRoute],
     *,
-    lifespan: Lifespan[Any] | None = None,
     handlers: Mapping[Any, Any] | None = None,
     bug: Callable[[], Response] = internal_error,
 ) -> Starlette:
     """An app of ``routes``; ``handlers``: exception handlers besides the common ones; ``bug``: the response to one."""
     app = Starlette(
         routes=routes,
-        lifespan=lifespan,
         middleware=[Middleware(AnsweredBugs, bug)],
         exception_handlers={
-            FunctionError: on_function_error,
+            **dict.fromkeys((FunctionError, ClientDisconnect, psycopg.Error), on_expected),
             HTTPException: on_http_exception,
-            ClientDisconnect: on_disconnect,
-            psycopg.Error: on_database_error,
             **(handlers or {}),
         },
     )
@@ -82,25 +81,49 @@ class AnsweredBugs:
         except Exception as error:  # any bug: the client gets a response
             if begun:
                 raise
-            # Information leak: an unexpected error's text may hold a key; it goes to the log, not to the client.
-            log.error("unexpected error in %s", scope["path"], exc_info=error)
+            log_bug(error, scope["path"])
             await self._bug()(scope, receive, send)
 
 
-async def on_function_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, FunctionError)
-    return error_response(error)
-
-
-async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    if error.status_code == 405:
+def response_to(error: Exception) -> Response | None:
+    """The response to an exception of a handler's; None where it is a bug, or sql/ is of another version."""
+    if isinstance(error, FunctionError):
+        return error_response(error)
+    if isinstance(error, HTTPException):
+        return error_response(NotFound("Not found"))
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=400)  # nobody reads it
+    if isinstance(error, psycopg.Error) and is_down(error):
+        log.warning("database not reachable: %s", type(error).__name__)
         return error_response(
-            MethodNotAllowed(
-                f"Method {request.method} is not allowed here", allowed=_methods_at(request)
-            )
+            Unavailable("The database is not reachable at the moment, please try again")
         )
-    return error_response(NotFound("Not found"))
+    return None
+
+
+def log_bug(error: Exception, path: str) -> None:
+    # Information leak: an unexpected error's text may hold a key; it goes to the log, not to the client.
+    log.error("unexpected error in %s", path, exc_info=error)
+
+
+def method_not_allowed(method: str, allowed: Iterable[str]) -> MethodNotAllowed:
+    """``allowed``: the methods of all routes at the path; OPTIONS is answered everywhere."""
+    return MethodNotAllowed(
+        f"Method {method} is not allowed here", allowed={"OPTIONS"}.union(allowed)
+    )
+
+
+async def on_expected(request: Request, error: Exception) -> Response:
+    response = response_to(error)
+    if response is None:
+        raise error  # AnsweredBugs logs and answers it
+    return response
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        return error_response(method_not_allowed(request.method, _methods_at(request)))
+    return await on_expected(request, error)
 
 
 def _methods_at(request: Request) -> set[str]:
@@ -108,17 +131,4 @@ def _methods_at(request: Request) -> set[str]:
     routes: Sequence[BaseRoute] = request.app.routes
     here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     methods = [route.methods or () for route in here if isinstance(route, Route)]
-    return {"OPTIONS"}.union(*methods)
-
-
-async def on_disconnect(request: Request, error: Exception) -> Response:
-    return Response(status_code=400)  # the client has closed the connection
-
-
-async def on_database_error(request: Request, error: Exception) -> JSONResponse:
-    if not is_down(error):
-        raise error  # a bug, or sql/ of another version: AnsweredBugs logs and answers it
-    log.warning("database not reachable: %s", type(error).__name__)
-    return error_response(
-        Unavailable("The database is not reachable at the moment, please try again")
-    )
+    return set().union(*methods)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -45,7 +44,8 @@ async def seen(
     """The client's address, the scheme and the way that the app sees; ``uvicorns``: whom its middleware trusts."""
     scopes: list[Any] = []
 
-    async def app(scope, receive, send):
+    async def ours(scope, receive, send):
+        TrustedProxies(settings(trusted).trusted_proxies)(scope, dict(scope["headers"]))
         scopes.append(scope)
 
     headers = [(FOR.encode(), line.encode("latin-1")) for line in lines]
@@ -56,10 +56,8 @@ async def seen(
         "client": peer,
         "server": server,
         "headers": headers,
-        "state": {"resources": SimpleNamespace(settings=settings(trusted))},
     }
-    ours: Any = TrustedProxies(app)
-    outer = ProxyHeadersMiddleware(ours, uvicorns) if uvicorns else ours
+    outer: Any = ProxyHeadersMiddleware(ours, uvicorns) if uvicorns else ours
     await outer(scope, None, None)
     [inner] = scopes
     return (inner["client"] or (None,))[0], inner["scheme"], peer_of(inner)

@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
+from websockets.sync.client import connect as connect_websocket
 
 from functions._local.defaults import SANDBOX_TOKEN
 from functions._local.sandbox.app import create_sandbox
 from functions.gateway.bounds import MAX_HEAD_BYTES
+from functions.gateway.http_protocol import HttpProtocol
 from functions.gateway.server import UVICORN
 from scripts.postgres import free_port
 from scripts.stack import bound, serving
@@ -65,6 +67,34 @@ def test_the_second_head_of_a_connection_is_bounded_too(
     assert b" 200 " in connection.recv(65536)
     connection.sendall(b"GET /hea")
     assert b" 408 " in until_closed(connection)
+
+
+def test_a_websocket_outlives_the_bound_on_its_head(start_edge, dial: Connect, monkeypatch):
+    monkeypatch.setattr("functions.gateway.bounds.HEAD_S", 0.1)
+    edge: Edge = start_edge()
+    url = f"{edge.url.replace('http', 'ws')}/realtime/v1/websocket?apikey={edge.anon_key}&vsn=2.0.0"
+    with connect_websocket(url) as websocket:
+        assert until_closed(dial(edge)) == b"", "the bound has passed"
+        websocket.send('[null,"1","phoenix","heartbeat",{}]')
+        assert "phx_reply" in websocket.recv(timeout=10)
+
+
+def test_a_request_that_comes_whole_sets_no_timer(idle_edge: Edge, dial: Connect, monkeypatch):
+    begun = []
+    for name in ("_begin_head", "_begin_body_window"):
+        begin = getattr(HttpProtocol, name)
+        monkeypatch.setattr(
+            HttpProtocol,
+            name,
+            lambda self, begin=begin, name=name: (begun.append(name), begin(self)),
+        )
+    connection = dial(idle_edge)
+    for _ in range(3):
+        connection.sendall(
+            b"POST /functions/v1/unknown HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{}"
+        )
+        assert b" 404 " in connection.recv(65536)
+    assert begun == ["_begin_head"], "that of the new connection"
 
 
 def test_the_body_of_a_refused_request_may_come_all_the_same(idle_edge: Edge, dial: Connect):

@@ -172,7 +172,7 @@ async def test_a_connection_that_dies_on_the_way_is_tried_again(dsn, db, monkeyp
     async with make_pool(settings(dsn, DB_POOL_SIZE="1"), min_size=1) as pool:
         await pool.wait()
         kill(db)
-        monkeypatch.setattr("functions._shared.database.pool._is_alive", _always)
+        monkeypatch.setattr("functions._shared.database.pool.is_alive", _always)
         with pytest.raises(TooManyRequests):
             async with counted(pool, uuid4()):
                 pass
