@@ -12,7 +12,6 @@ from functions._shared.alarm import Alarm
 from functions._shared.auth.authenticator import Authenticator
 from functions._shared.auth.signing_keys import SigningKeys
 from functions._shared.database.pool import Pool, make_pool
-from functions._shared.http.transport import client
 from functions._shared.image_models.store import ModelStore
 from functions._shared.jobs import WorkerInbox
 from functions._shared.pictures.fetch import Fetcher
@@ -62,7 +61,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     # the idle connections of its own peer only.
     tls = httpx.create_ssl_context()  # shared: reading all root certificates takes 20 ms
     async with _client(tls) as http, _client(tls) as to_storage, _client(tls) as to_replicate:
-        storage = open_storage(settings, to_storage)
+        storage = await open_storage(settings, to_storage)
         replicate = Replicate(
             to_replicate, str(settings.replicate_api_url), settings.replicate_api_token
         )
@@ -91,4 +90,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
 
 def _client(tls: ssl.SSLContext) -> httpx.AsyncClient:
-    return client(tls, httpx.Timeout(30, connect=5), most=100)
+    return httpx.AsyncClient(
+        verify=tls,
+        timeout=httpx.Timeout(30, connect=5),
+        # Few idle connections: httpx checks the health of each of them at every request.
+        limits=httpx.Limits(max_connections=100, max_keepalive_connections=8),
+        follow_redirects=False,
+    )

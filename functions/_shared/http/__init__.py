@@ -1,1 +1,0 @@
-"""The HTTP client's transport: see README.md."""
