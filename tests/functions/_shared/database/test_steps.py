@@ -62,3 +62,22 @@ async def test_a_locked_job_holds_up_itself_alone(pool, jobs, connect):
     await asyncio.gather(*(held(pool, job) for job in jobs[4:]))  # nor does it hold up later ones
     operator.rollback()
     assert (await tasks[3])[0] == jobs[3][0]
+
+
+async def test_a_deadlock_fails_no_step(pool, jobs, connect):
+    """A batch holds several generations, so may a user's statement, in another order; advisory locks stand for them."""
+    jobs = sorted(jobs)[:5]  # the order that a batch takes them in
+    locking = Step(
+        call="lateral (select pg_advisory_xact_lock(given.lease_token)) as locked, lateral (select given.job_id as id)",
+        reads="step.id as held",
+        columns={"job_id": "uuid", "lease_token": "bigint"},
+    )
+    user = connect(autocommit=False)
+    user.execute("set deadlock_timeout = '1h'")  # the batch is the victim
+    user.execute("select pg_advisory_xact_lock(2)")
+    steps = asyncio.gather(*(locking.run(pool, job_id, n) for n, (job_id, _) in enumerate(jobs)))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(user.execute, "select pg_advisory_xact_lock(1)")
+    assert not steps.done()
+    user.rollback()
+    assert [row["held"] for row in await steps] == [job_id for job_id, _ in jobs]
