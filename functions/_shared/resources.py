@@ -1,6 +1,5 @@
 """The resources that every request and job needs: made in one step at start, closed once at the end."""
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from functions._shared.alarm import Alarm
 from functions._shared.auth.authenticator import Authenticator
 from functions._shared.auth.signing_keys import SigningKeys
 from functions._shared.database.pool import Pool, make_pool
+from functions._shared.http_client import make_client
 from functions._shared.image_models.store import ModelStore
 from functions._shared.jobs import WorkerInbox
 from functions._shared.pictures.fetch import Fetcher
@@ -19,6 +19,8 @@ from functions._shared.pictures.storage import Storage, open_storage
 from functions._shared.provider.replicate import Replicate
 from functions._shared.settings import Settings
 from functions._shared.supervisor import Supervisor
+
+TIMEOUT = httpx.Timeout(30, connect=5)
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open all of them. A database that is down does not stop the start: requests answer 503 until it is back."""
     pool = make_pool(settings, min_size=1)
     legacy_pool = make_pool(settings, min_size=0)
-    # An HTTP client per peer (bulkhead): a slow peer exhausts its own connections only, and a request searches
-    # the idle connections of its own peer only.
+    # An HTTP client per peer (bulkhead): a slow peer exhausts its own connections only.
     tls = httpx.create_ssl_context()  # shared: reading all root certificates takes 20 ms
-    async with _client(tls) as http, _client(tls) as to_storage, _client(tls) as to_replicate:
-        storage = await open_storage(settings, to_storage)
+    async with (
+        make_client(tls, TIMEOUT) as http,
+        make_client(tls, TIMEOUT) as to_storage,
+        make_client(tls, TIMEOUT) as to_replicate,
+    ):
+        storage = open_storage(settings, to_storage)
         replicate = Replicate(
             to_replicate, str(settings.replicate_api_url), settings.replicate_api_token
         )
@@ -87,13 +92,3 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             await signing_keys.close()
             await pool.close()
             await legacy_pool.close()
-
-
-def _client(tls: ssl.SSLContext) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        verify=tls,
-        timeout=httpx.Timeout(30, connect=5),
-        # Few idle connections: httpx checks the health of each of them at every request.
-        limits=httpx.Limits(max_connections=100, max_keepalive_connections=8),
-        follow_redirects=False,
-    )

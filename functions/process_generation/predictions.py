@@ -3,15 +3,16 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from psycopg.rows import args_row, class_row
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from functions._shared import jobs
 from functions._shared.database.pool import Pool
 from functions._shared.database.sqlstates import fenced
+from functions._shared.database.steps import Step
 from functions._shared.errors import GenerationFailed
 from functions._shared.jobs import Job
 from functions._shared.provider.failures import Failure, PredictionOver
@@ -72,6 +73,63 @@ class DuePrediction(Intent):
     generation_id: UUID | None
 
 
+_BEGIN = Step(
+    call="picture_edge.begin_generate_image("
+    "given.job_id, given.lease_token, given.generation_id, make_interval(secs => given.timeout_s))",
+    reads="step.job_id, step.lease_token, step.id, step.callback_secret, step.status, step.model, step.version,"
+    " step.input, step.created_at, extract(epoch from clock_timestamp() - step.created_at)::float8 as age_s",
+    columns={
+        "job_id": "uuid",
+        "lease_token": "bigint",
+        "generation_id": "uuid",
+        "timeout_s": "float8",
+    },
+)
+_INTEND = Step(
+    call="picture_edge.intend_prediction(given.job_id, given.lease_token, given.model, given.version, given.input,"
+    " given.format, array(select jsonb_array_elements_text(given.adjustments)),"
+    " make_interval(secs => given.timeout_s))",
+    reads="step.intent_id, step.callback_secret, step.created_at, step.typical_seconds,"
+    " extract(epoch from step.retry_after)::float8 as retry_after_s",
+    columns={
+        "job_id": "uuid",
+        "lease_token": "bigint",
+        "model": "text",
+        "version": "text",
+        "input": "jsonb",
+        "format": "text",
+        "adjustments": "jsonb",
+        "timeout_s": "float8",
+    },
+)
+_PARK = Step(
+    call="picture_edge.park_prediction(given.intent_id, given.lease_token, given.prediction_id)",
+    reads="step as seconds",
+    columns={
+        "job_id": "uuid",
+        "lease_token": "bigint",
+        "intent_id": "uuid",
+        "prediction_id": "text",
+    },
+)
+_SUCCEED = Step(
+    call="picture_edge.succeed_prediction(given.intent_id, given.lease_token,"
+    " array(select jsonb_array_elements_text(given.output_urls)), given.seconds, given.worker_id,"
+    " make_interval(secs => given.lease_s))",
+    reads="step.id, step.job_type, step.payload, step.attempt_number, step.max_attempts, step.lease_token",
+    columns={
+        "job_id": "uuid",
+        "lease_token": "bigint",
+        "intent_id": "uuid",
+        "output_urls": "jsonb",
+        "seconds": "float8",
+        "worker_id": "text",
+        "lease_s": "float8",
+    },
+)
+"""Each step of a prediction that leads to its picture: batched, as all of them cost a commit."""
+
+
 async def begin(
     pool: Pool, lease: Lease, generation_id: UUID, timeout_s: float
 ) -> RecoverableIntent | None:
@@ -79,18 +137,9 @@ async def begin(
 
     Raises LeaseLost, NotFound.
     """
-    async with (
-        fenced(),
-        pool.connection() as connection,
-        connection.cursor(row_factory=class_row(RecoverableIntent)) as cursor,
-    ):
-        await cursor.execute(
-            "select job_id, lease_token, id, callback_secret, status, model, version, input, created_at,"
-            " extract(epoch from clock_timestamp() - created_at)::float8 as age_s"
-            " from picture_edge.begin_generate_image(%s, %s, %s, make_interval(secs => %s))",
-            (lease.job_id, lease.lease_token, generation_id, timeout_s),
-        )
-        return await cursor.fetchone()
+    async with fenced():
+        row = await _BEGIN.run(pool, lease.job_id, lease.lease_token, generation_id, timeout_s)
+    return RecoverableIntent(**row) if row["id"] else None
 
 
 async def intend(
@@ -100,23 +149,18 @@ async def intend(
 
     Raises LeaseLost, and GenerationFailed (busy) while a rate limit of the provider holds.
     """
-    async with fenced(), pool.connection() as connection:
-        cursor = await connection.execute(
-            "select intent_id, callback_secret, created_at, typical_seconds,"
-            " extract(epoch from retry_after)::float8 as retry_after_s"
-            " from picture_edge.intend_prediction(%s, %s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
-            (
-                lease.job_id,
-                lease.lease_token,
-                prepared.model.replicate_id,
-                prepared.version,
-                Jsonb(prepared.recorded),
-                prepared.format,
-                list(prepared.adjustments),
-                timeout_s,
-            ),
+    async with fenced():
+        row = await _INTEND.run(
+            pool,
+            lease.job_id,
+            lease.lease_token,
+            prepared.model.replicate_id,
+            prepared.version,
+            Jsonb(prepared.recorded),
+            prepared.format,
+            Jsonb(prepared.adjustments),
+            timeout_s,
         )
-        row = cast(dict[str, Any], await cursor.fetchone())
     if row["intent_id"] is None:
         raise GenerationFailed(
             "The provider has asked us to wait",
@@ -140,13 +184,10 @@ async def intend(
 
 async def park(pool: Pool, intent: Intent, prediction_id: str) -> float | None:
     """Commit the provider's id and park the job; the seconds until its first poll. Raises LeaseLost."""
-    async with fenced(), pool.connection() as connection:
-        cursor = await connection.execute(
-            "select picture_edge.park_prediction(%s, %s, %s) as seconds",
-            (intent.id, intent.lease_token, prediction_id),
-        )
-        seconds: float | None = (await cursor.fetchall())[0]["seconds"]
-        return seconds
+    async with fenced():
+        row = await _PARK.run(pool, intent.job_id, intent.lease_token, intent.id, prediction_id)
+    seconds: float | None = row["seconds"]
+    return seconds
 
 
 async def void(pool: Pool, intent: Intent, error: str, error_class: str | None) -> None:
@@ -178,17 +219,18 @@ async def succeed(
 
     With ``worker_id`` the download is claimed for that worker, under a lease of LEASE_S, and returned.
     """
-    async with (
-        fenced(),
-        pool.connection() as connection,
-        connection.cursor(row_factory=args_row(Job)) as cursor,
-    ):
-        await cursor.execute(
-            "select id, job_type, payload, attempt_number, max_attempts, lease_token"
-            " from picture_edge.succeed_prediction(%s, %s, %s, %s, %s, make_interval(secs => %s))",
-            (intent.id, intent.lease_token, list(output_urls), seconds, worker_id, jobs.LEASE_S),
+    async with fenced():
+        row = await _SUCCEED.run(
+            pool,
+            intent.job_id,
+            intent.lease_token,
+            intent.id,
+            Jsonb([*output_urls]),
+            seconds,
+            worker_id,
+            jobs.LEASE_S,
         )
-        return await cursor.fetchone()
+    return Job(**row) if row["id"] else None
 
 
 async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) -> bool:

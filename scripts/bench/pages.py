@@ -113,7 +113,7 @@ def _parked(bench: Bench) -> Iterator[Row]:
     count, seconds = bench.options.count, bench.options.rounds * bench.options.seconds
     return (
         Row(name, figures)
-        for name, *figures in parked(bench.url, 50 * count, 20 * count, 3 * seconds)
+        for name, *figures in parked(bench.url, 200 * count, 20 * count, 3 * seconds)
     )
 
 

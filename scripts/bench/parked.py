@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import psycopg
@@ -26,14 +27,12 @@ Row = tuple[str, float, float]
 
 def parked(url: str, count: int, streams: int, seconds: float) -> Iterator[Row]:
     """Park ``count`` jobs whose predictions outlast the bench; observe each state for ``seconds``."""
-    with (
-        provider_and_storage(3600) as provider,
-        gateway({"SUPABASE_DB_URL": url, **provider}) as edge,
-        psycopg.connect(url, autocommit=True) as connection,
-    ):
-        connection.execute(
+    with psycopg.connect(url, autocommit=True) as connection, ExitStack() as stack:
+        connection.execute(  # before a gateway runs: truncate locks whole tables (deadlock)
             "truncate public.job_queue, public.predictions, public.image_generations cascade"
         )
+        provider = stack.enter_context(provider_and_storage(3600))
+        edge = stack.enter_context(gateway({"SUPABASE_DB_URL": url, **provider}))
         yield "floor: idle", *_watch(edge, seconds)
         connection.execute(START, (count,))
         running = "select count(*) from public.predictions where status = 'running'"

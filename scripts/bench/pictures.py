@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import psycopg
 
+from scripts.bench.by_hand import pictures_by_hand
 from scripts.bench.children import gateway, percentiles, provider_and_storage
 
 START = """
@@ -35,13 +36,22 @@ Row = tuple[str, float, float]
 
 
 def pictures(url: str, count: int) -> Iterator[Row]:
-    """One and two gateway processes: images a second, and resident memory in MB of the first."""
+    """The floor, then one and two gateway processes: images a second, and resident memory in MB of the first."""
+    with provider_and_storage(0) as settings, psycopg.connect(url, autocommit=True) as connection:
+        _clear(connection)
+        for many in (count // 10, count):  # warm-up first
+            connection.execute(START, (many,))
+            began = time.monotonic()
+            pictures_by_hand(url, settings, many)
+            rate = many / (time.monotonic() - began)
+        yield "floor: bare requests and statements", rate, 0
     for processes in (1, 2):
         with ExitStack() as stack:
+            connection = stack.enter_context(psycopg.connect(url, autocommit=True))
+            _clear(connection)
             settings = stack.enter_context(provider_and_storage(0))
             environ = {"SUPABASE_DB_URL": url, **settings}
             edges = [stack.enter_context(gateway(environ)) for _ in range(processes)]
-            connection = stack.enter_context(psycopg.connect(url, autocommit=True))
             _rate(connection, count // 10)  # warm-up
             rate = _rate(connection, count)
             name = f"{processes} process{'es' if processes > 1 else ''}"
@@ -50,12 +60,10 @@ def pictures(url: str, count: int) -> Iterator[Row]:
 
 def chain(url: str, count: int) -> tuple[float, float]:
     """p50 and p99 in ms from the prediction's known success to the stored picture, one at a time."""
-    with (
-        provider_and_storage(0) as settings,
-        gateway({"SUPABASE_DB_URL": url, **settings}),
-        psycopg.connect(url, autocommit=True) as connection,
-    ):
+    with psycopg.connect(url, autocommit=True) as connection, ExitStack() as stack:
         _clear(connection)
+        settings = stack.enter_context(provider_and_storage(0))
+        stack.enter_context(gateway({"SUPABASE_DB_URL": url, **settings}))
         for _ in range(count):
             connection.execute(START, (1,))
             _until_done(connection)
@@ -63,18 +71,25 @@ def chain(url: str, count: int) -> tuple[float, float]:
 
 
 def _rate(connection: psycopg.Connection[tuple[object, ...]], count: int) -> float:
-    _clear(connection)
+    before = _stored(connection)
     began = time.monotonic()
     connection.execute(START, (count,))
     _until_done(connection)
     rate = count / (time.monotonic() - began)
-    done = "select count(*) from public.images"
-    if connection.execute(done).fetchone() != (count,):
+    if _stored(connection) != before + count:
         raise RuntimeError("Not every picture was stored")
     return rate
 
 
+def _stored(connection: psycopg.Connection[tuple[object, ...]]) -> int:
+    row = connection.execute("select count(*)::int from public.images").fetchone()
+    assert row is not None
+    assert isinstance(row[0], int)
+    return row[0]
+
+
 def _clear(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    """Before a gateway runs: truncate locks whole tables, in another order than its statements (deadlock)."""
     connection.execute(
         "truncate public.job_queue, public.predictions, public.image_generations cascade"
     )

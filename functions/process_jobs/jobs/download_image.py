@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 from pydantic import BaseModel, Field
 
 from functions._shared.database.sqlstates import fenced
+from functions._shared.database.steps import Step
 from functions._shared.errors import InvalidRequest, LeaseLost, NotFound
 from functions._shared.jobs import Job
 from functions._shared.pictures.store import Stored, remove_stored, store_outputs
@@ -77,21 +78,33 @@ async def _keep(job: Job, stored: Stored, resources: Resources) -> None:
         )
 
 
+_FINISH = Step(
+    call="picture_edge.finish_download_image(given.job_id, given.lease_token, given.images)",
+    reads="step as image_id",
+    columns={"job_id": "uuid", "lease_token": "bigint", "images": "jsonb"},
+)
+
+
 async def _finish(job: Job, generation_id: UUID, stored: Stored, resources: Resources) -> None:
     """Raises LeaseLost, NotFound."""
-    async with (
-        fenced(),
-        resources.pool.connection() as connection,
-        connection.transaction(),
-    ):
+    async with fenced():
+        if stored.notes:
+            await _finish_with_notes(job, generation_id, stored, resources)
+        else:
+            await _FINISH.run(resources.pool, job.id, job.lease_token, Jsonb(stored.rows))
+
+
+async def _finish_with_notes(
+    job: Job, generation_id: UUID, stored: Stored, resources: Resources
+) -> None:
+    async with resources.pool.connection() as connection, connection.transaction():
         await connection.execute(
             "select picture_edge.finish_download_image(%s, %s, %s)",
             (job.id, job.lease_token, Jsonb(stored.rows)),
         )
-        if stored.notes:
-            await connection.execute(
-                "select picture_edge.add_adjustments(%s, %s)", (generation_id, stored.notes)
-            )
+        await connection.execute(
+            "select picture_edge.add_adjustments(%s, %s)", (generation_id, stored.notes)
+        )
     for note in stored.notes:
         log.warning("generation %s: %s", generation_id, note)
 

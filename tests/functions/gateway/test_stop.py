@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from functions.__main__ import SHUTDOWN_GRACE_S
 from functions._local.defaults import local_environment
+from functions.gateway.serve import SHUTDOWN_GRACE_S
 from functions.process_jobs.worker import Worker
 from tests.help import (
     BANANA,

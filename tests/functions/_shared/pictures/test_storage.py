@@ -24,7 +24,7 @@ async def storage_that(answer):
     }
     settings = Settings.from_env(local_environment(environ))
     http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-    return await open_storage(settings, http)
+    return open_storage(settings, http)
 
 
 async def test_an_upload_replaces_and_is_read_at_the_public_address():
@@ -39,7 +39,7 @@ async def test_an_upload_replaces_and_is_read_at_the_public_address():
     assert url == f"{PUBLIC}my%20pictures/user/a%20b.png"
     [(request, body)] = sent
     assert (request.url.host, request.headers["x-upsert"]) == ("inside.example", "true")
-    assert b"the picture" in body
+    assert (request.headers["content-type"], body) == ("image/png", b"the picture")
 
 
 @pytest.mark.parametrize(
