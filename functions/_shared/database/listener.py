@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Mapping
 
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection, Notify, sql
 from pydantic import SecretStr
 
 from functions._shared.database.pool import cut_after
@@ -77,9 +77,7 @@ class Listener:
         async with connection:
             with cut_after(connection, ANSWER_S):
                 await self._begin(connection)
-            connection.add_notify_handler(
-                lambda notify: self._channels[notify.channel](notify.payload)
-            )
+            connection.add_notify_handler(self._pass_on)
             self.up = True
             for hint in self._channels.values():
                 hint("")
@@ -87,6 +85,13 @@ class Listener:
                 await _read(connection, BEAT_S)
                 with cut_after(connection, ANSWER_S):
                     await connection.execute("select 1")
+
+    def _pass_on(self, notify: Notify) -> None:
+        try:
+            self._channels[notify.channel](notify.payload)
+        except Exception:
+            # Any role may send any payload. Raised, it would hold back those behind it, or end the connection.
+            log.exception("a notification of %s cannot be read", notify.channel)
 
     async def _begin(self, connection: AsyncConnection) -> None:
         if await is_pooled(connection):
@@ -104,6 +109,11 @@ async def _read(connection: AsyncConnection, seconds: float) -> None:
     lost: asyncio.Future[None] = loop.create_future()
     pgconn, fileno = connection.pgconn, connection.fileno()
 
+    def pass_on() -> None:
+        while notify := pgconn.notifies():
+            if pgconn.notify_handler:
+                pgconn.notify_handler(notify)
+
     def readable() -> None:
         try:
             pgconn.consume_input()
@@ -111,10 +121,9 @@ async def _read(connection: AsyncConnection, seconds: float) -> None:
             loop.remove_reader(fileno)
             lost.set_exception(error)
             return
-        while notify := pgconn.notifies():
-            if pgconn.notify_handler:
-                pgconn.notify_handler(notify)
+        pass_on()
 
+    pass_on()  # libpq may have read some behind the heartbeat's answer: the socket is not readable for those
     loop.add_reader(fileno, readable)
     try:
         await asyncio.wait([lost], timeout=seconds)
