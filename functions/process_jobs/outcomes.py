@@ -28,42 +28,21 @@ class Outcomes:
         self._connections = connections
         self._batcher: Batcher[Ending, None] = Batcher(self._write, BATCH)
 
-    async def end(self, ending: Ending) -> None:
-        """Write the end of an attempt. Raises LeaseLost, psycopg.Error, or TypeError for a result that is no JSON."""
-        await self._batcher.do(ending)
-
     async def settle(self, endings: Sequence[Ending]) -> None:
         """Write the ends of attempts that have ended together, whatever comes of it: the log has the rest."""
-        if len(endings) == 1:
-            errors: Sequence[Exception | None] = [await self._error_of_one(endings[0])]
-        else:
-            errors = await self._batcher.do_all(endings)
-        for ending, error in zip(endings, errors, strict=True):
+        unstorable = []
+        results = await self._batcher.do_all(endings)
+        for ending, error in zip(endings, results, strict=True):
             if error:
-                await self._settle_otherwise(ending, error)
+                if _note(ending, error):
+                    unstorable.append(ending)
             elif ending.fails_for_good:
                 _warn(ending)
-
-    async def _error_of_one(self, ending: Ending) -> Exception | None:
-        """``end``, sharing the round trip of others that end alone."""
-        try:
-            await self.end(ending)
-        except Exception as error:  # noqa: BLE001 - dealt with by the caller
-            return error
-        return None
-
-    async def _settle_otherwise(self, ending: Ending, error: Exception) -> None:
-        job = ending.job
-        if isinstance(error, LeaseLost):
-            error.note(log, job.job_type)
-        elif isinstance(error, psycopg.Error) and not isinstance(error, psycopg.DataError):
-            # Nothing can be written now: the lease expires by itself, and the attempt is repeated.
-            log.warning("job %s: %s, left to its lease", job.id, type(error).__name__)
-        else:
-            log.error("job %s (%s): bug", job.id, job.job_type, exc_info=error)
-            if ending.error is None:
-                text = "Its result cannot be stored"
-                await self.settle([Ending(job=job, error=text, error_class="bug")])
+        if unstorable:
+            text = "Its result cannot be stored"
+            await self.settle(
+                [Ending(job=one.job, error=text, error_class="bug") for one in unstorable]
+            )
 
     async def _write(self, endings: Sequence[Ending]) -> Sequence[Exception | None]:
         ended = await self._retry(endings)
@@ -85,6 +64,20 @@ class Outcomes:
                 if not is_down(error) or loop.time() > until:
                     raise
             await asyncio.sleep(PAUSE_S)
+
+
+def _note(ending: Ending, error: Exception) -> bool:
+    """Log why an end was not written; whether it is due to its result."""
+    job = ending.job
+    if isinstance(error, LeaseLost):
+        error.note(log, job.job_type)
+    elif isinstance(error, psycopg.Error) and not isinstance(error, psycopg.DataError):
+        # Nothing can be written now: the lease expires by itself, and the attempt is repeated.
+        log.warning("job %s: %s, left to its lease", job.id, type(error).__name__)
+    else:
+        log.error("job %s (%s): bug", job.id, job.job_type, exc_info=error)
+        return ending.error is None
+    return False
 
 
 def _warn(ending: Ending) -> None:

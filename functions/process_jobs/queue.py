@@ -6,14 +6,21 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from psycopg import AsyncCursor
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.pq import Format
 from psycopg.rows import tuple_row
+from pydantic_core import from_json
 
 from functions._shared import foreign, jobs
 from functions._shared.database.dedicated import Connections
 from functions._shared.database.pool import Pool
 from functions._shared.database.sqlstates import fenced
 from functions._shared.jobs import Job
+
+UNREADABLE = "jsonb has no limits to depth and digits, this program has"
+"""In place of a payload. Handlers refuse it, as they do all that is no object: the job fails at once, bad_input."""
 
 
 class Ending(NamedTuple):
@@ -37,8 +44,35 @@ class Ending(NamedTuple):
         return self.error is not None and (spent or not self.retry)
 
 
+class _PayloadLoader(Loader):
+    """Reads a payload, in jsonb's binary form: a byte for the version, and the text."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> Any:
+        text = bytes(data)[1:]
+        try:
+            return from_json(text)
+        except ValueError:
+            return _by_slower_parser(text)
+
+
+def _by_slower_parser(text: bytes) -> Any:
+    """Deeper than pydantic's parser reads, or UNREADABLE: a poison message must not fail its neighbours' claim."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return UNREADABLE
+
+
+def _cursor(connection: AsyncConnection[Any]) -> AsyncCursor[Job]:
+    """For jobs as rows: the columns are those of Job, in its order and in binary form."""
+    cursor = connection.cursor(row_factory=_job_row)
+    cursor.adapters.register_loader("jsonb", _PayloadLoader)
+    return cursor
+
+
 def _job_row(_: AsyncCursor[Any]) -> Callable[[Sequence[Any]], Job]:
-    """A row factory: the columns are those of Job, in its order."""
     return Job._make
 
 
@@ -46,10 +80,7 @@ async def claim(
     connections: Connections, limit: int, worker_id: str, job_types: Sequence[str]
 ) -> list[Job]:
     """Up to ``limit`` jobs of ``job_types``, now ours under a lease of LEASE_S."""
-    async with (
-        connections.connection() as connection,
-        connection.cursor(row_factory=_job_row) as cursor,
-    ):
+    async with connections.connection() as connection, _cursor(connection) as cursor:
         await cursor.execute(
             "select id, job_type, payload, attempt_number, max_attempts, lease_token"
             " from public.claim_jobs(%s, %s, make_interval(secs => %s), %s)",
@@ -61,14 +92,12 @@ async def claim(
 
 async def claim_suspect(pool: Pool, worker_id: str, job_types: Sequence[str]) -> Job | None:
     """A suspect (two workers died with it), ours under a lease of LEASE_S; to be run after begin_alone only."""
-    async with (
-        pool.connection() as connection,
-        connection.cursor(row_factory=_job_row) as cursor,
-    ):
+    async with pool.connection() as connection, _cursor(connection) as cursor:
         await cursor.execute(
             "select id, job_type, payload, attempt_number, max_attempts, lease_token"
             " from picture_edge.claim_suspect(%s, make_interval(secs => %s), %s)",
             (worker_id, jobs.LEASE_S, list(job_types)),
+            binary=True,
         )
         return await cursor.fetchone()
 

@@ -12,6 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from contextvars import copy_context
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +39,8 @@ class Slots:
         self._resources = resources
         self._inbox = resources.worker_inbox
         self._outcomes = outcomes
+        self._context = copy_context()
+        """Of all tasks: a runner begun in a request (process-jobs) runs jobs that are not of that request, too."""
         self._held: dict[UUID, Job] = {}
         """The jobs in hand, from their claim until their end is written."""
         self._line: deque[Job] = deque()
@@ -100,7 +103,7 @@ class Slots:
 
     def start(self, jobs: Sequence[Job]) -> None:
         """Begin an attempt for each job."""
-        self.disown({job.id for job in jobs} & self._held.keys())
+        self.disown({job.id for job in jobs})
         self._held.update((job.id, job) for job in jobs)
         self._line.extend(jobs)
         self._run_soon()
@@ -108,6 +111,7 @@ class Slots:
 
     def disown(self, job_ids: Collection[UUID], *, cancelled: bool = False) -> None:
         """Stop our own attempts at jobs whose lease is lost: a job that can be claimed again is no longer ours."""
+        job_ids = self._held.keys() & job_ids
         if not job_ids:
             return
         lost = "cancelled" if cancelled else "no longer ours"
@@ -173,7 +177,7 @@ class Slots:
             self._inbox.wake()
 
     def _begin(self, step: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(step)
+        task = asyncio.create_task(step, context=self._context)
         self._tasks[task] = None
         task.add_done_callback(self._done)
 
@@ -202,12 +206,19 @@ class Slots:
                 ended.clear()
             self._run_soon()
 
-        while self._line and time.monotonic() < until and not self._tasks[runner]:
-            job = self._line.popleft()
-            ending = await self._attempt(job, suspended)
-            if ending:
-                ended.append(ending)
-        self._run_soon()
+        try:
+            while self._line and time.monotonic() < until and not self._tasks[runner]:
+                job = self._line.popleft()
+                ending = await self._attempt(job, suspended)
+                if ending:
+                    ended.append(ending)
+        except BaseException:
+            # No Exception, as a panic of a library in Rust is none: it ends this task, and not its neighbours' ends.
+            if ended:
+                self._begin(self._write(ended))
+            raise
+        finally:
+            self._run_soon()
         if ended:
             await self._write(ended)
 

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from itertools import islice
+from typing import Any, Generic, TypeVar
 
 from functions._shared.database.sqlstates import is_down
 
@@ -13,7 +14,7 @@ Result = TypeVar("Result")
 class Batcher(Generic[Item, Result]):
     """``run`` does up to ``most`` items together and returns, for each, its result or the exception to raise.
 
-    When ``run`` raises for a whole batch, its items are run one by one, so that a bad item does not fail its
+    When ``run`` raises for a whole batch, its halves are run apart (bisection), so that a bad item does not fail its
     neighbours. Not so when the database is down: the batch may have been committed, its answer lost.
     """
 
@@ -24,36 +25,54 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         self._run = run
         self._most = most
-        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._waiting: list[
+            tuple[Sequence[Item], asyncio.Future[Sequence[Result | Exception]]]
+        ] = []
+        """Groups of items that came together, each with its answer."""
         self._running: asyncio.Task[None] | None = None
 
     async def do(self, item: Item) -> Result:
-        """The item's result. A cancelled caller's item is finished first: the cancellation is raised after that."""
-        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, answer))
-        if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._run_all())
-        try:
-            return await answer
-        except asyncio.CancelledError:
-            await asyncio.wait([self._running])
-            raise
+        """The item's result."""
+        [result] = await self.do_all([item])
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     async def do_all(self, items: Sequence[Item]) -> Sequence[Result | Exception]:
-        """Run what is a batch already, at most ``most`` items: each one's result or exception, without a future."""
-        return await self._results(items)
+        """Each item's result or exception, of items that come together and stay so, more than ``most`` as well.
+
+        A cancelled caller's items are finished first: the cancellation is raised after that.
+        """
+        answer: asyncio.Future[Sequence[Result | Exception]] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._waiting.append((items, answer))
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run_all())
+        running = self._running
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            either: list[asyncio.Future[Any]] = [answer, running]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            raise
 
     async def _run_all(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            results = await self._results([item for item, _ in batch])
-            for (_, answer), result in zip(batch, results, strict=True):
-                if answer.done():
-                    pass  # its caller was cancelled
-                elif isinstance(result, Exception):
-                    answer.set_exception(result)
-                else:
-                    answer.set_result(result)
+            groups = self._waiting[: self._fitting()]
+            del self._waiting[: len(groups)]
+            results = iter(await self._results([item for items, _ in groups for item in items]))
+            for items, answer in groups:
+                answer.set_result([*islice(results, len(items))])
+
+    def _fitting(self) -> int:
+        """How many of the waiting groups have ``most`` items together; one at least."""
+        items = 0
+        for number, (group, _) in enumerate(self._waiting):
+            items += len(group)
+            if items > self._most:
+                return max(1, number)
+        return len(self._waiting)
 
     async def _results(self, items: Sequence[Item]) -> Sequence[Result | Exception]:
         try:
@@ -61,4 +80,5 @@ class Batcher(Generic[Item, Result]):
         except Exception as error:  # noqa: BLE001 - raised again in the caller
             if len(items) == 1 or is_down(error):
                 return [error] * len(items)
-        return [(await self._results([item]))[0] for item in items]
+        middle = len(items) // 2
+        return [*await self._results(items[:middle]), *await self._results(items[middle:])]

@@ -95,8 +95,13 @@ class Listener:
                     await connection.execute("select 1")
 
     def _pass_on(self, notify: Notify) -> None:
-        if not self._known(notify):
+        if self._known(notify):
+            return
+        try:
             self._channels[notify.channel](notify.payload)
+        except Exception:
+            # Any role may send any payload. Raised, it would hold back those behind it, or end the connection.
+            log.exception("a notification of %s cannot be read", notify.channel)
 
     async def _begin(self, connection: AsyncConnection) -> None:
         if await is_pooled(connection):
@@ -114,6 +119,11 @@ async def _read(connection: AsyncConnection, seconds: float) -> None:
     lost: asyncio.Future[None] = loop.create_future()
     pgconn, fileno = connection.pgconn, connection.fileno()
 
+    def pass_on() -> None:
+        while notify := pgconn.notifies():
+            if pgconn.notify_handler:
+                pgconn.notify_handler(notify)
+
     def readable() -> None:
         try:
             pgconn.consume_input()
@@ -121,10 +131,9 @@ async def _read(connection: AsyncConnection, seconds: float) -> None:
             loop.remove_reader(fileno)
             lost.set_exception(error)
             return
-        while notify := pgconn.notifies():
-            if pgconn.notify_handler:
-                pgconn.notify_handler(notify)
+        pass_on()
 
+    pass_on()  # libpq may have read some behind the heartbeat's answer: the socket is not readable for those
     loop.add_reader(fileno, readable)
     try:
         await asyncio.wait([lost], timeout=seconds)

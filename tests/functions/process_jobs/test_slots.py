@@ -1,11 +1,16 @@
 """Slots: handlers that never wait share a task and a statement, one that waits holds up nobody, none is lost."""
 
 import asyncio
+from collections import deque
+from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 
 from functions._local.defaults import local_environment
+from functions._shared.errors import InvalidRequest
 from functions._shared.jobs import Job
+from functions._shared.logs import request_id
 from functions._shared.resources import open_resources
 from functions._shared.settings import Settings
 from functions.process_jobs import jobs, queue, slots
@@ -188,3 +193,157 @@ async def test_of_ends_written_together_a_lost_lease_is_noted_and_the_others_sta
         stale.id: "processing",
         good.id: "completed",
     }
+
+
+class Panic(BaseException):
+    """As pyo3's PanicException: no Exception."""
+
+
+async def test_a_panic_of_a_handler_costs_neither_those_before_nor_those_behind(
+    ours: Slots, db, monkeypatch
+):
+    batch = claimed(db, 5)
+
+    async def handler(job, resources):
+        if job.id == batch[2].id:
+            raise Panic
+        return {}
+
+    handle(monkeypatch, handler)
+    ours.start(batch)
+    await ours.until_empty()
+    assert not ours.jobs, "the lease of none is renewed for ever"
+    rows = db.execute("select status, count(*)::int as n from job_queue group by 1 order by 1")
+    assert rows.fetchall() == [{"status": "completed", "n": 4}, {"status": "processing", "n": 1}]
+
+
+async def test_a_handler_that_cancels_its_own_task_spoils_no_end_beside_it(
+    ours: Slots, db, monkeypatch
+):
+    batch = claimed(db, 5)
+
+    async def handler(job, resources):
+        if job.id == batch[2].id:
+            asyncio.current_task().cancel()
+        return {}
+
+    handle(monkeypatch, handler)
+    monkeypatch.setattr(slots, "SLICE_S", 60)
+    ours.start(batch)
+    await ours.until_empty()
+    assert db.execute("select distinct status from job_queue").fetchall() == [
+        {"status": "completed"}
+    ]
+
+
+async def test_what_a_request_has_started_does_not_pass_its_id_on(ours: Slots, db, monkeypatch):
+    seen = []
+
+    async def handler(job, resources):
+        seen.append(request_id.get())
+        return {}
+
+    handle(monkeypatch, handler)
+
+    async def call() -> None:
+        request_id.set("of a call of process-jobs")
+        ours.start(claimed(db, 1))
+
+    await asyncio.create_task(call())
+    ours.start(claimed(db, 1))
+    await ours.until_empty()
+    assert seen == ["", ""]
+
+
+async def test_of_hundreds_of_results_a_bad_one_is_found_by_halves(
+    ours: Slots, db, monkeypatch, written
+):
+    batch = claimed(db, 64)
+
+    async def handler(job, resources):
+        return {"no": b"JSON"} if job.id == batch[41].id else {}
+
+    handle(monkeypatch, handler)
+    monkeypatch.setattr(slots, "SLICE_S", 60)
+    ours.start(batch)
+    await ours.until_empty()
+    assert len(written) <= 1 + 2 * 6 + 1
+    rows = db.execute("select status, count(*)::int as n from job_queue group by 1 order by 1")
+    assert rows.fetchall() == [{"status": "completed", "n": 63}, {"status": "pending", "n": 1}]
+
+
+async def test_runners_share_a_statement_for_what_ends_during_one(
+    ours: Slots, db, monkeypatch, written
+):
+    """Each by itself would wait for all before it, at a stop without a database for seconds each."""
+    batch = claimed(db, 30)
+
+    async def handler(job, resources):
+        return {}
+
+    handle(monkeypatch, handler)
+    clock = iter(range(10**6))
+    monkeypatch.setattr(slots, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(slots, "SLICE_S", 3)  # two jobs a runner
+    ours.start(batch)
+    await ours.until_empty()
+    assert sum(written) == 30
+    assert len(written) < 8
+
+
+async def test_a_storm_of_cancellations_of_others_jobs_costs_nothing(ours: Slots, db, monkeypatch):
+    """Each is compared with the jobs in hand by its id, not with every one of them."""
+    handle(monkeypatch, lambda *_: pytest.fail("begun"))
+    ours.start(claimed(db, 3))
+    line = ours._line = Looked(ours._line)
+    for _ in range(100):
+        ours.disown({uuid4()}, cancelled=True)
+    assert not line.looks
+    ours.disown({job.id for job in ours.jobs}, cancelled=True)
+    assert line.looks
+    await ours.until_empty()
+
+
+class Looked(deque):
+    looks = 0
+
+    def __iter__(self):
+        self.looks += 1
+        return super().__iter__()
+
+
+BEYOND_PYTHON = {
+    "deep": """('{"a":' || repeat('[', 3000) || repeat(']', 3000) || '}')::jsonb""",
+    "digits": """('{"a":' || repeat('9', 5000) || '}')::jsonb""",
+}
+
+
+@pytest.mark.parametrize("payload", BEYOND_PYTHON.values(), ids=BEYOND_PYTHON)
+async def test_a_payload_that_python_cannot_read_fails_no_claim(resources, db, payload):
+    """Poison message: raised in the claim, it would kill the neighbours' attempts, and then the quarantine's loop."""
+    db.execute(f"select enqueue_job('t', '{{}}'), enqueue_job('t', {payload})".encode())
+    claimed = await queue.claim(resources.pool, 9, "w", ["t"])
+    assert [job.payload for job in claimed] == [{}, queue.UNREADABLE]
+    suspect = (
+        "insert into job_queue (job_type, payload, crash_count, share_rank)"
+        f" values ('t', {payload}, 2, -1)"
+    )
+    db.execute(suspect.encode())
+    found = await queue.claim_suspect(resources.pool, "w", ["t"])
+    assert found
+    assert found.payload == queue.UNREADABLE
+
+
+async def test_a_payload_deeper_than_the_fast_parser_reads_is_read(resources, db):
+    db.execute(
+        "select enqueue_job('t', jsonb_build_object('a', (repeat('[', 500) || repeat(']', 500))::jsonb))"
+    )
+    [job] = await queue.claim(resources.pool, 9, "w", ["t"])
+    assert isinstance(job.payload["a"], list)
+
+
+@pytest.mark.parametrize("job_type", jobs.JOBS)
+async def test_handlers_refuse_a_payload_that_could_not_be_read(resources, job_type):
+    job = Job(uuid4(), job_type, queue.UNREADABLE, 1, 1, 1)
+    with pytest.raises(InvalidRequest):
+        await jobs.JOBS[job_type](job, resources)

@@ -92,6 +92,63 @@ async def test_when_the_database_is_down_nothing_is_sent_again():
     assert sum(tried) == 4
 
 
+async def test_a_bad_item_is_found_by_halves():
+    """One by one, a bad item among a thousand would cost a thousand statements."""
+    rounds = []
+
+    async def run(items):
+        rounds.append(len(items))
+        if 700 in items:
+            raise ValueError
+        return items
+
+    results = await Batcher(run, most=1000).do_all(range(1000))
+    assert len(rounds) <= 1 + 2 * 10
+    assert type(results[700]) is ValueError
+    assert [one for one in results if not isinstance(one, Exception)] == [
+        n for n in range(1000) if n != 700
+    ]
+
+
+async def test_groups_stay_whole_and_share_a_round_up_to_the_most():
+    rounds, may_end = [], asyncio.Event()
+
+    async def run(items):
+        rounds.append(items)
+        await may_end.wait()
+        return items
+
+    batcher = Batcher(run, most=4)
+    groups = [[0], [1, 2], [3, 4], [5, 6, 7, 8, 9], [10], []]
+    tasks = [asyncio.create_task(batcher.do_all(group)) for group in groups]
+    await asyncio.sleep(0)
+    may_end.set()
+    assert await asyncio.gather(*tasks) == groups
+    assert rounds == [[0, 1, 2], [3, 4], [5, 6, 7, 8, 9], [10]]
+
+
+async def test_a_cancelled_caller_waits_for_its_own_items_only():
+    """Under load rounds follow each other without an end."""
+    rounds, may_end = [], {1: asyncio.Event(), 2: asyncio.Event()}
+
+    async def run(items):
+        rounds.append(items)
+        await may_end[len(rounds)].wait()
+        return items
+
+    batcher = Batcher(run, most=1)
+    one, other = (asyncio.create_task(batcher.do(n)) for n in range(2))
+    await asyncio.sleep(0)
+    one.cancel()
+    await asyncio.sleep(0)
+    assert not one.done(), "its item is finished first"
+    may_end[1].set()
+    with pytest.raises(asyncio.CancelledError):
+        await one
+    may_end[2].set()
+    assert await other == 1
+
+
 def claimed(db, count: int) -> list[Job]:
     db.execute("select enqueue_job('t', '{}') from generate_series(1, %s)", (count,))
     rows = db.execute(
@@ -115,11 +172,11 @@ async def test_ends_written_together_each_have_their_own(db, pool):
     db.execute("update job_queue set lease_token = 9 where id = %s", (stale.id,))
     outcomes = Outcomes(pool)
     results = await asyncio.gather(
-        outcomes.end(Ending(job=good, result={"a": 1})),
-        outcomes.end(Ending(job=bad, error="no", retry=False, error_class="bad_input")),
-        outcomes.end(Ending(job=stale, result={})),
-        outcomes.end(Ending(job=odd, result={"no": b"JSON"})),
-        outcomes.end(Ending(job=half, error="half \ud800 a pair", retry=False)),
+        outcomes._batcher.do(Ending(job=good, result={"a": 1})),
+        outcomes._batcher.do(Ending(job=bad, error="no", retry=False, error_class="bad_input")),
+        outcomes._batcher.do(Ending(job=stale, result={})),
+        outcomes._batcher.do(Ending(job=odd, result={"no": b"JSON"})),
+        outcomes._batcher.do(Ending(job=half, error="half \ud800 a pair", retry=False)),
         return_exceptions=True,
     )
     assert results[:2] == [None, None]
@@ -147,7 +204,9 @@ async def test_an_end_whose_answer_was_lost_is_written_again(db, dsn, environ):
             await pool.wait()
             [job] = claimed(db, 1)
             proxy.lose_answers(True)
-            ending = asyncio.create_task(Outcomes(pool).end(Ending(job=job, result={"n": 1})))
+            ending = asyncio.create_task(
+                Outcomes(pool)._batcher.do(Ending(job=job, result={"n": 1}))
+            )
             await asyncio.to_thread(proxy.has_lost.wait)
             proxy.lose_answers(False)
             await ending

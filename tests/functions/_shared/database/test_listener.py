@@ -1,12 +1,13 @@
 """LISTEN/NOTIFY: a hint starts a job at once; a half-open connection is noticed (heartbeat) and loses no job."""
 
 import asyncio
+import select
 
 import psycopg
 import pytest
 from pydantic import SecretStr
 
-from functions._shared.database.listener import Listener
+from functions._shared.database.listener import Listener, _read
 from scripts.chaos.proxy import Proxy, proxied
 from tests.conftest import Database, Edge
 from tests.help import eventually, renumbering, start, until, until_logged
@@ -141,3 +142,49 @@ def test_without_a_direct_connection_it_says_so_and_looks_often(start_edge, dsn,
         assert not hears(edge)
         enqueue(db)
         until_done(db)
+
+
+def test_a_payload_of_rubbish_holds_back_none_behind_it(rare, edge: Edge, db):
+    until_hearing(edge)
+    with db.transaction():
+        db.execute("select pg_notify('picture_edge_cancelled', 'no uuid')")
+        enqueue(db)
+    until_done(db)
+    assert hears(edge)
+
+
+async def test_what_libpq_has_read_behind_another_answer_is_passed_on_at_once(dsn, db):
+    """The socket is not readable for it: it would wait for the next heartbeat."""
+    heard = asyncio.Event()
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        await connection.execute("listen t")
+        connection.add_notify_handler(lambda _: heard.set())
+        db.execute("notify t")
+        select.select([connection.fileno()], [], [])
+        connection.pgconn.consume_input()
+        reading = asyncio.create_task(_read(connection, 3600))
+        async with asyncio.timeout(10):
+            await heard.wait()
+        reading.cancel()
+
+
+async def test_a_storm_of_notifications_is_passed_on_whole(dsn, db):
+    heard: list[str] = []
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        await connection.execute("listen t")
+        all_heard = asyncio.Event()
+
+        def hear(notify: psycopg.Notify) -> None:
+            heard.append(notify.payload)
+            if len(heard) == 10_000:
+                all_heard.set()
+
+        connection.add_notify_handler(hear)
+        reading = asyncio.create_task(_read(connection, 3600))
+        db.execute(
+            "select pg_notify('t', n::text || repeat('x', 100)) from generate_series(1, 10000) as n"
+        )
+        async with asyncio.timeout(60):
+            await all_heard.wait()
+        reading.cancel()
+    assert len({*heard}) == 10_000
