@@ -176,7 +176,7 @@ begin
     loop
         if v_full then
             -- Expired leases are taken back on the way. Not at each claim: dead tuples of running jobs lie there.
-            perform picture_edge.requeue_expired(greatest(p_limit, 10), 1000);
+            perform picture_edge.requeue_expired(greatest(p_limit, 10), 300);
             v_now := clock_timestamp();
             v_known := picture_edge.find_lanes(p_job_types, v_now, v_known);
         end if;
