@@ -83,8 +83,12 @@ class Dedicated:
 
     async def _open(self) -> AsyncConnection[DictRow]:
         connection = await self._pool.connect()
-        with self._pool.watched(connection):
-            pooled = await is_pooled(connection)
+        try:
+            with self._pool.watched(connection):
+                pooled = await is_pooled(connection)
+        except BaseException:  # a cancellation too, at a stop: nobody else would close it
+            await connection.close()
+            raise
         connection.prepare_threshold = None if pooled else 0
         self.backend_pid = None if pooled else connection.info.backend_pid
         return connection
