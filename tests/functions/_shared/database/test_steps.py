@@ -68,7 +68,7 @@ async def test_a_deadlock_fails_no_step(pool, jobs, connect):
     """A batch holds several generations, so may a user's statement, in another order; advisory locks stand for them."""
     jobs = sorted(jobs)[:5]  # the order that a batch takes them in
     locking = Step(
-        call="lateral (select pg_advisory_xact_lock(given.lease_token)) as locked, lateral (select given.job_id as id)",
+        call="(select given.job_id as id from pg_advisory_xact_lock(given.lease_token))",
         reads="step.id as held",
         columns={"job_id": "uuid", "lease_token": "bigint"},
     )
