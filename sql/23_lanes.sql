@@ -30,7 +30,8 @@ begin
 end;
 $$;
 comment on type picture_edge.lane_part is
-'A lane''s part, by age or (shared) by turn. Low-water mark: no job is before (turn, at, id), none is older than since.
+'A lane''s part, by age or (shared) by turn. Low-water mark: no job is before (turn, at, id), none is older than since;
+turns begin at 1, from where an index scan before PostgreSQL 18 has to start to pass the jobs without a turn.
 below: the next lower priority that has jobs. Without shared: the place above a type''s highest priority; beyond: the
 next type.';
 
@@ -135,7 +136,7 @@ as $$
     )
     select array_agg(row(
         bounded.job_type, bounded.priority, bounded.below, bounded.beyond, half.shared,
-        coalesce(known.turn, 0), coalesce(known.at, '-infinity'),
+        coalesce(known.turn, 1), coalesce(known.at, '-infinity'),
         coalesce(known.id, '00000000-0000-0000-0000-000000000000'), coalesce(known.since, '-infinity'), false
     )::picture_edge.lane_part)
     from bounded
@@ -184,7 +185,7 @@ begin
             array_agg(
                 row(
                     part.job_type, part.priority, part.below, part.beyond, part.shared,
-                    coalesce(head.turn, case when held.back then part.turn else 0 end),
+                    coalesce(head.turn, case when held.back then part.turn else 1 end),
                     coalesce(head.at, case when held.back then part.at else '-infinity' end),
                     coalesce(head.id, part.id),
                     case
