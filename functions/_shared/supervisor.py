@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,8 @@ RESTART_S = 1.0
 """Pause before a restart: a loop that fails at once must not take a core."""
 STEADY_S = 60.0
 """A restarted loop counts as well after this long without another exception."""
+CANCEL_AGAIN_S = 1.0
+"""Pause before a second cancellation of a loop: the first was lost, or its last statement still runs."""
 
 
 class Supervisor:
@@ -45,8 +47,7 @@ class Supervisor:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end([task])
 
     async def _supervise(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
@@ -57,3 +58,17 @@ class Supervisor:
                 log.exception("%s: bug; it starts again in %g s", name, RESTART_S)
             self._broken[name] = asyncio.get_running_loop().time()
             await asyncio.sleep(RESTART_S)
+
+
+async def end(loops: Collection[asyncio.Task[None]]) -> None:
+    """Cancel loops until they have ended, whatever they raise.
+
+    Lost cancellation: psycopg, cancelled within a statement whose connection breaks meanwhile, raises OperationalError
+    in its place, after which a loop goes on as after any loss of the database.
+    """
+    left: Collection[asyncio.Task[None]] = loops
+    while left:
+        for loop in left:
+            loop.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
+    await asyncio.gather(*loops, return_exceptions=True)

@@ -4,7 +4,6 @@ A new function is a folder (``app.py`` with routes that begin with its name, ``o
 in FUNCTIONS. A new service of Supabase's is a folder below functions/_platform and one line in PLATFORM.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -28,6 +27,7 @@ from functions._shared.database.listener import Listener
 from functions._shared.logs import configure_logging
 from functions._shared.resources import Resources, open_resources
 from functions._shared.settings import Settings
+from functions._shared.supervisor import end
 from functions.gateway.drain import called_at_stop
 from functions.gateway.front_door import FrontDoor
 from functions.gateway.health import health, ready
@@ -163,9 +163,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             finally:
                 drain()
                 await worker.stop()
-                for loop in loops:
-                    loop.cancel()
-                await asyncio.gather(*loops, return_exceptions=True)
+                await end(loops)
 
     return Gateway(lifespan)
 

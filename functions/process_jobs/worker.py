@@ -16,6 +16,7 @@ from functions._shared.database.dedicated import Dedicated
 from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import Unavailable
 from functions._shared.resources import Resources
+from functions._shared.supervisor import end
 from functions.process_jobs import queue
 from functions.process_jobs.health import Health
 from functions.process_jobs.jobs import job_types
@@ -99,9 +100,7 @@ class Worker:
                 await self._slots.until_empty()
         except TimeoutError:
             await self._slots.stop()
-        for loop in others:
-            loop.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await end(others)
 
     async def run_once(self, limit: int) -> tuple[int, int]:
         """Claim up to ``limit`` jobs and see them to their end: how many, and how many of them with an error.

@@ -1,7 +1,10 @@
 """No background loop ends unheard: an unexpected exception is logged, shown in /ready, and the loop starts again."""
 
+import asyncio
+
 import pytest
 
+from functions._shared.supervisor import Supervisor
 from tests.conftest import Edge
 from tests.help import eventually, start, until_ended, until_logged
 
@@ -35,3 +38,22 @@ def test_a_loop_that_fails_starts_again(start_edge, monkeypatch, capsys, broken,
 
 async def _bug(*_: object, **__: object) -> None:
     raise NotImplementedError("a bug of the test")
+
+
+async def test_a_loop_that_loses_its_cancellation_ends(monkeypatch):
+    """As psycopg does where the connection breaks at that moment."""
+    monkeypatch.setattr("functions._shared.supervisor.CANCEL_AGAIN_S", 0.01)
+    lost = []
+
+    async def loop() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if lost:
+                    raise
+                lost.append("a cancellation")
+
+    async with Supervisor().running("loop", loop):
+        await asyncio.sleep(0)
+    assert lost
