@@ -86,7 +86,9 @@ begin
         union all
         select format('alter type %s owner to postgres', pg_type.oid::regtype) from pg_type
         inner join people on people.oid = typnamespace
-        where typowner = 10 and typtype in ('e', 'd', 'r') and pg_type.oid not in (select objid from part)
+        left join pg_class on pg_class.oid = typrelid
+        where typowner = 10 and (typtype in ('e', 'd', 'r') or relkind = 'c')
+            and pg_type.oid not in (select objid from part)
     loop
         execute v_change;
     end loop;

@@ -88,6 +88,12 @@ def is_lost(error: Exception) -> bool:
     return scope_of(error) in {Scope.SESSION, Scope.AWAY}
 
 
+def is_conflict(error: Exception) -> bool:
+    """Whether the server has rolled a statement back in favour of another one: a deadlock, a serialization failure."""
+    state = getattr(error, "sqlstate", None) or ""
+    return state.startswith("40") and state != "40003"  # statement_completion_unknown
+
+
 def lacks_function(error: psycopg.Error) -> bool:
     """Whether the database has no such function: sql/ is older than the code, or not applied."""
     return error.sqlstate in LACKS_FUNCTION

@@ -10,6 +10,7 @@ from functions._local.defaults import local_environment
 from functions._shared.database.pool import Pool, make_pool
 from functions._shared.database.steps import Step
 from functions._shared.settings import Settings
+from tests.help import eventually
 
 STEP = Step(
     call="picture_edge.held_job(given.job_id, given.lease_token)",
@@ -76,7 +77,9 @@ async def test_a_deadlock_fails_no_step(pool, jobs, connect):
     user.execute("set deadlock_timeout = '1h'")  # the batch is the victim
     user.execute("select pg_advisory_xact_lock(2)")
     steps = asyncio.gather(*(locking.run(pool, job_id, n) for n, (job_id, _) in enumerate(jobs)))
-    await asyncio.sleep(0)
+    watcher = connect()
+    waiting = "select 1 as it from pg_locks where not granted"
+    await asyncio.to_thread(eventually, lambda: watcher.execute(waiting).fetchone())
     await asyncio.to_thread(user.execute, "select pg_advisory_xact_lock(1)")
     assert not steps.done()
     user.rollback()
