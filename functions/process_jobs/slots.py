@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 SLICE_S = 0.005
 """How long a runner may keep the event loop from everybody else. Then the next one goes on with the line."""
 
+INTERRUPT_AGAIN_S = 3.0
+"""Pause before attempts that have not ended at a stop are interrupted again: time to write what has begun."""
+
 
 class Slots:
     """Starts attempts, stops them, and keeps the inbox's count of free slots up to date."""
@@ -158,10 +161,10 @@ class Slots:
             task.cancel()
 
     async def stop(self) -> None:
-        """Interrupt the attempts in flight; also those that are begun meanwhile."""
+        """Interrupt the attempts in flight; those begun meanwhile, and those that lost it (``supervisor.end``)."""
         while not self.empty:
             self.interrupt()
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=INTERRUPT_AGAIN_S)
 
     def _publish(self) -> None:
         blocked = self.closed or self.draining.is_set()
