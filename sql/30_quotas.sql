@@ -143,12 +143,6 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-    if not exists (
-        select from public.user_quotas
-        where num_nonnulls(user_quotas.running, user_quotas.hourly, user_quotas.daily) > 0
-    ) then
-        return;
-    end if;
     perform pg_advisory_xact_lock(hashtextextended('picture_edge_quota ' || held.user_id, 0))
     from (select distinct given.user_id from unnest(p_user_ids) as given (user_id) order by given.user_id) as held;
 end;

@@ -100,13 +100,15 @@ def _fields_of(model: type[GenerationRequest]) -> frozenset[str]:
     return frozenset(model.model_fields) - (set() if model.from_queue else {"reading_notes"})
 
 
-GENERATION = """
-select to_jsonb(generation) || jsonb_build_object('images', coalesce(
+WITH_IMAGES = """
+to_jsonb(generation) || jsonb_build_object('images', coalesce(
     (select jsonb_agg(image order by image.created_at) from public.images as image
-     where image.generation_id = generation.id), '[]'::jsonb)) as generation
-from public.image_generations as generation
-where generation.id = %s
+     where image.generation_id = generation.id), '[]'::jsonb))
 """
+"""A row ``generation`` of image_generations as clients read it."""
+GENERATION = f"""
+select {WITH_IMAGES} as generation from public.image_generations as generation where generation.id = %s
+"""  # noqa: S608 - a literal
 
 
 async def find_generation(pool: Pool, generation_id: UUID) -> dict[str, Any] | None:

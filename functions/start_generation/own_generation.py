@@ -8,6 +8,7 @@ from starlette.requests import Request
 from functions._shared.database.batching import Batcher
 from functions._shared.database.pool import Pool
 from functions._shared.errors import NotFound
+from functions._shared.generation import WITH_IMAGES
 
 BATCH = 100
 """Generations that one round trip reads at most."""
@@ -15,15 +16,13 @@ BATCH = 100
 Asked = tuple[UUID, UUID]
 """A generation and the user who asks for it."""
 
-OWN = """
-select (to_jsonb(generation) || jsonb_build_object('images', coalesce(
-    (select jsonb_agg(image order by image.created_at) from public.images as image
-     where image.generation_id = generation.id), '[]'::jsonb)))::text as generation
+OWN = f"""
+select ({WITH_IMAGES})::text as generation
 from unnest(%s::uuid[], %s::uuid[]) with ordinality as asked (id, user_id, place)
 left join public.image_generations as generation
     on generation.id = asked.id and generation.user_id = asked.user_id
 order by asked.place
-"""
+"""  # noqa: S608 - a literal
 
 
 class OwnGenerations:

@@ -229,9 +229,8 @@ def _user_id(claims: Claims, rules: Rules) -> UUID:
     raise _refusal("its subject is no user's id", "SUBJECT")
 
 
-@lru_cache(
-    maxsize=MAX_VERIFIED
-)  # clients repeat their token, and parsing costs as much as finding it
+# Cached: clients repeat their token, and parsing costs as much as finding it.
+@lru_cache(maxsize=MAX_VERIFIED)
 def _uuid(text: str) -> UUID:
     return UUID(text)
 

@@ -2,7 +2,7 @@
 
 Natural batching (``batching.py``): a lone step is sent at once, those that come meanwhile share the next round trip and
 its fsync. Head-of-line blocking: a job whose row is locked by another session is left out of the batch (skip locked),
-and waits for its lock in a statement of its own. A refused step fails its batch, which is then run one by one.
+and waits for its lock in a statement of its own. A refused step fails its batch, whose halves are then run apart.
 """
 
 from collections.abc import Mapping, Sequence
