@@ -60,6 +60,18 @@ class Supervisor:
             await asyncio.sleep(RESTART_S)
 
 
+async def together(*loops: Coroutine[Any, Any, None]) -> None:
+    """Run loops side by side until all have ended, or one raises.
+
+    Not a TaskGroup, which cancels its tasks once: each further cancellation reaches all that are left.
+    """
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        await end(tasks)
+
+
 async def end(loops: Collection[asyncio.Task[None]]) -> None:
     """Cancel loops until they have ended, whatever they raise.
 

@@ -28,6 +28,7 @@ from functions._platform.realtime.presence import Member
 from functions._shared.database.listener import Listener
 from functions._shared.database.pool import Pool
 from functions._shared.settings import Settings
+from functions._shared.supervisor import together
 
 log = logging.getLogger(__name__)
 
@@ -95,10 +96,7 @@ class Peers:
             self._tell("untrack", number=number)
 
     async def run(self) -> None:
-        tasks = (self._listen(), self._send(), self._receive(), self._beat())
-        async with asyncio.TaskGroup() as group:
-            for task in tasks:
-                group.create_task(task)
+        await together(self._listen(), self._send(), self._receive(), self._beat())
 
     async def ready(self) -> None:
         """Until notifications arrive for the first time, for READY_S at most: a broadcast of SQL after it is heard."""

@@ -72,12 +72,20 @@ class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
         self,
         timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own
     ) -> AsyncConnection[DictRow]:
-        """A live connection. psycopg's own ``check`` costs a round trip each time, and pauses between dead ones."""
+        """A live connection. psycopg's own ``check`` costs a round trip each time, and pauses between dead ones.
+
+        Lost cancellation: the pool waits by ``asyncio.wait_for``, which before Python 3.12 swallows a cancellation that
+        arrives together with the connection; loops would go on, and timeouts never end.
+        """
         until = time.monotonic() + (self.timeout if timeout is None else timeout)
+        task = asyncio.current_task()
+        requests = task.cancelling() if task else 0
         while True:
             connection = await super().getconn(max(0.0, until - time.monotonic()))
             alive = False
             try:
+                if task and task.cancelling() > requests:
+                    raise asyncio.CancelledError
                 alive = await is_alive(connection)
             finally:
                 if not alive:

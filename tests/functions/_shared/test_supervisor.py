@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from functions._shared.supervisor import Supervisor
+from functions._shared.supervisor import Supervisor, together
 from tests.conftest import Edge
 from tests.help import eventually, start, until_ended, until_logged
 
@@ -57,3 +57,36 @@ async def test_a_loop_that_loses_its_cancellation_ends(monkeypatch):
     async with Supervisor().running("loop", loop):
         await asyncio.sleep(0)
     assert lost
+
+
+async def test_each_cancellation_reaches_loops_that_run_together(monkeypatch):
+    """A TaskGroup passes on the first one only: a gateway that lost it never stopped."""
+    monkeypatch.setattr("functions._shared.supervisor.CANCEL_AGAIN_S", 0.01)
+    lost: list[str] = []
+    begun = asyncio.Semaphore(0)
+
+    async def loses_one() -> None:
+        begun.release()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            lost.append("a cancellation")
+        await asyncio.Event().wait()
+
+    async with Supervisor().running("loop", lambda: together(loses_one(), loses_one())):
+        await begun.acquire()
+        await begun.acquire()
+    assert len(lost) == 2
+
+
+async def test_one_of_them_that_fails_ends_the_others():
+    async def waits() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("it")
+
+    ended: list[str] = []
+    with pytest.raises(NotImplementedError):
+        await together(waits(), _bug())
+    assert ended == ["it"]

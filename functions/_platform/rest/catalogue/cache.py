@@ -12,6 +12,7 @@ from functions._platform.rest.catalogue.model import Catalogue
 from functions._shared.database.listener import Listener
 from functions._shared.database.pool import cut_after
 from functions._shared.settings import Settings
+from functions._shared.supervisor import together
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +62,7 @@ class SchemaCache:
         return self.current
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.listener.run())
-            group.create_task(self._reload())
+        await together(self.listener.run(), self._reload())
 
     def _notified(self, payload: str) -> None:
         if payload in RELOADS:
