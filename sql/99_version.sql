@@ -7,7 +7,7 @@ create or replace function picture_edge.version() returns int
 language sql
 immutable
 set search_path = ''
-as $$ select 5 $$;
+as $$ select 6 $$;
 
 comment on function picture_edge.version() is 'Which sql/ was applied to this database: a number raised by each
 change.';
