@@ -112,11 +112,11 @@ def test_a_silent_connection_is_given_up_and_what_was_missed_is_claimed(
     until_hearing(edge)
 
 
-def test_a_cut_connection_is_made_again(rare, start_edge, dsn, db, proxy: Proxy):
+def test_a_cut_connection_is_made_again(rare, start_edge, dsn, db, proxy: Proxy, capsys):
     edge = start_edge(SUPABASE_DB_DIRECT_URL=through(dsn, proxy.port))
     until_hearing(edge)
     proxy.cut()
-    until_hearing(edge, False)
+    until_logged(capsys, "the listening connection is lost")
     until_hearing(edge)
     enqueue(db)
     until_done(db)
