@@ -113,7 +113,9 @@ begin
         execute format('alter function %s set schema picture_edge', v_internal::regprocedure);
     end loop;
     foreach v_sequence in array array['job_wakeups', 'generation_hints'] loop
-        if to_regclass('public.' || v_sequence) is not null then
+        -- One that is in both schemas is sql/44_leftovers.sql's: somebody went back, and a function of then moves again.
+        if to_regclass('public.' || v_sequence) is not null
+            and to_regclass('picture_edge.' || v_sequence) is null then
             execute format('alter sequence public.%I set schema picture_edge', v_sequence);
         end if;
     end loop;

@@ -1,5 +1,5 @@
 -- claim_polls: the running predictions that are due to be polled, each by one poller.
--- abandon_prediction, poll_ended_job: orphans, whose job has ended without them.
+-- abandon_prediction: an orphan, whose job has ended without it; move_generation_with_job has made its poll due.
 -- Called by   functions/process_generation as service_role: the poller of each process
 -- Promises    no leader: a poll is claimed with skip locked, its next time is set with the claim, so that a dead
 --             process's polls are taken up by the others; exponential distance, up to 15 s
@@ -84,32 +84,7 @@ $$;
 comment on function picture_edge.abandon_prediction(uuid) is
 'Mark a running prediction canceled because its job had ended without it.';
 
--- A job is cancelled or fails while its prediction runs: the next poll cancels the prediction, so it is made due now.
-create or replace function picture_edge.poll_ended_job() returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-    update public.predictions set next_poll_at = clock_timestamp()
-    where predictions.job_id = new.id and predictions.status = 'running';
-    return null;
-end;
-$$;
-
-comment on function picture_edge.poll_ended_job() is
-'Trigger: make the poll of a running prediction due at once when its job has ended without it.';
-
-create or replace trigger poll_ended_job
-after update of status on public.job_queue
-for each row
-when (
-    old.status is distinct from new.status and new.status in ('failed', 'cancelled')
-    and not (new.status = 'cancelled' and row_security_active('public.job_queue')) -- as in sql/37_generation_status.sql
-)
-execute function picture_edge.poll_ended_job();
-
 revoke execute on function picture_edge.claim_polls(int) from public, anon, authenticated;
 grant execute on function picture_edge.claim_polls(int) to service_role;
 revoke execute on function picture_edge.abandon_prediction(uuid) from public, anon, authenticated;
 grant execute on function picture_edge.abandon_prediction(uuid) to service_role;
-revoke execute on function picture_edge.poll_ended_job() from public, anon, authenticated;

@@ -180,6 +180,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform edge_private.refuse_shadows();
+    if old.status = new.status then
+        return null;
+    end if;
     update public.image_generations
     set status = 'cancelled', error_message = new.error_message, updated_at = clock_timestamp()
     where image_generations.id = case
@@ -195,14 +198,12 @@ end;
 $$;
 
 comment on function edge_private.follow_own_cancel() is
-'Trigger: what move_generation_with_job and poll_ended_job do for other writers, when a user cancels their own job.';
+'Trigger: what move_generation_with_job does for other writers, when a user cancels their own job.';
 
 create or replace trigger follow_own_cancel
 after update of status on public.job_queue
 for each row
-when (
-    old.status is distinct from new.status and new.status = 'cancelled' and row_security_active('public.job_queue')
-)
+when (new.status = 'cancelled' and row_security_active('public.job_queue')) -- few terms: sql/37_generation_status.sql
 execute function edge_private.follow_own_cancel();
 
 revoke execute on function edge_private.refuse_shadows() from public, anon, authenticated, service_role;

@@ -89,6 +89,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform edge_private.refuse_shadows();
+    if old.status = new.status or new.attempt_number < 1
+        -- The ids make a path: an operator's payload may hold anything.
+        or (new.payload ->> 'user_id') ~ '^[0-9a-f-]{36}$' is not true
+        or (new.payload ->> 'generation_id') ~ '^[0-9a-f-]{36}$' is not true then
+        return null;
+    end if;
     perform public.enqueue_job(
         'cleanup-storage',
         jsonb_build_object('paths', (
@@ -122,12 +128,7 @@ revoke execute on function edge_private.remove_files_of_job() from public, anon,
 create or replace trigger remove_files
 after update of status on public.job_queue
 for each row
-when (
-    new.job_type = 'download-image' and new.status in ('failed', 'cancelled')
-    and old.status is distinct from new.status and new.attempt_number > 0
-    -- The ids make a path: an operator's payload may hold anything.
-    and (new.payload ->> 'user_id') ~ '^[0-9a-f-]{36}$' and (new.payload ->> 'generation_id') ~ '^[0-9a-f-]{36}$'
-)
+when (new.job_type = 'download-image' and new.status in ('failed', 'cancelled')) -- few terms, too
 execute function edge_private.remove_files_of_job();
 
 create index if not exists images_storage_path on public.images (storage_path);

@@ -20,9 +20,26 @@ create table floor (
 insert into floor (payload, status) select '{}', 'pending' from generate_series(1, 100000);
 create index on floor (n);
 vacuum analyze floor;
+drop table if exists bare_queue;
+create table bare_queue (like public.job_queue including all);
+alter table bare_queue add column n serial;
+insert into bare_queue (job_type) select 'bench' from generate_series(1, 100000);
+create index on bare_queue (n);
+vacuum analyze bare_queue;
+create sequence if not exists bare_turns;
 """
 UPDATE = "\\set row random(1, 100000)\nupdate floor set status = 'x' where n = :row;\n"
 """Update of one random row by key: the least work of a claim or a completion."""
+BARE_TURN = "select nextval('bare_turns') % 100000 + 1 as row \\gset\n"
+BARE_CLAIM = """
+update bare_queue set status = 'processing', lease_token = lease_token + 1, lease_expires_at = now() + '1 min',
+completed_at = null, started_at = now(), updated_at = now() where n = :row;
+"""
+BARE_END = """
+update bare_queue set status = 'completed', result = '{}', lease_expires_at = null, completed_at = now(),
+updated_at = now() where n = :row;
+"""
+"""What a claim and a completion write, on a table with job_queue's indexes and without its triggers, the row known."""
 INSERT_MANY = (
     "insert into floor (payload, status) select '{{}}', 'pending' from generate_series(1, {n});"
 )
@@ -44,6 +61,7 @@ CELLS: Sequence[Cell] = (
     ("floor: update one row", UPDATE, 1, 0),
     ("claim_next_job", "select * from public.claim_next_job();", 1, 1),
     ("floor: two updates", UPDATE + UPDATE, 1, 0),
+    ("floor: the two updates of a job, with the queue's indexes", BARE_TURN + BARE_CLAIM + BARE_END, 1, 0),
     ("claim, then complete, one by one", END.format(n=1), 1, 1),
     (f"floor: insert {BATCH} rows", INSERT_MANY.format(n=BATCH), BATCH, 0),
     (f"enqueue_job, {BATCH} in a statement", ENQUEUE_MANY.format(n=BATCH), BATCH, 0),

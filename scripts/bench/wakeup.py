@@ -45,6 +45,11 @@ def wakeups(url: str, samples: int) -> Iterator[Row]:
             pipe.recv()
             figures = _measure(pipe, samples, lambda: execute("notify bench"))
             yield "floor: NOTIFY to a bare listener", *figures
+        connection.execute("create table if not exists one_row as select 0 as n")
+        with child_process(_listen_and_write, url) as pipe:
+            pipe.recv()
+            figures = _measure(pipe, samples, lambda: execute("notify bench"))
+            yield "floor: NOTIFY, then one row's UPDATE by the listener", *figures
         connection.execute("truncate public.job_queue")
         with child_process(_work, {"SUPABASE_DB_URL": url}) as pipe:
             pipe.recv()
@@ -97,6 +102,23 @@ def _listen(pipe: Connection, url: str) -> None:
             await connection.execute("listen bench")
             pipe.send("ready")
             async for _ in connection.notifies():
+                pipe.send(time.monotonic())
+
+    uvloop.run(main())
+
+
+def _listen_and_write(pipe: Connection, url: str) -> None:
+    """What no claim can be faster than: hear of the job, and commit one row's change, over two connections."""
+
+    async def main() -> None:
+        async with (
+            await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
+            await psycopg.AsyncConnection.connect(url, autocommit=True) as writing,
+        ):
+            await connection.execute("listen bench")
+            pipe.send("ready")
+            async for _ in connection.notifies():
+                await writing.execute("update one_row set n = n + 1", prepare=True)
                 pipe.send(time.monotonic())
 
     uvloop.run(main())

@@ -263,7 +263,7 @@ MUTANTS = [
      STEPS.test_polls_are_handed_out_once_and_grow_apart),
     ("claim_polls", "coalesce(job_queue.status in ('pending', 'processing'), false)", "true",
      STEPS.test_the_prediction_of_a_job_that_has_ended_is_looked_at_at_once, {"end": "cancel_job"}),
-    ("poll_ended_job", "set next_poll_at = clock_timestamp()", "set next_poll_at = next_poll_at",
+    ("move_generation_with_job", "set next_poll_at = clock_timestamp()", "set next_poll_at = next_poll_at",
      STEPS.test_the_prediction_of_a_job_that_has_ended_is_looked_at_at_once, {"end": "failed by hand"}),
     ("fail_prediction", "set replicate_prediction_id = null,", "set",
      STEPS.test_a_failed_prediction_ends_the_attempt_once),
@@ -442,7 +442,7 @@ OUTSIDE = [
      OPERATIONS.test_a_revived_job_reopens_its_generation, {"revive": "redrive", "end": "failed"}),
     ("drop trigger complete_manual_change on job_queue",
      OPERATIONS.test_a_status_written_by_hand_brings_the_rest_with_it),
-    ("drop trigger poll_ended_job on job_queue",
+    ("drop trigger move_generation_with_job on job_queue",
      STEPS.test_the_prediction_of_a_job_that_has_ended_is_looked_at_at_once, {"end": "cancel_job"}),
     ("drop index job_queue_dedupe_idx; create unique index on job_queue (job_type, dedupe_key, id)"
      " where dedupe_key is not null and status in ('pending', 'processing')",
