@@ -1,5 +1,7 @@
 """A dedicated connection: statements prepared where no pooler is, replaced after its death; else the pool serves."""
 
+import asyncio
+
 import psycopg
 import pytest
 
@@ -94,3 +96,20 @@ async def test_it_is_closed_with_the_pool(open_pool, db):
     _, pid = await prepared_and_pid(Dedicated(pool))
     await pool.close()
     until(db, "select count(*) from pg_stat_activity where pid = %s", 0, (pid,))
+
+
+async def test_a_cancelled_statement_ends_on_the_server_and_the_connection_goes_on(open_pool, db):
+    dedicated = Dedicated(await open_pool())
+    _, pid = await prepared_and_pid(dedicated)
+
+    async def sleep() -> None:
+        async with dedicated.connection() as connection:
+            await connection.execute("select pg_sleep(60)")
+
+    sleeping = asyncio.create_task(sleep())
+    active = "select count(*) from pg_stat_activity where pid = %s and state = 'active'"
+    await asyncio.to_thread(until, db, active, 1, (pid,))
+    sleeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sleeping
+    assert (await prepared_and_pid(dedicated))[1] == pid
