@@ -1,6 +1,7 @@
 """A dedicated connection: statements prepared where no pooler is, replaced after its death; else the pool serves."""
 
 import asyncio
+import select
 
 import psycopg
 import pytest
@@ -113,3 +114,16 @@ async def test_a_cancelled_statement_ends_on_the_server_and_the_connection_goes_
     with pytest.raises(asyncio.CancelledError):
         await sleeping
     assert (await prepared_and_pid(dedicated))[1] == pid
+
+
+async def test_one_that_died_while_it_was_idle_does_not_keep_the_event_loop_busy(open_pool, db):
+    """The end of the stream is readable for ever."""
+    dedicated = Dedicated(await open_pool())
+    async with dedicated.connection() as connection:
+        await connection.execute("select 1")
+    watched = connection.fileno()
+    db.execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
+    await asyncio.to_thread(select.select, [watched], [], [])
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not asyncio.get_running_loop().remove_reader(watched), "it was there no longer"
