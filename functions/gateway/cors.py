@@ -17,10 +17,16 @@ FROM_CACHE = frozenset({b"content-length", b"content-range"})
 TO_ANY_PAGE = ((ORIGIN, b"*"), (EXPOSE, b"*"))
 
 
-def for_pages(headers: Headers, origin: bytes, allowed: frozenset[str]) -> Headers:
-    """A response's headers, completed for the page at ``origin``; "" for a client that is no page."""
+def for_pages(
+    headers: Iterable[tuple[bytes, bytes]],
+    more: Iterable[tuple[bytes, bytes]],
+    origin: bytes,
+    allowed: frozenset[str],
+) -> Headers:
+    """A response's headers, with ``more`` where absent, for the page at ``origin``; "" for a client that is no page."""
     if allowed == ANY:
-        return added(headers, TO_ANY_PAGE)
+        return added(headers, (*more, *TO_ANY_PAGE))
+    headers = added(headers, more)
     kept = [pair for pair in headers if pair[0].lower() not in {ORIGIN, CREDENTIALS}]
     if not any(_names(value, {b"origin", b"*"}) for key, value in kept if key.lower() == VARY):
         kept.append((VARY, b"Origin"))  # a cache would serve one page's headers to another
@@ -33,7 +39,7 @@ def for_pages(headers: Headers, origin: bytes, allowed: frozenset[str]) -> Heade
     return added(allowing, ((EXPOSE, b", ".join(sorted(names | FROM_CACHE))),))
 
 
-def added(headers: Headers, more: Iterable[tuple[bytes, bytes]]) -> Headers:
+def added(headers: Iterable[tuple[bytes, bytes]], more: Iterable[tuple[bytes, bytes]]) -> Headers:
     """``headers``, and of ``more`` those whose names are absent from them."""
     present = {key.lower() for key, _ in headers}
     return [*headers, *(pair for pair in more if pair[0] not in present)]

@@ -15,7 +15,7 @@ from starlette.types import Message, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from functions._shared.errors import FunctionError, error_response
-from functions.gateway.cors import TO_ANY_PAGE, added, for_pages
+from functions.gateway.cors import TO_ANY_PAGE, for_pages
 
 ALLOWED_HEADERS = "authorization, x-client-info, apikey, content-type"
 ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
@@ -42,9 +42,9 @@ class Envelope:
     async def send(self, message: Message) -> None:
         self.has_begun = True
         if message["type"] == "http.response.start":
-            ids = ((key, self.id) for key in ID_HEADERS)
-            headers = added(message.get("headers", ()), (*SAFE, *ids))
-            message["headers"] = for_pages(headers, self._origin, self._origins)
+            ids = [(key, self.id) for key in ID_HEADERS]
+            headers = message.get("headers", ())
+            message["headers"] = for_pages(headers, (*SAFE, *ids), self._origin, self._origins)
         await self._send(message)
 
 

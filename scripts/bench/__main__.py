@@ -1,9 +1,9 @@
 """``make bench``: the pages of docs/PERFORMANCE.md, or those named in PAGES (``all``: every one).
 
-Pages: http gateway queue enqueue jobs wakeup claims pictures parked sharing platform storage realtime hostile.
-ROUNDS (5) is how often all of a page is measured in turn, SECONDS (1) the duration of a timed cell in a round, ROWS
-(1,000,000) the number of finished jobs in the table, COUNT (100) the number of samples in percent. PEERS=1 measures
-other projects' programs as well, see peers/. OUT (bench.json) is written; COMPARE names an earlier one of it.
+Pages: http processes gateway queue enqueue jobs wakeup claims pictures parked sharing platform storage realtime
+hostile. ROUNDS (5) is how often all of a page is measured in turn, SECONDS (1) the duration of a timed cell in a round,
+ROWS (1,000,000) the number of finished jobs in the table, COUNT (100) the number of samples in percent. PEERS=1
+measures other projects' programs as well, see peers/. OUT (bench.json) is written; COMPARE names an earlier one of it.
 """
 
 import sys

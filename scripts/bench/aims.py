@@ -49,6 +49,7 @@ AIMS = (
     Aim("start-generation, 64 connections", _start("64 connections"), 3, _start("64 connections", RATE, DENO)),
     Aim("… p99 beside Deno's p50", _start("64 connections", P99), 1, _start("64 connections", P50, DENO)),
     Aim("start-generation, 128 connections", _start("128 connections"), 3, _start("128 connections", RATE, DENO)),
+    Aim("… 2 processes beside one", f"processes/two processes/{RATE}", 1.7, f"processes/one process/{RATE}"),
     Aim("GET start-generation/<id>, 32 connections", _start("32 connections", RATE, "GET start-generation/<id>"), 5000),
     Aim("authentication, a new HS256 token", f"gateway/a new token/{US}", 60),
     Aim("authentication, a known token", f"gateway/a known token/{US}", 5),

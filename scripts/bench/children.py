@@ -112,6 +112,11 @@ class Gateway:
         """CPU time, user and system, since the start."""
         return cpu_s(self.pid)
 
+    def cpu_s_by_process(self) -> dict[int, float]:
+        """The CPU time of each of its processes by pid: with EDGE_WORKERS, children of a supervisor serve."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return {pid: cpu_s(pid) for pid in (self.pid, *map(int, children))}
+
 
 @contextmanager
 def gateway(environ: Mapping[str, str]) -> Iterator[Gateway]:

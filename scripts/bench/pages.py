@@ -16,6 +16,7 @@ from scripts.bench.parked import parked
 from scripts.bench.peers.queues import drains, pick_ups, queues
 from scripts.bench.pictures import chain, pictures
 from scripts.bench.platform import Figure, platform
+from scripts.bench.processes import COLUMNS, processes
 from scripts.bench.realtime import burst, commits_to_frames
 from scripts.bench.sharing import waits
 from scripts.bench.storage import storage
@@ -147,6 +148,7 @@ def _hostile(bench: Bench) -> Iterator[Row]:
 
 PAGES: Mapping[str, Page] = {
     "http": Page("start-generation under closed-loop load", LOADED, loads),
+    "processes": Page("start-generation by several processes, 64 connections", COLUMNS, processes),
     "gateway": Page("The gateway's start, and a request's authentication", (), gateway_figures),
     "queue": Page(
         "Jobs through the SQL functions, by pgbench",
@@ -171,7 +173,18 @@ PAGES: Mapping[str, Page] = {
         _hostile,
     ),
 }
-AIMS = ("http", "gateway", "queue", "enqueue", "jobs", "wakeup", "claims", "pictures", "parked")
+AIMS = (
+    "http",
+    "processes",
+    "gateway",
+    "queue",
+    "enqueue",
+    "jobs",
+    "wakeup",
+    "claims",
+    "pictures",
+    "parked",
+)
 """The pages of docs/PERFORMANCE.md, and of make bench where PAGES names none."""
 
 

@@ -33,6 +33,7 @@ PAGES = {
         "start-generation, 1 connection",
         "GET start-generation/<id>, 32 connections",
     ],
+    "processes": ["one process", "two processes"],
     "enqueue": ["floor: bare INSERT, all in one statement", "enqueue_job by 8 producers"],
     "platform": [
         "(a) a bare route: one row by id, 1 connection",

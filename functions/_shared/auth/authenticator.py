@@ -118,15 +118,14 @@ class Authenticator:
 def _credentials(request: Request) -> str:
     """The Authorization header's, unless that is a new-style key (sb_…) beside an apikey: Supabase's precedence."""
     authorization = request.headers.get("authorization", "")
-    apikey = request.headers.get("apikey", "")
     scheme, _, token = authorization.partition(" ")
     token = token.strip()
     if authorization and (scheme.lower() != "bearer" or not token):
         raise Unauthorized("Invalid JWT format")
-    if token and not (token.startswith("sb_") and apikey):
+    if token and not token.startswith("sb_"):
         return token
-    if apikey:
-        return apikey
+    if credentials := request.headers.get("apikey") or token:
+        return credentials
     raise Unauthorized("No authorization header", code="UNAUTHORIZED_NO_AUTH_HEADER")
 
 

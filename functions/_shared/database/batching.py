@@ -11,6 +11,22 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class _Group(Generic[Item, Result]):
+    """Items that came together, and their results once ``end`` was called with them."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.items = items
+        self.has_ended = False
+        self.results: asyncio.Future[Sequence[Result | Exception]] = (
+            asyncio.get_running_loop().create_future()
+        )
+
+    def end(self, results: Sequence[Result | Exception]) -> None:
+        self.has_ended = True
+        if not self.results.done():
+            self.results.set_result(results)
+
+
 class Batcher(Generic[Item, Result]):
     """``run`` does up to ``most`` items together and returns, for each, its result or the exception to raise.
 
@@ -26,10 +42,7 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         self._run = run
         self._most = most
-        self._waiting: list[
-            tuple[Sequence[Item], asyncio.Future[Sequence[Result | Exception]]]
-        ] = []
-        """Groups of items that came together, each with its answer."""
+        self._waiting: list[_Group[Item, Result]] = []
         self._running: asyncio.Task[None] | None = None
 
     async def do(self, item: Item) -> Result:
@@ -44,33 +57,34 @@ class Batcher(Generic[Item, Result]):
 
         A cancelled caller's items are finished first: the cancellation is raised after that.
         """
-        answer: asyncio.Future[Sequence[Result | Exception]] = (
-            asyncio.get_running_loop().create_future()
-        )
-        self._waiting.append((items, answer))
+        group: _Group[Item, Result] = _Group(items)
+        self._waiting.append(group)
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run_all())
         running = self._running
         try:
-            return await asyncio.shield(answer)
+            # Not shielded: each hop from future to future is a further step of the event loop before the answer.
+            return await group.results
         except asyncio.CancelledError:
-            either: list[asyncio.Future[Any]] = [answer, running]
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not group.has_ended:
+                group.results = asyncio.get_running_loop().create_future()
+                either: list[asyncio.Future[Any]] = [group.results, running]
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             raise
 
     async def _run_all(self) -> None:
         while self._waiting:
             groups = self._waiting[: self._fitting()]
             del self._waiting[: len(groups)]
-            results = iter(await self._results([item for items, _ in groups for item in items]))
-            for items, answer in groups:
-                answer.set_result([*islice(results, len(items))])
+            results = iter(await self._results([item for group in groups for item in group.items]))
+            for group in groups:
+                group.end([*islice(results, len(group.items))])
 
     def _fitting(self) -> int:
         """How many of the waiting groups have ``most`` items together; one at least."""
         items = 0
-        for number, (group, _) in enumerate(self._waiting):
-            items += len(group)
+        for number, group in enumerate(self._waiting):
+            items += len(group.items)
             if items > self._most:
                 return max(1, number)
         return len(self._waiting)

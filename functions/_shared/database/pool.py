@@ -21,6 +21,7 @@ from pydantic_core import from_json
 from functions._shared.database.session import settle
 from functions._shared.database.sqlstates import is_lost
 from functions._shared.database.version import SCHEMA_VERSION
+from functions._shared.database.watched_socket import WatchedSocket
 from functions._shared.settings import Settings
 
 T = TypeVar("T")
@@ -124,7 +125,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[DictRow]]):
     async def connect(self) -> AsyncConnection[DictRow]:
         """A connection beside the pool, set up as those in it; the caller closes it. Raises psycopg.Error."""
         kwargs = cast(dict[str, Any], self.kwargs)
-        connection = await AsyncConnection[DictRow].connect(str(self.conninfo), **kwargs)
+        connection = await WatchedSocket.connect(str(self.conninfo), **kwargs)
         with cut_after(connection, ANSWER_S):
             await _configure(connection)
         return connection

@@ -302,3 +302,15 @@ def test_who_does_not_read_is_cut_off(idle_edge: Edge, monkeypatch):
         connection.sendall(head("GET", "/storage/v1/object/public/generated-images/a.png"))
         assert lost.wait(10)
         assert len(until_closed(connection)) < size
+
+
+def test_a_small_answer_is_one_write(connection: socket.socket):
+    """The client would be woken for a head without its body."""
+    for _ in range(20):
+        connection.sendall(HEALTH)
+        assert b"}" in connection.recv(65536).partition(b"\r\n\r\n")[2]
+
+
+def test_a_head_with_nothing_behind_it_is_sent_as_well(connection: socket.socket):
+    connection.sendall(head("HEAD", "/health"))
+    assert b" 200 " in connection.recv(65536)

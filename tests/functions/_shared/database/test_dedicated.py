@@ -1,5 +1,8 @@
 """A dedicated connection: statements prepared where no pooler is, replaced after its death; else the pool serves."""
 
+import asyncio
+import select
+
 import psycopg
 import pytest
 
@@ -94,3 +97,33 @@ async def test_it_is_closed_with_the_pool(open_pool, db):
     _, pid = await prepared_and_pid(Dedicated(pool))
     await pool.close()
     until(db, "select count(*) from pg_stat_activity where pid = %s", 0, (pid,))
+
+
+async def test_a_cancelled_statement_ends_on_the_server_and_the_connection_goes_on(open_pool, db):
+    dedicated = Dedicated(await open_pool())
+    _, pid = await prepared_and_pid(dedicated)
+
+    async def sleep() -> None:
+        async with dedicated.connection() as connection:
+            await connection.execute("select pg_sleep(60)")
+
+    sleeping = asyncio.create_task(sleep())
+    active = "select count(*) from pg_stat_activity where pid = %s and state = 'active'"
+    await asyncio.to_thread(until, db, active, 1, (pid,))
+    sleeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sleeping
+    assert (await prepared_and_pid(dedicated))[1] == pid
+
+
+async def test_one_that_died_while_it_was_idle_does_not_keep_the_event_loop_busy(open_pool, db):
+    """The end of the stream is readable for ever."""
+    dedicated = Dedicated(await open_pool())
+    async with dedicated.connection() as connection:
+        await connection.execute("select 1")
+    watched = connection.fileno()
+    db.execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
+    await asyncio.to_thread(select.select, [watched], [], [])
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not asyncio.get_running_loop().remove_reader(watched), "it was there no longer"
