@@ -1,0 +1,68 @@
+"""Checks of where pictures are kept: the bucket, and one tiny object through its whole life."""
+
+from uuid import UUID, uuid4
+
+import httpx
+
+from functions._shared.errors import FunctionError
+from scripts.doctor.deployment import Deployment, reason
+from scripts.doctor.findings import Finding, ok, warning, wrong
+
+NOBODY = UUID(int=0)
+"""The folder of the tiny object: paths are below a user's id, and nobody has this one."""
+WEBP = bytes.fromhex("524946461a000000574542505650384c0d0000002f00000010071011118888fe0700")
+"""A picture of one pixel: the bucket takes pictures only."""
+
+
+async def bucket(deployment: Deployment) -> Finding:
+    name = deployment.settings.storage_bucket
+    try:
+        return ok(await deployment.resources.storage.check())
+    except FunctionError as error:
+        told = str(error)
+    except httpx.HTTPError as error:
+        return wrong(f"not reachable: {reason(error)}", "SUPABASE_URL=<where /storage/v1 is>")
+    if "is not public" in told:
+        do = f"update storage.buckets set public = true where id = '{name}';"  # noqa: S608 - printed
+        return wrong(told, do)
+    if "not found" in told.lower():
+        values = f"('{name}', '{name}', true)"
+        do = f"insert into storage.buckets (id, name, public) values {values};"  # noqa: S608 - printed
+        return wrong(f"no bucket {name}: {told}", do)
+    return wrong(told, "SUPABASE_SERVICE_ROLE_KEY=<the key of the Supabase at SUPABASE_URL>")
+
+
+async def a_picture(deployment: Deployment) -> Finding:
+    """Put, read by the address that clients get, delete."""
+    storage = deployment.resources.storage
+    path = f"{NOBODY}/doctor-{uuid4()}.webp"
+    try:
+        url = await storage.upload(path, WEBP, "image/webp")
+    except FunctionError as error:
+        return wrong(
+            f"not stored: {error}", "SUPABASE_SERVICE_ROLE_KEY=…   # and see bucket, above"
+        )
+    try:
+        found = await _read(deployment, url)
+    finally:
+        left = await _remove(deployment, path)
+    return found or left or ok("stored, read by its public address, deleted")
+
+
+async def _remove(deployment: Deployment, path: str) -> Finding | None:
+    try:
+        await deployment.resources.storage.remove([path])
+    except FunctionError as error:
+        return warning(f"{path} was not deleted: {error}", "SUPABASE_SERVICE_ROLE_KEY=…")
+    return None
+
+
+async def _read(deployment: Deployment, url: str) -> Finding | None:
+    do = "PUBLIC_URL=<the address that clients use>"
+    try:
+        answer = await deployment.resources.http.get(url)
+    except httpx.HTTPError as error:
+        return wrong(f"stored, but {url} does not answer: {reason(error)}", do)
+    if answer.content != WEBP:
+        return wrong(f"stored, but {url} answers HTTP {answer.status_code}, and other bytes", do)
+    return None
