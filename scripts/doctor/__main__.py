@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import os
-import sys
 from collections.abc import Sequence
 
 from functions._local.defaults import local_environment
@@ -28,16 +27,17 @@ def main(given: Sequence[str] | None = None) -> int:
     try:
         settings = Settings.from_env(local_environment(environ) if arguments.local else environ)
     except SettingsError as error:
-        print(report([Result("settings", wrong(str(error), LOAD), 0)], str))
+        print(report([Result("settings", wrong(str(error), LOAD), 0)], str), flush=True)
         return 1
     configure_logging(settings.model_copy(update={"log_level": "ERROR"}))
     # Not asyncio.run: it joins the threads of its executor, one of which may hang in a look-up (DNS) or a disk (NFS).
     results = asyncio.new_event_loop().run_until_complete(examine(settings))
-    print(report(results, redactor(settings)))
+    try:
+        print(report(results, redactor(settings)), flush=True)
+    except BrokenPipeError:  # "doctor | head" closed the pipe
+        pass
     return 1 if is_wrong(results) else 0
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    os._exit(code)  # for the same reason: Python's own exit joins them, too
+    os._exit(main())  # for the same reason: Python's own exit joins them, too
