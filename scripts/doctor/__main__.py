@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import closing
 
 from functions._local.defaults import local_environment
 from functions._shared.logs import configure_logging
@@ -31,7 +32,8 @@ def main(given: Sequence[str] | None = None) -> int:
         return 1
     configure_logging(settings.model_copy(update={"log_level": "ERROR"}))
     # Not asyncio.run: it joins the threads of its executor, one of which may hang in a look-up (DNS) or a disk (NFS).
-    results = asyncio.new_event_loop().run_until_complete(examine(settings))
+    with closing(asyncio.new_event_loop()) as loop:
+        results = loop.run_until_complete(examine(settings))
     try:
         print(report(results, redactor(settings)), flush=True)
     except BrokenPipeError:  # "doctor | head" closed the pipe

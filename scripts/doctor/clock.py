@@ -20,6 +20,7 @@ GRANT = (
     "grant usage on schema cron, net to {login};"
     " grant select on cron.job, cron.job_run_details, net._http_response to {login};"
 )
+AGAIN = "make doctor   # again, in a minute"
 REMEDIES: Mapping[str, str] = {
     "connection failed": "alter system set cron.use_background_workers = on;   -- and restart PostgreSQL",
     "is not active": SCHEDULE,
@@ -65,7 +66,15 @@ async def arrival(deployment: Deployment) -> Finding:
         return ok(await tick(deployment.resources))
     except FunctionError as silent:
         told = str(silent)
-    return warning(told, SCHEDULE) if "not called yet" in told else wrong(told, SCHEDULE)
+    if "not called yet" not in told:
+        return wrong(told, SCHEDULE)
+    return warning(told, AGAIN if await _is_scheduled(deployment) else SCHEDULE)
+
+
+async def _is_scheduled(deployment: Deployment) -> bool:
+    async with deployment.resources.pool.connection() as connection:
+        cursor = await connection.execute("select from public.cron_ticks")
+        return await cursor.fetchone() is not None
 
 
 @dataclass(frozen=True)

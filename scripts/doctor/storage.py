@@ -5,8 +5,9 @@ from uuid import UUID, uuid4
 import httpx
 
 from functions._shared.errors import FunctionError
+from scripts.doctor.database import START
 from scripts.doctor.deployment import Deployment, reason
-from scripts.doctor.findings import Finding, ok, warning, wrong
+from scripts.doctor.findings import Finding, State, not_asked, ok, warning, wrong
 
 NOBODY = UUID(int=0)
 """The folder of the tiny object: paths are below a user's id, and nobody has this one."""
@@ -29,19 +30,19 @@ async def bucket(deployment: Deployment) -> Finding:
         values = f"('{name}', '{name}', true)"
         do = f"insert into storage.buckets (id, name, public) values {values};"  # noqa: S608 - printed
         return wrong(f"no bucket {name}: {told}", do)
-    return wrong(told, "SUPABASE_SERVICE_ROLE_KEY=<the key of the Supabase at SUPABASE_URL>")
+    return wrong(told, _remedy(told))
 
 
 async def a_picture(deployment: Deployment) -> Finding:
-    """Put, read by the address that clients get, delete."""
+    """Put, read by the address that clients get, delete. Not without a bucket: what is half done would stay there."""
     storage = deployment.resources.storage
+    if (await bucket(deployment)).state is not State.OK:
+        return not_asked("the bucket is not well")
     path = f"{NOBODY}/doctor-{uuid4()}.webp"
     try:
         url = await storage.upload(path, WEBP, "image/webp")
     except FunctionError as error:
-        return wrong(
-            f"not stored: {error}", "SUPABASE_SERVICE_ROLE_KEY=…   # and see bucket, above"
-        )
+        return wrong(f"not stored: {error}", _remedy(str(error)))
     try:
         found = await _read(deployment, url)
     finally:
@@ -53,8 +54,17 @@ async def _remove(deployment: Deployment, path: str) -> Finding | None:
     try:
         await deployment.resources.storage.remove([path])
     except FunctionError as error:
-        return warning(f"{path} was not deleted: {error}", "SUPABASE_SERVICE_ROLE_KEY=…")
+        return warning(f"{path} was not deleted: {error}", _remedy(str(error)))
     return None
+
+
+def _remedy(told: str) -> str:
+    """For a refusal in Storage's own words: it has many, and the key is the usual cause."""
+    if "no room" in told:
+        return "df -h   # where EDGE_DATA_DIR is"
+    if "database" in told:
+        return START
+    return "SUPABASE_SERVICE_ROLE_KEY=<the key of the Supabase at SUPABASE_URL>"
 
 
 async def _read(deployment: Deployment, url: str) -> Finding | None:

@@ -102,6 +102,7 @@ async def test_when_the_tick_came_is_told(db, clock, settings):
         await found("tick", settings), State.WARNING, "has not called yet", "schedule_process"
     )
     schedule(db, "http://127.0.0.1:9", "key")
+    assert_is(await found("tick", settings), State.WARNING, "has not called yet", "again, in a")
     db.execute("select picture_edge.record_tick()")
     assert_is(await found("tick", settings), State.OK, " s ago")
     db.execute(

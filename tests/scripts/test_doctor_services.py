@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from functions._shared.database.version import SCHEMA_VERSION
+from functions._shared.errors import GenerationFailed
 from functions._shared.settings import Settings
 from scripts.doctor.findings import State
 from tests.conftest import Edge
@@ -72,7 +73,7 @@ async def test_an_absent_bucket_is_told(idle_edge: Edge, beside):
     settings = beside(idle_edge, STORAGE_BUCKET="others")
     finding = await found("bucket", settings)
     assert_is(finding, State.WRONG, "no bucket others", "insert into storage.buckets")
-    assert_is(await found("a tiny picture", settings), State.WRONG, "not stored")
+    assert_is(await found("a tiny picture", settings), State.NOT_ASKED, "the bucket is not well")
 
 
 async def test_a_bucket_that_clients_cannot_read_is_told(idle_edge: Edge, beside, db):
@@ -82,19 +83,34 @@ async def test_a_bucket_that_clients_cannot_read_is_told(idle_edge: Edge, beside
     assert_is(
         finding, State.WRONG, "is not public", "set public = true where id = 'generated-images'"
     )
-    finding = await found("a tiny picture", settings)
-    assert_is(finding, State.WRONG, "answers HTTP 400, and other bytes")
+    assert (await found("a tiny picture", settings)).state is State.NOT_ASKED
     assert db.execute("select name from storage.objects").fetchall() == []
 
 
 async def test_a_wrong_key_of_storage_is_told(idle_edge: Edge, beside):
     key = "a-key-that-is-not-the-storages-own-key"
     settings = beside(idle_edge, SUPABASE_SERVICE_ROLE_KEY=key)
-    for name in ("bucket", "a tiny picture"):
-        finding = await found(name, settings)
-        assert finding.state is State.WRONG
-        assert "SUPABASE_SERVICE_ROLE_KEY=" in finding.do
-        assert key not in finding.text
+    finding = await found("bucket", settings)
+    assert_is(finding, State.WRONG, "", "SUPABASE_SERVICE_ROLE_KEY=")
+    assert key not in finding.text
+
+
+async def test_why_a_picture_is_not_stored_is_told(idle_edge: Edge, beside, monkeypatch):
+    async def no_room(*_: object) -> str:
+        raise GenerationFailed("Storage refused the image: There is no room for the object")
+
+    monkeypatch.setattr("functions._shared.pictures.storage.SupabaseStorage.upload", no_room)
+    finding = await found("a tiny picture", beside(idle_edge))
+    assert_is(finding, State.WRONG, "not stored: Storage refused", "df -h")
+
+
+async def test_other_bytes_at_the_public_address_are_told_and_none_are_left(
+    idle_edge: Edge, beside, sandbox, db
+):
+    settings = beside(idle_edge, PUBLIC_URL=sandbox.url.removesuffix("/v1"))
+    finding = await found("a tiny picture", settings)
+    assert_is(finding, State.WRONG, "answers HTTP 40", "PUBLIC_URL=")
+    assert db.execute("select name from storage.objects").fetchall() == []
 
 
 async def test_storage_that_is_not_reachable_is_told(environ):
