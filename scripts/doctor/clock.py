@@ -11,16 +11,16 @@ from functions._shared.errors import FunctionError
 from functions.gateway.loopback import is_loopback
 from functions.process_jobs import queue
 from functions.process_jobs.diagnostic import tick
+from scripts.doctor.database import AGAIN
 from scripts.doctor.deployment import Deployment, reason
 from scripts.doctor.findings import Finding, not_asked, ok, warning, wrong
 
 SCHEDULE = "select public.schedule_process_jobs('<address of the gateway>', '<service role key>');"
 # The login acts as service_role, which bypasses the row level security of these tables.
 GRANT = (
-    "grant usage on schema cron, net to {login};"
-    " grant select on cron.job, cron.job_run_details, net._http_response to {login};"
+    "grant usage on schema cron, net to {login};\n"
+    "grant select on cron.job, cron.job_run_details, net._http_response to {login};"
 )
-AGAIN = "make doctor   # again, in a minute"
 REMEDIES: Mapping[str, str] = {
     "connection failed": "alter system set cron.use_background_workers = on;   -- and restart PostgreSQL",
     "is not active": SCHEDULE,

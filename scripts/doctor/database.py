@@ -1,24 +1,34 @@
 """Checks of the database's server: does it answer, is it fit, has it this version of sql/."""
 
+import asyncio
 from typing import Any
 
 from functions._local.clock.install import EXTENSIONS, STATE
 from functions._shared.database.schema import NEWER, READ_ONLY, schema_mismatch
 from functions._shared.database.version import SCHEMA_VERSION
 from functions.process_jobs.diagnostic import claim
-from scripts.doctor.deployment import Deployment, reason, server_of
-from scripts.doctor.findings import Finding, ok, warning, wrong
+from scripts.doctor.deployment import CONNECT_S, Deployment, reason, server_of
+from scripts.doctor.findings import Finding, not_asked, ok, warning, wrong
 
 OLDEST = 150000
 APPLY = 'DB="$SUPABASE_DB_URL" make schema'
 START = "sudo systemctl start postgresql   # or mend SUPABASE_DB_URL"
+UPDATE = "git pull && make .venv/run && sudo systemctl restart picture-edge"
 ADDRESS = "SUPABASE_DB_URL=postgresql://<login>:<password>@<host>:5432/<database>"
 MORE = (
     "alter system set max_connections = 200;   -- and restart PostgreSQL; or a smaller DB_POOL_SIZE"
 )
+AGAIN = "make doctor   # again, in a minute"
 REFUSALS = {
     "password authentication failed": ADDRESS,
     "does not exist": ADDRESS,
+    "Tenant or user not found": ADDRESS,
+    "failed to resolve host": ADDRESS,
+    "invalid response to SSL negotiation": ADDRESS,
+    "server does not support SSL": "SUPABASE_DB_URL=<as before, without sslmode=require>",
+    "certificate verify failed": f"{ADDRESS}?sslrootcert=<the authority's file>",
+    "too many connections for": "alter role <login> connection limit -1;   -- or the database's limit",
+    "is starting up": AGAIN,
     "no pg_hba.conf entry": "host all all <this machine>/32 scram-sha-256   # in pg_hba.conf, then reload",
     "too many clients": MORE,
     "remaining connection slots": MORE,
@@ -30,9 +40,10 @@ LEADS = "select not pg_try_advisory_xact_lock_shared(hashtext('picture-edge cloc
 
 async def answers(deployment: Deployment) -> Finding:
     try:
-        server = await deployment.server
+        # Shielded: what ends this wait must not end the task that all others wait for.
+        server = await asyncio.shield(deployment.server)
     except TimeoutError:
-        return wrong("does not answer within 5 s", START)
+        return wrong(f"does not answer within {CONNECT_S:g} s", START)
     except Exception as error:  # noqa: BLE001 - whatever libpq says is what this check is for
         told = reason(error)
         return wrong(told, next((do for part, do in REFUSALS.items() if part in told), START))
@@ -58,7 +69,7 @@ async def writes(deployment: Deployment) -> Finding:
     if (await deployment.server).read_only:
         return wrong(
             READ_ONLY,
-            "SUPABASE_DB_URL=postgresql://…@<first>,<second>/postgres?target_session_attrs=read-write",
+            "SUPABASE_DB_URL=postgresql://<login>@<first>,<second>/<database>?target_session_attrs=read-write",
         )
     return ok("takes writes")
 
@@ -66,7 +77,7 @@ async def writes(deployment: Deployment) -> Finding:
 async def direct(deployment: Deployment) -> Finding:
     """LISTEN needs a session of its own, which no transaction pooler gives."""
     settings = deployment.settings
-    do = "SUPABASE_DB_DIRECT_URL=postgresql://…@<host>:5432/postgres"
+    do = "SUPABASE_DB_DIRECT_URL=postgresql://<login>:<password>@<host>:5432/<database>"
     if settings.supabase_db_direct_url is None:
         if (await deployment.server).pooled:
             return warning("a transaction pooler is in between: new jobs are polled for", do)
@@ -81,11 +92,11 @@ async def direct(deployment: Deployment) -> Finding:
 
 
 async def schema(deployment: Deployment) -> Finding:
+    if (await deployment.server).unfit:
+        return not_asked("the encoding comes first")
     mismatch = await schema_mismatch(deployment.resources.pool)
     if mismatch == NEWER:
-        return warning(
-            mismatch, "git pull && make .venv/run && sudo systemctl restart picture-edge"
-        )
+        return warning(mismatch, UPDATE)
     if mismatch:
         return wrong(mismatch, APPLY)
     return ok(f"version {SCHEMA_VERSION}")
@@ -119,5 +130,5 @@ async def queue(deployment: Deployment) -> Finding:
     if "held by pause_queue" in told:
         return warning(told, "select public.resume_queue();")
     if "no handler" in told:
-        return warning(told, "git pull && make .venv/run && sudo systemctl restart picture-edge")
+        return warning(told, UPDATE)
     return ok(told)

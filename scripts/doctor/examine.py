@@ -15,17 +15,24 @@ from scripts.doctor import clock, database, gateway, machine, provider, rights, 
 from scripts.doctor.deployment import Deployment, opened, reason
 from scripts.doctor.findings import Finding, State, not_asked, ok, wrong
 
+BLOCKED = (
+    "select pid, pg_blocking_pids(pid), query from pg_stat_activity where wait_event_type = 'Lock';"
+)
 CHECK_S = 5.0
 """A part that has not answered by then counts as wrong; the wait for the database before it is not counted."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """``needs_database``: not asked where the database does not answer, which is said once and not by each of them."""
+    """``needs_database``: not asked where the database does not answer, which is said once and not by each of them.
+
+    ``address``: what it asks beside the database.
+    """
 
     name: str
     ask: Callable[[Deployment], Awaitable[Finding]]
     needs_database: bool = False
+    address: Callable[[Settings], object] | None = None
 
 
 CHECKS = (
@@ -44,13 +51,13 @@ CHECKS = (
     Check("records of cron", clock.records, needs_database=True),
     Check("tick", clock.arrival, needs_database=True),
     Check("scheduled call", clock.call, needs_database=True),
-    Check("gateway", gateway.ready),
-    Check("bucket", storage.bucket),
-    Check("a tiny picture", storage.a_picture),
-    Check("provider", provider.account),
-    Check("provider's calls", provider.calls_back),
+    Check("gateway", gateway.ready, address=gateway.place),
+    Check("bucket", storage.bucket, address=storage.address),
+    Check("a tiny picture", storage.a_picture, address=storage.address),
+    Check("provider", provider.account, address=provider.address),
+    Check("provider's calls", provider.calls_back, address=provider.address),
     Check("clock and database", machine.against_database, needs_database=True),
-    Check("clock and provider", machine.against_provider),
+    Check("clock and provider", machine.against_provider, address=provider.address),
     Check("disk", machine.data_folder),
     Check("database's disk", machine.database_disk, needs_database=True),
 )
@@ -81,12 +88,19 @@ async def ask(check: Check, deployment: Deployment) -> Result:
         async with asyncio.timeout(CHECK_S):
             finding = await check.ask(deployment)
     except TimeoutError:
-        finding = wrong(
-            f"no answer within {CHECK_S:g} s", "make doctor   # again; then look at the network"
-        )
+        finding = wrong(f"no answer within {CHECK_S:g} s", _look(check, deployment.settings))
+    except psycopg.errors.LockNotAvailable as error:
+        finding = wrong(reason(error), BLOCKED)
     except (FunctionError, psycopg.Error, httpx.HTTPError, OSError, ValueError) as error:
         finding = _of(error)
     return Result(check.name, finding, round((time.monotonic() - began) * 1000))
+
+
+def _look(check: Check, settings: Settings) -> str:
+    """Where a check hangs: at a lock, or at the address that it asks."""
+    if check.needs_database or not check.address:
+        return BLOCKED
+    return f"curl -sS -m 9 -o /dev/null -w '%{{http_code}}\\n' {check.address(settings)}"
 
 
 def _of(error: Exception) -> Finding:

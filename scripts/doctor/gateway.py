@@ -33,22 +33,22 @@ async def keys(deployment: Deployment) -> Finding:
 
 
 async def ready(deployment: Deployment) -> Finding:
-    place = _place(deployment.settings)
+    where = place(deployment.settings)
     try:
         async with _client(deployment.settings) as client:
             told: Any = (await client.get("/ready")).json()
     except httpx.HTTPError as error:
-        return wrong(f"{place} does not answer: {reason(error)}", RESTART)
+        return wrong(f"{where} does not answer: {reason(error)}", RESTART)
     except ValueError:
         told = {}
     status = told.get("status") if isinstance(told, dict) else None
     if not isinstance(status, str):
-        return wrong(f"{place} is served by something else", "EDGE_PORT=<a free one>")
+        return wrong(f"{where} is served by something else", "EDGE_PORT=<a free one>")
     if status != "ready":
-        return wrong(f"{place} is not ready: {status}", APPLY if status == OLDER else LOG)
+        return wrong(f"{where} is not ready: {status}", APPLY if status == OLDER else LOG)
     if not told.get("notifications"):
         return warning("ready, but NOTIFY is not heard: new jobs are polled for", LOG)
-    return ok(f"{place} is ready")
+    return ok(f"{where} is ready")
 
 
 def _client(settings: Settings) -> httpx.AsyncClient:
@@ -62,5 +62,5 @@ def _client(settings: Settings) -> httpx.AsyncClient:
     )
 
 
-def _place(settings: Settings) -> str:
+def place(settings: Settings) -> str:
     return str(settings.edge_socket or address_of(settings.edge_host, settings.edge_port))

@@ -1,6 +1,7 @@
 """Checks of the machine: its clock against the others', and room on its disks."""
 
 import asyncio
+import errno
 import os
 import tempfile
 from email.utils import parsedate_to_datetime
@@ -96,15 +97,18 @@ def _writable(folder: Path) -> Finding:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        do = (
-            f"df -h {folder}"
-            if folder.exists()
-            else "EDGE_DATA_DIR=<a folder of the service's user>"
-        )
-        if isinstance(error, PermissionError):
-            do = f"sudo chown -R picture-edge {folder}"
-        return wrong(f"{folder} cannot be written: {error.strerror}", do)
+        return wrong(f"{folder} cannot be written: {error.strerror}", _remedy(error, folder))
     return _room(folder)
+
+
+def _remedy(error: OSError, folder: Path) -> str:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"df -h {folder}"
+    if isinstance(error, PermissionError):
+        if os.path.exists(folder):  # Path.exists raises where the way to it is closed
+            return f"sudo chown -R picture-edge {folder}"
+        return f"sudo install -d -o picture-edge {folder}"
+    return "EDGE_DATA_DIR=<a folder of the service's user>"
 
 
 def _room(folder: Path) -> Finding:
@@ -116,8 +120,10 @@ def _room(folder: Path) -> Finding:
     told = f"{folder} has {_size(free)} free ({share:.0%})"
     if inodes < FEW_FILES:
         return wrong(f"{folder} has no room for more files (inodes)", f"df -i {folder}")
+    if free < FULL_BYTES:
+        return wrong(told, f"df -h {folder}")
     if share < LOW and free < LOW_BYTES:
-        return (wrong if free < FULL_BYTES else warning)(told, f"df -h {folder}")
+        return warning(told, f"df -h {folder}")
     return ok(told)
 
 

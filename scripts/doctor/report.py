@@ -2,8 +2,9 @@
 
 import json
 import re
+import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
@@ -12,25 +13,60 @@ from pydantic import SecretStr
 from functions._shared.logs import CONTROL
 from functions._shared.settings import Settings
 from scripts.doctor.examine import Result, is_wrong
-from scripts.doctor.findings import State
+from scripts.doctor.findings import State, not_asked
 
-CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
+CREDENTIALS = r"(?<=://)(?!<login>:<password>@)[^/@\s]*:[^/@\s]*(?=@)"
+SHORT = 8
 DATABASES = ("supabase_db_url", "supabase_db_direct_url", "pgrst_db_uri")
-NAMES_WIDTH = 20
+WIDTH = 100
+STATES_WIDTH, NAMES_WIDTH = 9, 18
+INDENT = " " * (STATES_WIDTH + NAMES_WIDTH + 2)
+TO_TYPE = "  -> "
+"""ASCII: a terminal of another encoding has to print it."""
 
 
 def for_people(results: list[Result], redacted: Callable[[str], str]) -> str:
-    """A line for each check; below it the line to type."""
+    """Each check's state, name and text, below them the line to type: WIDTH columns, where no word is longer.
+
+    What is not asked for the same reason is told once.
+    """
     lines = []
-    for result in results:
+    for result in _grouped(results):
         finding = result.finding
-        text = CONTROL.sub(" ", redacted(finding.text))
-        lines.append(f"{finding.state.value:<10} {result.name:<{NAMES_WIDTH}} {text}")
-        if finding.do:
-            lines.append(f"{'':<{NAMES_WIDTH + 12}}→ {redacted(finding.do)}")
+        head = f"{finding.state.value:<{STATES_WIDTH}} {result.name:<{NAMES_WIDTH}} "
+        lines += _folded(redacted(finding.text), head, INDENT)
+        for line in filter(None, finding.do.split("\n")):
+            lines += _folded(redacted(line), TO_TYPE, " " * len(TO_TYPE))
     counts = Counter(result.finding.state for result in results)
     lines.append(", ".join(f"{counts[state]} {state.value}" for state in State if counts[state]))
     return "\n".join(lines)
+
+
+def _grouped(results: Iterable[Result]) -> list[Result]:
+    """Checks that were not asked and have nothing to type become one for each reason, which has their names."""
+    groups: dict[object, list[Result]] = {}
+    for result in results:
+        finding = result.finding
+        alike = finding.state is State.NOT_ASKED and not finding.do
+        groups.setdefault(finding if alike else result.name, []).append(result)
+    return [group[0] if len(group) == 1 else _together(group) for group in groups.values()]
+
+
+def _together(group: Sequence[Result]) -> Result:
+    names = ", ".join(result.name for result in group)
+    return Result(f"{len(group)} checks", not_asked(f"{group[0].finding.text}: {names}"), 0)
+
+
+def _folded(text: str, first: str, following: str) -> list[str]:
+    return textwrap.wrap(
+        CONTROL.sub(" ", text),
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=following,
+        # What is to be typed has to stay in one piece.
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def for_programs(results: list[Result], redacted: Callable[[str], str]) -> str:
@@ -50,12 +86,13 @@ def for_programs(results: list[Result], redacted: Callable[[str], str]) -> str:
 
 def redactor(settings: Settings) -> Callable[[str], str]:
     """Texts of others (libpq, a proxy, Storage) may quote what we sent: no secret of ``settings`` gets through."""
-    secrets = sorted(_secrets(settings), key=len, reverse=True)
+    secrets = sorted(map(re.escape, _secrets(settings)), key=len, reverse=True)
+    # A short one is part of many a word.
+    bounded = [one if len(one) >= SHORT else rf"(?<!\w){one}(?!\w)" for one in secrets]
+    anywhere = re.compile("|".join([*bounded, CREDENTIALS]))
 
     def redacted(text: str) -> str:
-        for secret in secrets:
-            text = text.replace(secret, "***")
-        return CREDENTIALS.sub("***", text)
+        return anywhere.sub("***", text)
 
     return redacted
 

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 
-from scripts.doctor.database import APPLY
-from scripts.doctor.deployment import CONNECT_S, Deployment
+from scripts.doctor.database import ADDRESS, APPLY
+from scripts.doctor.deployment import CONNECT_S, Deployment, reason
 from scripts.doctor.findings import Finding, not_asked, ok, wrong
 
 SHOWN = 3
@@ -72,8 +73,8 @@ async def login(deployment: Deployment) -> Finding:
     if found["absent"]:
         return not_asked("sql/ is not applied")
     do = (
-        f"grant service_role to {name};   -- and at the end of SUPABASE_DB_URL:"
-        " ?options=-c%20role%3Dservice_role"
+        f"grant service_role to {name};\n"
+        "SUPABASE_DB_URL=<as before>?options=-c%20role%3Dservice_role"
     )
     if lacking := [row["right"] for row in await _rows(deployment, LACKING)]:
         return wrong(f"{name} lacks {some(lacking)}", do)
@@ -98,7 +99,7 @@ async def auth_tables(deployment: Deployment) -> Finding:
             tables = some([row["name"] for row in closed])
             return wrong(
                 f"{name} may not use {tables}, which /{schema}/v1 works on",
-                f"SUPABASE_DB_URL=postgresql://{closed[0]['owner']}:…@<host>:5432/postgres",
+                f"{ADDRESS}   # as {closed[0]['owner']}",
             )
     return ok(f"{name} may use the tables of {' and '.join(served)}")
 
@@ -109,11 +110,16 @@ async def rest_login(deployment: Deployment) -> Finding:
     if "rest" not in settings.serve:
         return ok("/rest/v1 is not served here")
     url = (settings.pgrst_db_uri or settings.supabase_db_url).get_secret_value()
-    async with await AsyncConnection[DictRow].connect(
-        make_conninfo(url, connect_timeout=CONNECT_S),
-        row_factory=dict_row,
-        prepare_threshold=None,
-    ) as connection:
+    try:
+        connection = await AsyncConnection[DictRow].connect(
+            make_conninfo(url, connect_timeout=int(CONNECT_S)),
+            row_factory=dict_row,
+            prepare_threshold=None,
+        )
+    except psycopg.Error as error:
+        do = "PGRST_DB_URI=postgresql://<login>:<password>@<host>:5432/<database>"
+        return wrong(f"PGRST_DB_URI: {reason(error)}", do)
+    async with connection:
         rows = await (await connection.execute(BECOMES)).fetchall()
     name = str(conninfo_to_dict(url).get("user") or "the login")
     if rows:

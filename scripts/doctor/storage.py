@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 import httpx
 
 from functions._shared.errors import FunctionError
+from functions._shared.settings import Settings
 from scripts.doctor.database import START
 from scripts.doctor.deployment import Deployment, reason
 from scripts.doctor.findings import Finding, State, not_asked, ok, warning, wrong
@@ -13,6 +14,10 @@ NOBODY = UUID(int=0)
 """The folder of the tiny object: paths are below a user's id, and nobody has this one."""
 WEBP = bytes.fromhex("524946461a000000574542505650384c0d0000002f00000010071011118888fe0700")
 """A picture of one pixel: the bucket takes pictures only."""
+
+
+def address(settings: Settings) -> str:
+    return str(settings.supabase_url)
 
 
 async def bucket(deployment: Deployment) -> Finding:
@@ -69,10 +74,12 @@ def _remedy(told: str) -> str:
 
 async def _read(deployment: Deployment, url: str) -> Finding | None:
     do = "PUBLIC_URL=<the address that clients use>"
+    base = deployment.settings.public_base
     try:
         answer = await deployment.resources.http.get(url)
     except httpx.HTTPError as error:
-        return wrong(f"stored, but {url} does not answer: {reason(error)}", do)
+        return wrong(f"stored, but {base} does not answer: {reason(error)}", do)
     if answer.content != WEBP:
-        return wrong(f"stored, but {url} answers HTTP {answer.status_code}, and other bytes", do)
+        told = f"stored, but {base} answers HTTP {answer.status_code}, and other bytes"
+        return wrong(told, do)
     return None

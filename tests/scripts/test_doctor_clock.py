@@ -120,7 +120,9 @@ async def test_the_scheduled_call_is_made(db, clock, idle_edge: Edge, settings):
     finding = await found("scheduled call", settings)
     assert_is(finding, State.WRONG, "refuses the stored key: HTTP 401", "<service role key>")
     schedule(db, "http://127.0.0.1:9", idle_edge.service_role_key)
-    assert_is(await found("scheduled call", settings), State.WRONG, "connection", "<address of")
+    assert_is(
+        await found("scheduled call", settings), State.WRONG, "Connection refused", "<address of"
+    )
 
 
 async def test_an_address_of_something_else_is_told(db, clock, idle_edge: Edge, settings):

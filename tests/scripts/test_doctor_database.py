@@ -24,6 +24,7 @@ AS_SERVICE = "?options=-c%20role%3Dservice_role"
         (("@127.0.0.1:", "@127.0.0.1:1"), "invalid port", "SUPABASE_DB_URL"),
         (("postgres:postgres", "postgres:wrong-one"), "password authentication failed", "<p"),
         (("/test_", "/no_test_"), "does not exist", "SUPABASE_DB_URL"),
+        (("@127.0.0.1:", "@db.invalid:"), "failed to resolve host", "SUPABASE_DB_URL"),
     ],
 )
 async def test_why_it_does_not_answer_is_said(environ, change, text, do):
@@ -139,7 +140,7 @@ async def test_row_level_security_that_hides_every_job_is_told(environ, db, logi
 async def test_auth_and_realtime_need_the_owner(environ, login):
     settings = settings_of(environ, SUPABASE_DB_URL=login + AS_SERVICE, SERVE="auth")
     finding = await found("tables of services", settings)
-    assert_is(finding, State.WRONG, "service_role may not use auth.", "postgresql://postgres:…@")
+    assert_is(finding, State.WRONG, "service_role may not use auth.", "# as postgres")
     settings = settings_of(environ, SUPABASE_DB_URL=login + AS_SERVICE, SERVE="rest")
     assert (await found("tables of services", settings)).state is State.OK
 
@@ -148,3 +149,9 @@ async def test_the_login_of_rest_has_to_become_the_tokens_roles(environ, login):
     settings = settings_of(environ, SERVE="rest", PGRST_DB_URI=login)
     finding = await found("login of rest", settings)
     assert_is(finding, State.WRONG, "may not become anon, authenticated", "grant anon, authen")
+
+
+async def test_a_password_of_rest_that_is_wrong_is_told_by_its_setting(environ, login):
+    settings = settings_of(environ, SERVE="rest", PGRST_DB_URI=login.replace(":edge@", ":no@"))
+    finding = await found("login of rest", settings)
+    assert_is(finding, State.WRONG, "PGRST_DB_URI: ", "PGRST_DB_URI=")

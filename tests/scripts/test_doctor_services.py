@@ -121,7 +121,7 @@ async def test_storage_that_is_not_reachable_is_told(environ):
 async def test_a_public_address_that_leads_nowhere_is_told(idle_edge: Edge, beside):
     settings = beside(idle_edge, PUBLIC_URL="http://127.0.0.1:9")
     finding = await found("a tiny picture", settings)
-    assert_is(finding, State.WRONG, "stored, but http://127.0.0.1:9/", "PUBLIC_URL=")
+    assert_is(finding, State.WRONG, "stored, but http://127.0.0.1:9 does", "PUBLIC_URL=")
 
 
 async def test_the_providers_account_is_asked_without_paying(environ, sandbox):
