@@ -11,7 +11,7 @@ PYTEST = .venv/bin/python -m pytest --numprocesses auto --dist load --maxschedch
 BESIDE = $$(sed -En 's/^([a-z0-9._-]+)==[^;]*$$/--no-emit-package \1/p'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up env token check check-tests test bench bench-check chaos lint schema reset install lock clean
+.PHONY: help demo up env token doctor check check-tests test bench bench-check chaos lint schema reset install lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
@@ -27,6 +27,9 @@ env: .venv/run ## the local stack's address and keys as KEY=value
 
 token: .venv/run ## a user's access token for curl, from the running stack (EMAIL=… PASSWORD=…)
 	@.venv/bin/python -m scripts.user_token
+
+doctor: .venv/run ## what is wrong with a deployment, and the line to type (ARGS=--local: the stack of make up)
+	@.venv/bin/python -m scripts.doctor $(ARGS)
 
 test: .venv/test ## the whole test suite (ARGS="-k name")
 	@$(PYTEST) $(ARGS)

@@ -20,6 +20,7 @@ from functions._local.defaults import (
     local_environment,
     uses_sandbox,
 )
+from functions._local.request_log import RequestLog
 from functions._local.sandbox.app import create_sandbox
 from functions._shared.setting_values import given
 from functions._shared.settings import Settings, SettingsError
@@ -71,7 +72,7 @@ def local_stack(environ: Mapping[str, str]) -> Iterator[Settings]:
         apply_schema(url)
         watch_schema(postgres.admin_url)
         stack.enter_context(ticking(url))
-        stack.enter_context(serving(create_app(settings), api))
+        stack.enter_context(serving(RequestLog(create_app(settings)), api))
         schedule(url, settings)
         yield settings
 

@@ -32,6 +32,7 @@ def local_environment(environ: Mapping[str, str]) -> dict[str, str]:
     api_port, db_port = chosen.get("EDGE_PORT", "54321"), chosen.get("EDGE_DB_PORT", "54322")
     secret = chosen.get("SUPABASE_JWT_SECRET", LOCAL_JWT_SECRET)
     values = {
+        "LOG_LEVEL": "INFO",
         "SUPABASE_URL": address_of(chosen.get("EDGE_HOST", "127.0.0.1"), api_port),
         "SUPABASE_DB_URL": f"postgresql://postgres:postgres@127.0.0.1:{db_port}/postgres",
         "SUPABASE_JWT_SECRET": secret,

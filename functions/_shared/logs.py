@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -59,13 +60,31 @@ class DiscreetFormatter(logging.Formatter):
 class ConsoleFormatter(DiscreetFormatter):
     """Log injection: control characters are escaped, so that untrusted text forges no second line."""
 
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """ISO 8601 with the zone: a line of another machine, or of before a change of the hour, can be placed."""
+        at = datetime.fromtimestamp(record.created, UTC).astimezone()
+        return at.isoformat(sep=" ", timespec="milliseconds")
+
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = CONTROL.sub(lambda it: f"\\x{ord(it[0]):02x}", record.message.rstrip())
         return super().formatMessage(record)
 
 
 class DiscreetJsonFormatter(DiscreetFormatter, JsonFormatter):
-    """``{"time", "level", "logger", "message", "request_id"}`` a line; the last one within a request only."""
+    """``{"time", "level", "logger", "event", "message", "request_id"}`` a line, and an event's own fields.
+
+    ``request_id`` within a request only. ``event`` is what programs match, as messages may be reworded: a call names it
+    (``extra``), as ``job_ended`` and ``request`` are, else it is the place in the code, ``health.look_at_clock``.
+    """
+
+    def add_fields(
+        self,
+        log_data: dict[str, Any],
+        record: logging.LogRecord,
+        message_dict: dict[str, Any],
+    ) -> None:
+        super().add_fields(log_data, record, message_dict)
+        log_data.setdefault("event", f"{record.module}.{record.funcName}")
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         if not log_data.get("request_id"):

@@ -131,7 +131,8 @@ class Settings(
     quota_hourly: NonNegativeInt | None = None
     quota_daily: NonNegativeInt | None = None
     db_pool_size: PositiveInt = 10
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+    """At INFO each completed job is a line: 25 µs, four times all else that the worker does for a no-op job."""
     log_format: Literal["console", "json"] = "console"
 
     serve: Services = frozenset()

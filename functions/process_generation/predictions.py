@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 from psycopg.types.json import Jsonb
 
 from functions._shared import jobs
@@ -233,8 +233,11 @@ async def succeed(
     return Job(**row) if row["id"] else None
 
 
-async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) -> bool:
-    """End the attempt without a picture; whether its job has failed for good. Idempotent. Raises LeaseLost."""
+async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) -> Job | None:
+    """End the attempt without a picture; the job, if it has failed for good. Idempotent. Raises LeaseLost.
+
+    The job's payload has generation_id, model_id and user_id alone.
+    """
     async with fenced(), pool.connection() as connection:
         await connection.execute(
             "select picture_edge.fail_prediction(%s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
@@ -248,11 +251,15 @@ async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) ->
                 over.retry_after_s,
             ),
         )
-        cursor = await connection.execute(
-            "select status = 'failed' as for_good from public.job_queue where id = %s",
+        cursor = connection.cursor(row_factory=args_row(Job))
+        await cursor.execute(
+            "select id, job_type, jsonb_build_object('generation_id', payload -> 'generation_id',"
+            " 'model_id', payload -> 'model_id', 'user_id', payload -> 'user_id'),"
+            " attempt_number, max_attempts, lease_token"
+            " from public.job_queue where id = %s and status = 'failed'",
             (intent.job_id,),
         )
-        return any(row["for_good"] for row in await cursor.fetchall())
+        return await cursor.fetchone()
 
 
 async def abandon(pool: Pool, intent: Intent) -> None:

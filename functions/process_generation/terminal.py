@@ -3,6 +3,7 @@
 import logging
 
 from functions._shared.errors import GenerationFailed, LeaseLost
+from functions._shared.job_log import log_ended
 from functions._shared.provider.failures import PredictionOver
 from functions._shared.provider.prediction import TERMINAL, Prediction, outputs_of
 from functions._shared.provider.replicate import Replicate
@@ -27,7 +28,7 @@ async def settle(resources: Resources, intent: Intent, prediction: Prediction) -
         output_urls = outputs_of(prediction)
     except PredictionOver as over:
         status = "canceled" if prediction.status in {"canceled", "aborted"} else "failed"
-        await settle_without_picture(resources, intent, status, over)
+        await settle_without_picture(resources, intent, status, over, prediction.seconds)
         return True
     inbox = resources.worker_inbox
     try:
@@ -45,13 +46,19 @@ async def settle(resources: Resources, intent: Intent, prediction: Prediction) -
 
 
 async def settle_without_picture(
-    resources: Resources, intent: Intent, status: str, over: PredictionOver
+    resources: Resources,
+    intent: Intent,
+    status: str,
+    over: PredictionOver,
+    seconds: float | None = None,
 ) -> None:
-    """Write the status failed or canceled; ``over`` says why, and whether another attempt may help. Idempotent."""
+    """Write the status failed or canceled; ``over`` says why, and whether another attempt may help. Idempotent.
+
+    ``seconds``: how long the provider worked on it, where it says so.
+    """
     try:
-        if await predictions.fail(resources.pool, intent, status, over):
-            # Its class, not its text: that may quote a prompt. job_queue.errors has both.
-            log.warning("job %s: failed for good: %s", intent.job_id, over.error_class)
+        if job := await predictions.fail(resources.pool, intent, status, over):
+            log_ended(job, seconds=seconds, failed_as=over.error_class or "permanent")
     except LeaseLost as lost:
         lost.note(log, f"intent {intent.id}")
     resources.worker_inbox.wake()

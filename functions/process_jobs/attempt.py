@@ -13,6 +13,7 @@ The one place from an exception to an ending, and to the error class kept in ``j
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 
 from functions._shared.database.sqlstates import is_down
@@ -38,6 +39,7 @@ async def run_handler(
     Raises LeaseLost, psycopg.Error (``is_down``).
     """
     timeout_ms = resources.settings.job_timeout_ms
+    began = time.monotonic()
     try:
         begun = Begun(jobs.JOBS[job.job_type](job, resources))  # no other types are claimed
         if begun.suspended:
@@ -47,12 +49,13 @@ async def run_handler(
                 await begun
         result = begun.result
     except FunctionError as failure:
-        return _ending_of(failure, job)
+        return _ending_of(failure, job, time.monotonic() - began)
     except TimeoutError:
         return Ending(
             job=job,
             error=f"Job timed out after {timeout_ms} ms",
             error_class="timeout",
+            seconds=time.monotonic() - began,
         )
     except LeaseLost:
         raise
@@ -61,11 +64,14 @@ async def run_handler(
             raise
         # A bug of any kind ends this job only; the worker's other jobs go on.
         log.exception("job %s (%s): bug", job.id, job.job_type)
-        return Ending(job=job, error="Internal error", error_class="bug")
-    return None if result is None else Ending(job=job, result=result)
+        seconds = time.monotonic() - began
+        return Ending(job=job, error="Internal error", error_class="bug", seconds=seconds)
+    if result is None:
+        return None
+    return Ending(job=job, result=result, seconds=time.monotonic() - began)
 
 
-def _ending_of(failure: FunctionError, job: Job) -> Ending:
+def _ending_of(failure: FunctionError, job: Job, seconds: float) -> Ending:
     if isinstance(failure, GenerationFailed):
         delay_s = failure.retry_after_s
         return Ending(
@@ -75,6 +81,9 @@ def _ending_of(failure: FunctionError, job: Job) -> Ending:
             # Jitter against a thundering herd: many jobs wait for the same moment.
             retry_after_s=delay_s and delay_s + random.random(),  # noqa: S311
             error_class=failure.error_class,
+            seconds=seconds,
         )
     error_class = "bad_input" if isinstance(failure, InvalidRequest) else None
-    return Ending(job=job, error=str(failure), retry=False, error_class=error_class)
+    return Ending(
+        job=job, error=str(failure), retry=False, error_class=error_class, seconds=seconds
+    )

@@ -47,7 +47,7 @@ async def _schema(resources: Resources) -> str:
     return f"version {SCHEMA_VERSION}"
 
 
-async def _claim(resources: Resources) -> str:
+async def claim(resources: Resources) -> str:
     """A dry run: the transaction is rolled back, no job is taken."""
     pool = resources.pool
     waiting = await queue.try_claim(pool, job_types())
@@ -64,18 +64,27 @@ async def _storage(resources: Resources) -> str:
     return await resources.storage.check()
 
 
+async def tick(resources: Resources) -> str:
+    """When the clock last called process-jobs; FunctionError where that is too long ago, or has not been yet."""
+    silence, age_s = await queue.tick_overdue(resources.pool), await queue.tick_age(resources.pool)
+    if silence:
+        raise FunctionError(f"has not called process-jobs for {silence.total_seconds():.0f} s")
+    if age_s is None:
+        raise FunctionError(
+            "has not called yet: it does so within a minute of schedule_process_jobs()"
+        )
+    return f"called {age_s} s ago"
+
+
 async def _cron(resources: Resources) -> str:
     """Well only with evidence: a call in time, and no failure in cron's and net's own records."""
-    silence, age_s = await queue.tick_overdue(resources.pool), await queue.tick_age(resources.pool)
     records = await queue.clock_records(resources.pool)
-    if silence:
-        found = f"has not called process-jobs for {silence.total_seconds():.0f} s"
-    elif age_s is None:
-        found = "has not called yet: it does so within a minute of schedule_process_jobs()"
-    else:
-        found = f"called {age_s} s ago"
+    try:
+        found, called = await tick(resources), True
+    except FunctionError as silent:
+        found, called = str(silent), False
     told = "; ".join([found, *records])
-    if silence or age_s is None or records:
+    if records or not called:
         raise FunctionError(told)
     return told
 
@@ -84,7 +93,7 @@ CHECKS: dict[str, Check] = {
     "settings": _settings,
     "database": _database,
     "schema": _schema,
-    "claim": _claim,
+    "claim": claim,
     "provider": _provider,
     "storage": _storage,
     "cron": _cron,

@@ -41,9 +41,9 @@ class Health:
         return None
 
     def answered(self) -> None:
-        """A claim was answered."""
+        """A claim was answered. The end of an outage is a warning as well: a log with its start alone misleads."""
         if self.trouble:
-            log.info("the queue answers again")
+            log.warning("the queue answers again")
         self.trouble = None
 
     async def failed(self, error: psycopg.Error) -> None:
@@ -67,5 +67,5 @@ class Health:
                 "".join(f"; {record}" for record in records),
             )
         elif self.clock_silent_for and not silence:
-            log.info("cron calls process-jobs again")
+            log.warning("cron calls process-jobs again")
         self.clock_silent_for = silence

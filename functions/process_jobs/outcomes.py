@@ -12,6 +12,7 @@ from functions._shared.database.batching import Batcher
 from functions._shared.database.dedicated import Connections
 from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import LeaseLost
+from functions._shared.job_log import log_ended, logs_completed
 from functions.process_jobs import queue
 from functions.process_jobs.queue import Ending
 
@@ -32,16 +33,20 @@ class Outcomes:
         """Write the ends of attempts that have ended together, whatever comes of it: the log has the rest."""
         unstorable = []
         results = await self._batcher.do_all(endings)
+        completed_too = logs_completed()
         for ending, error in zip(endings, results, strict=True):
             if error:
                 if _note(ending, error):
                     unstorable.append(ending)
-            elif ending.fails_for_good:
-                _warn(ending)
+            elif completed_too if ending.error is None else ending.fails_for_good:
+                log_ended(ending.job, seconds=ending.seconds, failed_as=ending.failed_as)
         if unstorable:
             text = "Its result cannot be stored"
             await self.settle(
-                [Ending(job=one.job, error=text, error_class="bug") for one in unstorable]
+                [
+                    Ending(job=one.job, error=text, error_class="bug", seconds=one.seconds)
+                    for one in unstorable
+                ]
             )
 
     async def _write(self, endings: Sequence[Ending]) -> Sequence[Exception | None]:
@@ -78,15 +83,3 @@ def _note(ending: Ending, error: Exception) -> bool:
         log.error("job %s (%s): bug", job.id, job.job_type, exc_info=error)
         return ending.error is None
     return False
-
-
-def _warn(ending: Ending) -> None:
-    # Its class, not its text: that may quote a prompt. job_queue.errors has both.
-    log.warning(
-        "job %s (%s): failed for good: %s, attempt %d of %d",
-        ending.job.id,
-        ending.job.job_type,
-        ending.error_class or "permanent",
-        ending.job.attempt_number,
-        ending.job.max_attempts,
-    )

@@ -24,7 +24,7 @@ UNREADABLE = "jsonb has no limits to depth and digits, this program has"
 
 
 class Ending(NamedTuple):
-    """How an attempt ended: well, with ``result``, unless ``error`` is given.
+    """How an attempt ended: well, with ``result``, unless ``error`` is given. ``seconds``: how long its handler took.
 
     After an error the job goes back into the queue while ``retry`` and attempts remain. ``error_class`` is kept in the
     job's errors; SQL's default is busy, permanent or transient.
@@ -36,12 +36,18 @@ class Ending(NamedTuple):
     retry: bool = True
     retry_after_s: float | None = None
     error_class: str | None = None
+    seconds: float | None = None
 
     @property
     def fails_for_good(self) -> bool:
         """As complete_jobs decides: the provider's own delay costs no attempt."""
         spent = self.retry_after_s is None and self.job.attempt_number >= self.job.max_attempts
         return self.error is not None and (spent or not self.retry)
+
+    @property
+    def failed_as(self) -> str | None:
+        """The error class, SQL's default included; None after a success."""
+        return None if self.error is None else self.error_class or "permanent"
 
 
 class _PayloadLoader(Loader):

@@ -42,11 +42,20 @@ async def run_clock(dsn: str, ready: Callable[[], None] = lambda: None) -> None:
     BehindPooler.
     """
     boots: set[datetime] = set()
+    told = False
+
+    def leads() -> None:
+        nonlocal told
+        told = False
+        ready()
+
     while True:
         try:
-            await _serve(dsn, ready, boots)
+            await _serve(dsn, leads, boots)
         except* psycopg.Error as errors:
-            log.warning("the clock's database went away: %s", type(errors.exceptions[0]).__name__)
+            if not told:  # once an outage, not each second of it
+                log.warning("the clock's database is away: %s", type(errors.exceptions[0]).__name__)
+            told = True
         task = asyncio.current_task()
         # A database error during cancellation replaces CancelledError in the exception group: raise it again.
         if task and task.cancelling():

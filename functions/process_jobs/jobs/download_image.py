@@ -10,6 +10,7 @@ fails only where nothing can be stored.
 
 import asyncio
 import logging
+import time
 from typing import Any, cast
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from pydantic import BaseModel, Field
 from functions._shared.database.sqlstates import fenced
 from functions._shared.database.steps import Step
 from functions._shared.errors import InvalidRequest, LeaseLost, NotFound
+from functions._shared.job_log import log_ended
 from functions._shared.jobs import Job
 from functions._shared.pictures.store import Stored, remove_stored, store_outputs
 from functions._shared.resources import Resources
@@ -41,6 +43,7 @@ class Payload(BaseModel):
 
 async def run(job: Job, resources: Resources) -> None:
     """Idempotent: the upload replaces, and the rows are written in the transaction that ends the job."""
+    began = time.monotonic()
     payload = validate(Payload, job.payload)
     urls = payload.output_urls or [payload.output_url or ""]
     if not all(urls):
@@ -62,6 +65,7 @@ async def run(job: Job, resources: Resources) -> None:
             raise stored.retriable
         if stored.images:
             await _finish(job, payload.generation_id, stored, resources)
+            log_ended(job, seconds=time.monotonic() - began)
     except (asyncio.CancelledError, LeaseLost, NotFound):
         await resources.pool.to_the_end(_remove_if_unwanted(job, stored, resources))
         raise

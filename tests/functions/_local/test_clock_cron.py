@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import psycopg
@@ -506,3 +507,23 @@ def test_the_clock_reads_cron_timezone(dsn, db):
         ended_run(db, here)
         state = "select fired_at > now() - interval '61 minutes' as ok from cron.clock_state where jobid = %s"
         assert db.execute(state, (here,)).fetchone() == {"ok": True}
+
+
+async def test_an_outage_of_the_clocks_database_is_one_line(monkeypatch, caplog):
+    """It was a line a second."""
+    monkeypatch.setattr("functions._local.clock.clock.RETRY_S", 0)
+    tries = 0
+
+    async def serve(_: str, leads: Callable[[], None], __: object) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 4:
+            leads()
+        if tries == 6:
+            raise asyncio.CancelledError
+        raise psycopg.OperationalError
+
+    monkeypatch.setattr("functions._local.clock.clock._serve", serve)
+    with caplog.at_level("WARNING"), pytest.raises(asyncio.CancelledError):
+        await run_clock("")
+    assert caplog.text.count("the clock's database is away") == 2, "once each time it went"

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from functions._shared.logs import ConsoleFormatter
+from functions._shared.logs import ConsoleFormatter, DiscreetJsonFormatter
 from tests.conftest import Edge
 from tests.help import BODY, until_ended
 
@@ -51,10 +51,20 @@ def test_no_log_line_holds_a_prompt_token_or_key(start_edge, db, capsys, log_for
         assert all(
             datetime.fromisoformat(line["time"]).utcoffset() == timedelta() for line in lines
         )
-        assert {"time", "level", "logger", "message"} == set.intersection(*map(set, lines))
+        assert {"time", "level", "logger", "event", "message"} == set.intersection(*map(set, lines))
         assert not any("color_message" in line or line.get("request_id") == "" for line in lines)
     else:
         assert said.count(" ERROR ") == 1
+        first = said.split(" INFO ")[0].splitlines()[-1]
+        assert datetime.fromisoformat(first.strip()).tzinfo, "a time without its zone"
+
+
+def test_an_event_is_named_by_its_call_or_by_its_place():
+    formatter = DiscreetJsonFormatter("%(levelname)s %(message)s")
+    record = logging.LogRecord("functions.x", logging.INFO, "x.py", 1, "hello", (), None, "look")
+    assert json.loads(formatter.format(record))["event"] == "x.look"
+    record.event = "job_ended"
+    assert json.loads(formatter.format(record))["event"] == "job_ended"
 
 
 def test_a_message_is_one_line_whatever_a_provider_has_put_into_it():
