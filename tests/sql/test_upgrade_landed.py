@@ -133,6 +133,7 @@ API = [
     "enqueue_job(text,jsonb,integer,text,text)",
     "enqueue_job(text,jsonb,integer,timestamp with time zone,integer)",
     "enqueue_jobs(text[],jsonb[],integer[],integer[],timestamp with time zone[],text[],uuid[])",
+    "explain_job(uuid)",
     "get_user_limits(uuid)",
     "pause_queue(text)",
     "purge_jobs(interval,text[])",
