@@ -111,6 +111,7 @@ begin
         raise exception using
             errcode = 'PT400', message = 'p_statuses may hold completed, failed and cancelled only';
     end if;
+    perform picture_edge.keep_queue_history(); -- what is deleted below is counted before
     delete from public.job_queue
     where job_queue.status in ('completed', 'failed', 'cancelled')
         and job_queue.completed_at < clock_timestamp() - p_older_than

@@ -1,4 +1,4 @@
-"""Presence: this process's row of ``workers``, written as a heartbeat, so that operators see who runs jobs."""
+"""What a process writes for operators: its row of ``workers`` as a heartbeat, and ``queue_history``."""
 
 import asyncio
 import logging
@@ -6,6 +6,8 @@ import socket
 from importlib.metadata import version
 
 import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
 from psycopg_pool import PoolTimeout
 
 from functions._shared import jobs
@@ -16,6 +18,8 @@ from functions.process_jobs.slots import Slots
 
 log = logging.getLogger(__name__)
 
+HISTORY_S = 60.0
+"""How often a process offers to count what has ended; one of them does it."""
 GONE_S = 1.0
 """How long a stop may wait for the row's removal."""
 
@@ -41,6 +45,13 @@ async def keep_presence(pool: Pool, worker_id: str, concurrency: int, slots: Slo
                 await _try(pool, "select picture_edge.worker_gone(%s)", worker_id)
         except TimeoutError:
             pass  # the row is dropped by the others, ten minutes later
+
+
+async def keep_queue_history(connection: AsyncConnection[DictRow]) -> bool:
+    """Count what has ended since the last time, unless another process does; whether there is more to count."""
+    cursor = await connection.execute("select picture_edge.keep_queue_history() as more")
+    more: bool = (await cursor.fetchall())[0]["more"]
+    return more
 
 
 async def _try(pool: Pool, statement: str, *arguments: object) -> None:

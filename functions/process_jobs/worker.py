@@ -13,6 +13,7 @@ import psycopg
 
 from functions._shared import jobs
 from functions._shared.database.dedicated import Dedicated
+from functions._shared.database.periodic import periodically
 from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import Unavailable
 from functions._shared.resources import Resources
@@ -21,7 +22,7 @@ from functions.process_jobs import queue
 from functions.process_jobs.health import Health
 from functions.process_jobs.jobs import job_types
 from functions.process_jobs.outcomes import Outcomes
-from functions.process_jobs.presence import keep_presence
+from functions.process_jobs.presence import HISTORY_S, keep_presence, keep_queue_history
 from functions.process_jobs.quarantine import Quarantine
 from functions.process_jobs.slots import Slots
 
@@ -203,7 +204,8 @@ class Worker:
 
     async def _presence_loop(self) -> None:
         most = self._settings.worker_concurrency
-        await keep_presence(self._pool, self._inbox.worker_id, most, self._slots)
+        async with periodically(self._supervisor, self._pool, keep_queue_history, HISTORY_S):
+            await keep_presence(self._pool, self._inbox.worker_id, most, self._slots)
 
     async def _lease_loop(self) -> None:
         missed: set[UUID] = set()
