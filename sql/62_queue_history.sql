@@ -112,7 +112,7 @@ as $$
             job_queue.job_type,
             job_queue.status,
             case when job_queue.status = 'failed'
-                then coalesce(job_queue.errors -> -1 ->> 'class', 'unknown') end as class,
+                then coalesce(job_queue.errors #>> '{-1, class}', 'unknown') end as class,
             -- An attempt that began, by a time that is one: plain SQL may write anything.
             case when isfinite(job_queue.started_at) and job_queue.status <> 'cancelled'
                 then picture_edge.time_bucket(extract(epoch from
@@ -260,7 +260,7 @@ begin
     end if;
 
     for v_hour in
-        select distinct date_trunc('hour', minutes.begins_at)
+        select distinct date_trunc('hour', minutes.begins_at, 'UTC')
         from public.queue_history as minutes
         where minutes.grain = 'minute'
             and minutes.begins_at >= coalesce(
@@ -271,7 +271,7 @@ begin
                 '-infinity'
             )
             -- An hour whose last minute is kept, or had nothing to be kept.
-            and date_trunc('hour', minutes.begins_at) + interval '1 hour' <= coalesce(v_until, v_settled)
+            and date_trunc('hour', minutes.begins_at, 'UTC') + interval '1 hour' <= coalesce(v_until, v_settled)
     loop
         perform picture_edge.keep_hour(v_hour);
     end loop;
