@@ -358,12 +358,23 @@ begin
     from public.predictions
     where predictions.job_id = any (array_append(v_jobs, v_job.id))
     order by predictions.created_at;
+    return query
+    select 'cost', coalesce(sum(spend.usd - spend.refunded_usd) || ' USD', 'not known: no price in model_prices')
+    from public.spend
+    where spend.prediction_id = any (array_append(
+        array(
+            select predictions.prediction_id from public.predictions
+            where predictions.job_id = any (array_append(v_jobs, v_job.id))
+        ),
+        v_generation.replicate_prediction_id
+    ))
+    having count(*) > 0;
 end;
 $$;
 
 comment on function public.explain_job(uuid) is
-'Explain a job or a generation, by the id of either: its state, what it waits for, when it is expected, its attempts
-and predictions. A row for each thing there is to say. An id that nothing has: no row, and a NOTICE.';
+'Explain a job or a generation, by the id of either: its state, what it waits for, when it is expected, its attempts,
+predictions and cost. A row for each thing there is to say. An id that nothing has: no row, and a NOTICE.';
 
 revoke execute on function picture_edge.spoken(interval) from public, anon, authenticated;
 grant execute on function picture_edge.spoken(interval) to service_role;

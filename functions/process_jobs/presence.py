@@ -49,6 +49,7 @@ async def keep_presence(pool: Pool, worker_id: str, concurrency: int, slots: Slo
 
 async def keep_queue_history(connection: AsyncConnection[DictRow]) -> bool:
     """Count what has ended since the last time, unless another process does; whether there is more to count."""
+    await connection.execute("select picture_edge.keep_spend_hours()")
     cursor = await connection.execute("select picture_edge.keep_queue_history() as more")
     more: bool = (await cursor.fetchall())[0]["more"]
     return more

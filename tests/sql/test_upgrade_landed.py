@@ -144,6 +144,7 @@ API = [
     "resume_queue(text)",
     "run_cron_job_now(text)",
     "schedule_process_jobs(text,text,text)",
+    "set_budget(numeric,numeric,text)",
     "set_provider_limit(double precision,integer,text)",
     "set_user_quota(uuid,integer,integer,integer)",
     "unschedule_process_jobs()",
@@ -167,6 +168,7 @@ def test_public_has_what_people_call_and_nothing_else(landed):
         ("picture_edge", "lane_changes"),
         ("public", "operator_log_id_seq"),
         ("public", "quota_uses_id_seq"),
+        ("public", "spend_id_seq"),
     ]
     called = db.execute(
         "select distinct tgfoid::regprocedure::text as it from pg_trigger where not tgisinternal order by 1"
