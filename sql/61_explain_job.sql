@@ -105,15 +105,25 @@ as $$
     )
     select case p_job.status
         when 'pending' then
-            greatest(extract(epoch from p_job.scheduled_at - clock_timestamp())::float8, 0) + usual.work
-            + case picture_edge.place_in_line(p_job.id)
-                when 0 then 0
-                else picture_edge.place_in_line(p_job.id) * recent.within / nullif(recent.ended, 0)
-            end
+            greatest(
+                0,
+                date_part('epoch', p_job.scheduled_at - clock_timestamp()),
+                date_part('epoch', provider.not_before - clock_timestamp()),
+                -- Its turn: at the speed of the last minutes, and no faster than the provider's rate limit.
+                case line.place when 0 then 0 else greatest(
+                    line.place * recent.within / nullif(recent.ended, 0), line.place * 60 / provider.per_minute
+                ) end
+            ) + usual.work
         when 'processing' then
             greatest(usual.work - extract(epoch from clock_timestamp() - p_job.started_at)::float8, 0)
     end
-    from recent, usual
+    from recent
+    cross join usual
+    cross join lateral (
+        select case when p_job.status = 'pending' then picture_edge.place_in_line(p_job.id) end as place
+    ) as line
+    left join public.job_types on job_types.job_type = p_job.job_type
+    left join public.provider_limits as provider on provider.provider = job_types.provider
     where isfinite(p_job.scheduled_at);
 $$;
 
@@ -179,6 +189,16 @@ begin
         end if;
     end if;
 
+    if p_job.job_type = 'generate-image' then
+        return query
+        select format(
+            'budget: %s USD a %s are spent%s. No prediction is made before %s (set_budget)',
+            spent.usd, spent.period, case when spent.scope = 'all' then ' by all' else ' by this user' end,
+            picture_edge.moment(spent.until)
+        )
+        from picture_edge.spent_budgets(p_job.created_by) as spent;
+    end if;
+
     if not exists (select from public.workers where workers.last_seen_at > v_now - interval '30 seconds') then
         return next coalesce(
             (
@@ -241,11 +261,16 @@ begin
     if v_generation.id is not null then
         -- By the index of its owner's jobs, from the generation's time on.
         v_jobs := array(
-            select job_queue.id
-            from public.job_queue
-            where job_queue.created_by = v_generation.user_id and job_queue.created_at >= v_generation.created_at
-                and job_queue.payload ->> 'generation_id' = v_generation.id::text
-            order by job_queue.created_at, job_queue.id
+            select mine.id
+            from (
+                select job_queue.id, job_queue.created_at, job_queue.payload
+                from public.job_queue
+                where job_queue.created_by = v_generation.user_id and job_queue.created_at >= v_generation.created_at
+                order by job_queue.created_at
+                limit 10000
+            ) as mine
+            where mine.payload ->> 'generation_id' = v_generation.id::text
+            order by mine.created_at, mine.id
         );
     end if;
     if v_job.id is null then -- the generation's newest job that has not ended, else its newest
@@ -325,8 +350,15 @@ begin
     if v_job.status in ('pending', 'processing') then
         v_seconds := picture_edge.seconds_left(v_job);
         return query select 'expected', case
-            when exists (select from public.paused_queues where paused_queues.job_type in (v_job.job_type, '*'))
-                and v_job.status = 'pending' then 'not before the pause ends'
+            when v_job.status = 'pending' and exists (
+                select from public.paused_queues where paused_queues.job_type in (v_job.job_type, '*')
+            ) then 'not before the pause ends'
+            when v_job.status = 'pending' and not exists (
+                select from public.workers
+                where workers.last_seen_at > clock_timestamp() - interval '30 seconds'
+                    and v_job.job_type = any (workers.job_types)
+            ) then 'not before a worker runs that has a handler for it'
+            when v_job.scheduled_at = 'infinity' then 'never: its time is infinity'
             when v_seconds is null then 'not known: nothing like it has ended within ten minutes'
             else picture_edge.moment(clock_timestamp() + make_interval(secs => v_seconds))
         end;

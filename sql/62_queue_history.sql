@@ -49,17 +49,6 @@ comment on column public.queue_history.wait_counts is
 'Histogram of the waits: {"bucket": jobs}; bucket n is up to 1.1 ^ n seconds, -80 half a millisecond or less.';
 comment on column public.queue_history.work_counts is 'Histogram of the attempts, in the same buckets.';
 
-create or replace function picture_edge.time_bucket(p_seconds float8) returns int
-language sql
-immutable
-set search_path = ''
-as $$
-    select greatest(-80, ceil(ln(greatest(p_seconds, 0.0001)) / ln(1.1)))::int;
-$$;
-
-comment on function picture_edge.time_bucket(float8) is
-'The bucket of a time: the smallest n with p_seconds <= 1.1 ^ n, from -80 on.';
-
 create or replace function picture_edge.percentiles(p_counts jsonb) returns float8[]
 language sql
 immutable
@@ -107,31 +96,45 @@ language sql
 set search_path = ''
 as $$
     with ended as (
+        -- Per row only what is cheap: date_bin and date_part count in integers and floats, where date_trunc looks the
+        -- time zone up and extract computes a numeric.
         select
-            date_trunc('minute', job_queue.completed_at) as begins_at,
+            date_bin('1 minute', job_queue.completed_at, 'epoch') as begins_at,
             job_queue.job_type,
             job_queue.status,
             case when job_queue.status = 'failed'
                 then coalesce(job_queue.errors #>> '{-1, class}', 'unknown') end as class,
-            -- An attempt that began, by a time that is one: plain SQL may write anything.
-            case when isfinite(job_queue.started_at) and job_queue.status <> 'cancelled'
-                then picture_edge.time_bucket(extract(epoch from
-                    job_queue.started_at
-                    - least(job_queue.started_at, greatest(job_queue.scheduled_at, job_queue.created_at))
-                )::float8) end as wait,
-            case when isfinite(job_queue.started_at) and job_queue.status <> 'cancelled'
-                then picture_edge.time_bucket(
-                    extract(epoch from job_queue.completed_at - job_queue.started_at)::float8
-                ) end as work
+            times.began - least(times.began, greatest(job_queue.scheduled_at, job_queue.created_at)) as waited,
+            job_queue.completed_at - times.began as worked
         from public.job_queue
+        cross join lateral ( -- an attempt that began, by times that are times: plain SQL may write anything
+            select case
+                when job_queue.status <> 'cancelled' and isfinite(job_queue.started_at)
+                    and isfinite(job_queue.created_at) then job_queue.started_at
+            end as began
+        ) as times
         where job_queue.status in ('completed', 'failed', 'cancelled')
             and job_queue.completed_at >= p_from and job_queue.completed_at < p_until
     ),
+    bucketed as (
+        select
+            ended.begins_at, ended.job_type, ended.status, ended.class,
+            case when ended.waited is not null
+                then greatest(-80, ceil(ln(greatest(date_part('epoch', ended.waited), 1e-4)) / ln(1.1::float8)))::int
+            end as wait,
+            case when ended.worked is not null
+                then greatest(-80, ceil(ln(greatest(date_part('epoch', ended.worked), 1e-4)) / ln(1.1::float8)))::int
+            end as work
+        from ended
+    ),
     -- One pass over the jobs, then over some hundred groups.
     counted as materialized (
-        select ended.begins_at, ended.job_type, ended.status, ended.class, ended.wait, ended.work, count(*) as jobs
-        from ended
-        group by ended.begins_at, ended.job_type, ended.status, ended.class, ended.wait, ended.work
+        select
+            bucketed.begins_at, bucketed.job_type, bucketed.status, bucketed.class, bucketed.wait, bucketed.work,
+            count(*) as jobs
+        from bucketed
+        group by
+            bucketed.begins_at, bucketed.job_type, bucketed.status, bucketed.class, bucketed.wait, bucketed.work
     ),
     histograms as (
         select
@@ -292,8 +295,6 @@ revoke all on public.queue_history from public, anon, authenticated;
 grant select, insert, update, delete on public.queue_history to service_role;
 drop policy if exists queue_history_select_service on public.queue_history;
 create policy queue_history_select_service on public.queue_history for select to service_role using (true);
-revoke execute on function picture_edge.time_bucket(float8) from public, anon, authenticated;
-grant execute on function picture_edge.time_bucket(float8) to service_role;
 revoke execute on function picture_edge.percentiles(jsonb) from public, anon, authenticated;
 grant execute on function picture_edge.percentiles(jsonb) to service_role;
 revoke execute on function picture_edge.added(jsonb[]) from public, anon, authenticated;

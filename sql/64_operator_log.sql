@@ -1,6 +1,6 @@
 -- operator_log: what operators have done to the queue. log_operation: the line of it that each of their calls writes.
 -- begin_operation: what is called until then is a part of this call.
--- Called by   the functions of operators (sql/23, 28, 29, 65), in their own transaction
+-- Called by   the functions of operators (sql/23, 28 to 31, 50, 65, 67), in their own transaction
 -- Promises    append-only; one line for a call, however many jobs it changes; none for what is rolled back, nor for
 --             what a user does to their own jobs
 
@@ -87,12 +87,15 @@ begin
         inner join pg_catalog.pg_roles on pg_roles.oid = given.grantee
         where pg_proc.pronamespace = 'public'::regnamespace
             and pg_proc.proname in (
-                'pause_queue', 'resume_queue', 'set_provider_limit', 'cancel_job', 'redrive_job', 'redrive_failed'
+                'pause_queue', 'resume_queue', 'set_provider_limit', 'set_user_quota', 'cancel_job', 'cancel_generation',
+                'redrive_job', 'redrive_failed', 'purge_jobs', 'schedule_process_jobs', 'unschedule_process_jobs'
             )
             and given.grantee <> pg_proc.proowner and pg_roles.rolname not in ('anon', 'authenticated', 'service_role')
     loop
         execute format('grant execute on function picture_edge.log_operation(text, jsonb, int) to %I', v_role);
         execute format('grant execute on function picture_edge.begin_operation(text) to %I', v_role);
+        execute format('grant execute on function picture_edge.cancel_each(uuid[], text) to %I', v_role);
+        execute format('grant execute on function picture_edge.redrive_each(uuid[]) to %I', v_role);
         execute format('grant insert on public.operator_log to %I', v_role);
     end loop;
 end;

@@ -4,7 +4,9 @@
 --             process-generation
 -- Promises    a prediction is one row, from the moment its id is known, in the same transaction; deleting pictures,
 --             generations, jobs or users removes none; a price is that of its day, whatever it becomes later; where the
---             price is not known it is null, and never 0
+--             price is not known it is null, and never 0; what is paid for is what was made, not what was asked for
+-- Beside it   quota_uses (sql/16_quotas.sql) is the ledger of requests, and quotas count that: a request that
+--             waits has no prediction yet, one that is repeated has several. Neither ledger repeats the other.
 
 create table if not exists public.model_prices (
     model text not null,
@@ -69,7 +71,7 @@ comment on column public.spend.source is 'Which way it was asked for: queue, gen
 comment on column public.spend.user_id is 'For whom; null where nobody was named.';
 comment on column public.spend.generation_id is 'The generation, also after its row is deleted; null without one.';
 comment on column public.spend.job_id is 'The job; null without one.';
-comment on column public.spend.pictures is 'How many pictures were asked for.';
+comment on column public.spend.pictures is 'How many pictures were asked for; once it has succeeded: were made.';
 comment on column public.spend.status is
 'running, succeeded, failed or canceled; running for ever where the process of a blocking call has died.';
 comment on column public.spend.seconds is 'From the request to the end; null until then.';
@@ -133,36 +135,45 @@ comment on function picture_edge.begin_spend(text, text, text, jsonb, uuid, uuid
 'Write the row of a prediction into the ledger; one that is there stays as it is. p_input says how many pictures.';
 
 create or replace function picture_edge.end_spend(
-    p_prediction_id text, p_status text, p_seconds float8, p_provider text default 'replicate'
+    p_prediction_id text,
+    p_status text,
+    p_seconds float8,
+    p_pictures int default null,
+    p_provider text default 'replicate'
 ) returns void
 language plpgsql
 set search_path = ''
 as $$
 declare
     v_spend public.spend;
+    v_pictures int;
+    v_usd numeric;
+    v_refunded_usd numeric;
 begin
     select * into v_spend from public.spend
     where spend.prediction_id = p_prediction_id and spend.provider = p_provider and spend.status = 'running'
     for update;
-    v_spend.usd := coalesce(
-        v_spend.usd, picture_edge.price_of(v_spend.model, v_spend.at, v_spend.pictures, p_seconds)
-    );
+    if not found then
+        return; -- unknown, or its end was written before
+    end if;
+    v_pictures := coalesce(p_pictures, v_spend.pictures);
+    v_usd := coalesce(picture_edge.price_of(v_spend.model, v_spend.at, v_pictures, p_seconds), v_spend.usd);
+    v_refunded_usd := case when p_status = 'succeeded' then 0 else coalesce(v_usd, 0) end;
     update public.spend
-    set status = p_status,
-        seconds = p_seconds,
-        usd = v_spend.usd,
-        refunded_usd = case when p_status = 'succeeded' then 0 else coalesce(v_spend.usd, 0) end,
+    set status = p_status, seconds = p_seconds, pictures = v_pictures, usd = v_usd, refunded_usd = v_refunded_usd,
         ended_at = clock_timestamp()
     where spend.id = v_spend.id;
-    if p_status <> 'succeeded' and v_spend.at < clock_timestamp() - interval '2 hours' then
-        update public.spend_hours set usd = spend_hours.usd - coalesce(v_spend.usd, 0) -- added up already
+    if v_spend.at < clock_timestamp() - interval '2 hours' then -- added up already, as it was
+        update public.spend_hours
+        set usd = spend_hours.usd + coalesce(v_usd, 0) - v_refunded_usd - coalesce(v_spend.usd, 0)
         where spend_hours.hour = date_trunc('hour', v_spend.at, 'UTC');
     end if;
 end;
 $$;
 
-comment on function picture_edge.end_spend(text, text, float8, text) is
-'Write the end of a prediction into the ledger, once: succeeded, or failed or canceled, which is refunded.';
+comment on function picture_edge.end_spend(text, text, float8, int, text) is
+'Write the end of a prediction into the ledger, once: succeeded, with the pictures that it has made; or failed or
+canceled, which is refunded.';
 
 create or replace function picture_edge.count_prediction() returns trigger
 language plpgsql
@@ -180,7 +191,7 @@ begin
     else
         perform picture_edge.end_spend(
             new.prediction_id, new.status,
-            coalesce(new.seconds, extract(epoch from new.ended_at - new.created_at)::float8)
+            coalesce(new.seconds, extract(epoch from new.ended_at - new.created_at)::float8), new.pictures
         );
     end if;
     return null;
@@ -302,7 +313,7 @@ create policy model_prices_select_service on public.model_prices for select to s
 alter table public.spend enable row level security;
 revoke all on public.spend from public, anon, authenticated, service_role;
 revoke all on sequence public.spend_id_seq from public, anon, authenticated, service_role;
-grant select, insert, update (status, seconds, usd, refunded_usd, ended_at) on public.spend to service_role;
+grant select, insert, update (status, seconds, pictures, usd, refunded_usd, ended_at) on public.spend to service_role;
 drop policy if exists spend_select_service on public.spend;
 create policy spend_select_service on public.spend for select to service_role using (true);
 revoke all on public.spend_by_day, public.spend_by_model, public.spend_by_user from public, anon, authenticated;
@@ -314,6 +325,6 @@ from public, anon, authenticated;
 grant execute on function picture_edge.begin_spend(
     text, text, text, jsonb, uuid, uuid, uuid, text
 ) to service_role;
-revoke execute on function picture_edge.end_spend(text, text, float8, text) from public, anon, authenticated;
-grant execute on function picture_edge.end_spend(text, text, float8, text) to service_role;
+revoke execute on function picture_edge.end_spend(text, text, float8, int, text) from public, anon, authenticated;
+grant execute on function picture_edge.end_spend(text, text, float8, int, text) to service_role;
 revoke execute on function picture_edge.count_prediction() from public, anon, authenticated;

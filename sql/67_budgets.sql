@@ -1,10 +1,14 @@
--- budgets: how much may be spent a day and a month, by each user and by all together. set_budget, check_budget.
+-- budgets: how much may be spent a day and a month, by each user and by all together. set_budget, check_budgets.
+-- expected_usd, awaited_usd: what is asked for, and what waits.
 -- keep_spend_hours: sums of hours that are over, so that a month is added up from 744 of them and three hours of the
 -- ledger.
--- Called by   operators; check_quota (sql/30_quotas.sql): start-generation and generate-image, before anything is paid
+-- Called by   operators; start_generations, check_quota: for start-generation and generate-image, before anything is
+--             queued or paid; intend_prediction, before a job pays
 -- Promises    a request beyond a budget is refused: the user's own with PT429 and when there is money again, that of
---             all with PT402. Without a budget nothing is summed. Predictions under way count with their price, jobs
---             that wait do not: a burst may exceed a budget by what is waiting.
+--             all with PT402. What is under way counts with its price, what waits with its expected one. A job that
+--             finds the budget spent waits, and makes no prediction. Without a budget nothing is summed or locked.
+--             What may be exceeded: by the predictions of the same moment, between a job's check and its line in the
+--             ledger; by those whose price is not known before their end; generate-image counts from its prediction on
 
 create table if not exists public.budgets (
     scope text primary key,
@@ -70,7 +74,117 @@ $$;
 comment on function picture_edge.spent(timestamptz, uuid) is
 'US dollars spent since the begin of an hour, by a user or by all (null), without refunds.';
 
-create or replace function picture_edge.check_budget(p_user_id uuid) returns void
+create or replace function picture_edge.expected_usd(p_requests jsonb[]) returns numeric
+language sql
+stable
+set search_path = ''
+as $$
+    select coalesce(sum(asked.pictures * picture_edge.price_of(
+        coalesce(known.replicate_id, asked.model), clock_timestamp(), 1,
+        coalesce(picture_edge.typical_seconds(known.replicate_id), known.typical_seconds::float8)
+    )), 0)
+    from (
+        select
+            request ->> 'model_id' as model,
+            sum(case when jsonb_typeof(request -> 'num_outputs') = 'number'
+                then least(greatest((request ->> 'num_outputs')::numeric, 1), 16) else 1 end) as pictures
+        from unnest(p_requests) as request
+        group by request ->> 'model_id'
+    ) as asked
+    left join lateral (
+        select models.replicate_id, models.typical_seconds
+        from public.models
+        where models.replicate_id = asked.model or asked.model = any (models.aliases)
+        order by models.replicate_id = asked.model desc
+        limit 1
+    ) as known on true;
+$$;
+
+comment on function picture_edge.expected_usd(jsonb[]) is
+'What the pictures of requests (model_id, num_outputs) will cost by today''s prices; 0 for what has no known one.';
+
+create or replace function picture_edge.awaited_usd(p_user_id uuid default null) returns numeric
+language sql
+stable
+set search_path = ''
+set jit = off
+set enable_seqscan = off -- by the small indexes of what waits and what runs, however old the plan is
+as $$
+    select picture_edge.expected_usd(array_agg(jsonb_build_object(
+        'model_id', awaited.payload -> 'model_id', 'num_outputs', awaited.payload -> 'num_outputs'
+    )))
+    from (
+        (
+            select job_queue.payload from public.job_queue
+            where p_user_id is null and job_queue.status = 'pending' and job_queue.job_type = 'generate-image'
+            limit 5000
+        )
+        union all
+        (
+            select job_queue.payload from public.job_queue
+            where job_queue.created_by = p_user_id and job_queue.status = 'pending'
+                and job_queue.job_type = 'generate-image'
+                and job_queue.share_rank > 0 -- by the index of a user's turns, which retries have left
+            limit 5000
+        )
+        union all
+        (
+            select job_queue.payload from public.job_queue
+            where job_queue.status = 'processing' and job_queue.job_type = 'generate-image'
+                and not job_queue.parked -- those are in the ledger
+                and (p_user_id is null or job_queue.created_by = p_user_id)
+            limit 5000
+        )
+    ) as awaited;
+$$;
+
+comment on function picture_edge.awaited_usd(uuid) is
+'What the queue''s pictures, a user''s or all (null), will cost that no prediction was made for yet: of the first 5,000
+that wait and the first 5,000 that run.';
+
+create or replace function picture_edge.spent_budgets(
+    p_user_id uuid, p_users_usd numeric default 0, p_all_usd numeric default 0
+) returns table (scope text, period text, usd numeric, until timestamptz)
+language sql
+stable
+set search_path = ''
+as $$
+    select budget.scope, periods.name, periods.usd, periods.until
+    from (
+        select * from public.budgets where budgets.scope = 'all'
+        union all
+        (
+            select * from public.budgets where budgets.scope in (p_user_id::text, 'user') and p_user_id is not null
+            order by budgets.scope = 'user' -- one of their own comes first
+            limit 1
+        )
+    ) as budget
+    cross join lateral (
+        select
+            each.name,
+            each.usd,
+            begins.at as since,
+            (begins.at at time zone 'UTC' + each.length) at time zone 'UTC' as until
+        from (values
+            ('day', interval '1 day', budget.daily_usd), ('month', interval '1 month', budget.monthly_usd)
+        ) as each (name, length, usd)
+        cross join date_trunc(each.name, clock_timestamp(), 'UTC') as begins (at)
+        where each.usd is not null
+    ) as periods
+    cross join picture_edge.spent(
+        periods.since, case when budget.scope <> 'all' then p_user_id end
+    ) as already (usd)
+    where already.usd >= periods.usd
+        or already.usd + case when budget.scope = 'all' then p_all_usd else p_users_usd end > periods.usd
+    order by budget.scope = 'all' desc, periods.until desc;
+$$;
+
+comment on function picture_edge.spent_budgets(uuid, numeric, numeric) is
+'The budgets, of all and of a user, that are spent, or have no room for so much more; the longest-lasting first.';
+
+create or replace function picture_edge.check_budget(
+    p_user_id uuid, p_users_usd numeric default 0, p_all_usd numeric default 0
+) returns void
 language plpgsql
 set search_path = ''
 as $$
@@ -80,34 +194,7 @@ begin
     if not exists (select from public.budgets where num_nonnulls(budgets.daily_usd, budgets.monthly_usd) > 0) then
         return;
     end if;
-    select limits.* into v_full
-    from (
-        select
-            budget.scope, periods.name, periods.until,
-            case periods.name when 'day' then budget.daily_usd else budget.monthly_usd end as usd,
-            periods.since
-        from (
-            select * from public.budgets where budgets.scope = 'all'
-            union all
-            (
-                select * from public.budgets where budgets.scope in (p_user_id::text, 'user')
-                order by budgets.scope = 'user' -- one of their own comes first
-                limit 1
-            )
-        ) as budget
-        cross join lateral (
-            select
-                each.name,
-                begins.at as since,
-                (begins.at at time zone 'UTC' + each.length) at time zone 'UTC' as until
-            from (values ('day', interval '1 day'), ('month', interval '1 month')) as each (name, length)
-            cross join date_trunc(each.name, clock_timestamp(), 'UTC') as begins (at)
-        ) as periods
-    ) as limits
-    where limits.usd is not null
-        and picture_edge.spent(limits.since, case when limits.scope <> 'all' then p_user_id end) >= limits.usd
-    order by limits.scope = 'all' desc, limits.until desc
-    limit 1;
+    select * into v_full from picture_edge.spent_budgets(p_user_id, p_users_usd, p_all_usd) limit 1;
     if not found then
         return;
     end if;
@@ -116,12 +203,12 @@ begin
             errcode = 'PT402',
             message = format(
                 'The budget of this %s is spent. No picture is made until %s',
-                v_full.name, to_char(v_full.until at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
+                v_full.period, to_char(v_full.until at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
             );
     end if;
     raise exception using
         errcode = 'PT429',
-        message = format('You may spend %s USD a %s', v_full.usd, v_full.name),
+        message = format('You may spend %s USD a %s', v_full.usd, v_full.period),
         detail = json_build_object(
             'quota', v_full.usd,
             'retry_after', greatest(1, ceil(extract(epoch from v_full.until - clock_timestamp())))
@@ -129,9 +216,48 @@ begin
 end;
 $$;
 
-comment on function picture_edge.check_budget(uuid) is
-'Refuse a request where a budget is spent: that of all (PT402), the user''s (PT429, with quota and retry_after as
-check_quota has them).';
+comment on function picture_edge.check_budget(uuid, numeric, numeric) is
+'Refuse what a budget has no room for, beside so much more of the user''s and of all: that of all (PT402), the user''s
+(PT429, with quota and retry_after as check_quota has them).';
+
+create or replace function picture_edge.check_budgets(p_user_ids uuid[], p_requests jsonb[] default null) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_of_all boolean;
+    v_all_usd numeric := 0;
+begin
+    select bool_or(budgets.scope = 'all') into v_of_all
+    from public.budgets where num_nonnulls(budgets.daily_usd, budgets.monthly_usd) > 0;
+    if v_of_all is null then
+        return;
+    end if;
+    -- Advisory locks until the commit: two could both see the last room. Before the locks of check_quota, and in one
+    -- order, so that two batches never deadlock.
+    perform pg_advisory_xact_lock(hashtextextended('picture_edge_budget ' || held.scope, 0))
+    from (
+        select distinct case when v_of_all then 'all' else given.user_id::text end as scope
+        from unnest(p_user_ids) as given (user_id)
+        order by scope
+    ) as held;
+    if v_of_all then
+        v_all_usd := picture_edge.awaited_usd() + picture_edge.expected_usd(p_requests);
+    end if;
+    perform picture_edge.check_budget(
+        asked.user_id, picture_edge.awaited_usd(asked.user_id) + picture_edge.expected_usd(asked.requests), v_all_usd
+    )
+    from (
+        select given.user_id, array_agg(given.request) as requests
+        from unnest(p_user_ids, p_requests) as given (user_id, request)
+        group by given.user_id
+    ) as asked;
+end;
+$$;
+
+comment on function picture_edge.check_budgets(uuid[], jsonb[]) is
+'check_budget for each user of a batch, with what they ask for and what waits in the queue. Holds other requests back
+until the transaction ends: those of the users, or where all have a budget, everybody''s.';
 
 create or replace function public.set_budget(
     p_daily_usd numeric default null, p_monthly_usd numeric default null, p_scope text default 'all'
@@ -178,7 +304,15 @@ revoke execute on function picture_edge.keep_spend_hours() from public, anon, au
 grant execute on function picture_edge.keep_spend_hours() to service_role;
 revoke execute on function picture_edge.spent(timestamptz, uuid) from public, anon, authenticated;
 grant execute on function picture_edge.spent(timestamptz, uuid) to service_role;
-revoke execute on function picture_edge.check_budget(uuid) from public, anon, authenticated;
-grant execute on function picture_edge.check_budget(uuid) to service_role;
+revoke execute on function picture_edge.expected_usd(jsonb[]) from public, anon, authenticated;
+grant execute on function picture_edge.expected_usd(jsonb[]) to service_role;
+revoke execute on function picture_edge.awaited_usd(uuid) from public, anon, authenticated;
+grant execute on function picture_edge.awaited_usd(uuid) to service_role;
+revoke execute on function picture_edge.spent_budgets(uuid, numeric, numeric) from public, anon, authenticated;
+grant execute on function picture_edge.spent_budgets(uuid, numeric, numeric) to service_role;
+revoke execute on function picture_edge.check_budget(uuid, numeric, numeric) from public, anon, authenticated;
+grant execute on function picture_edge.check_budget(uuid, numeric, numeric) to service_role;
+revoke execute on function picture_edge.check_budgets(uuid[], jsonb[]) from public, anon, authenticated;
+grant execute on function picture_edge.check_budgets(uuid[], jsonb[]) to service_role;
 revoke execute on function public.set_budget(numeric, numeric, text) from public, anon, authenticated;
 grant execute on function public.set_budget(numeric, numeric, text) to service_role;

@@ -78,7 +78,8 @@ async def process_generation(
         if on_prediction:
             await on_prediction(None)
         raise
-    await end_spend(pool, prediction.id, "succeeded", time.monotonic() - started)
+    seconds = time.monotonic() - started
+    await end_spend(pool, prediction.id, "succeeded", seconds, len(output_urls))
     return GenerationResult(
         output_url=output_urls[0],
         output_urls=output_urls,

@@ -44,13 +44,15 @@ async def begin_spend(
     )
 
 
-async def end_spend(pool: Pool, prediction_id: str, status: str, seconds: float) -> None:
-    """It has ended: ``succeeded``, or ``failed``, which is refunded. Raises nothing of the database's."""
+async def end_spend(
+    pool: Pool, prediction_id: str, status: str, seconds: float, pictures: int | None = None
+) -> None:
+    """It has ended: ``succeeded`` with so many pictures, or ``failed``, which is refunded. Never raises."""
     await _write(
         pool,
         prediction_id,
-        "select picture_edge.end_spend(%s, %s, %s)",
-        (prediction_id, status, seconds),
+        "select picture_edge.end_spend(%s, %s, %s, %s)",
+        (prediction_id, status, seconds, pictures),
     )
 
 

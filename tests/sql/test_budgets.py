@@ -1,6 +1,9 @@
 """Budgets: what is spent is refused before anything is paid; nothing is summed where there is none."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
 
 import psycopg
 import pytest
@@ -8,7 +11,11 @@ from psycopg.types.json import Jsonb
 
 from tests.conftest import Database
 from tests.help import BODY
-from tests.sql.help import NOBODY, OTHER, USER, refused
+from tests.sql.help import NOBODY, OTHER, USER, begin, claim, refused
+from tests.sql.test_explain_job import explained
+
+SCHNELL = {"prompt": "a fox", "model_id": "black-forest-labs/flux-schnell"}
+"""A picture of it costs 0.003 USD."""
 
 PAID = """
 insert into spend (at, prediction_id, provider, model, source, user_id, pictures, status, usd, refunded_usd)
@@ -117,6 +124,90 @@ def test_hours_that_are_over_are_added_up_once_and_late_refunds_taken_off(db: Da
         "select count(*) as hours, max(hour) < now() - interval '2 h' as over from spend_hours"
     ).fetchall()
     assert (row["hours"] > 45, row["over"]) == (True, True)
+
+
+def many(db: Database, number: int, user: str = USER, **request: object) -> None:
+    requests = [Jsonb({**SCHNELL, **request})] * number
+    db.execute("select picture_edge.start_generations(%s::uuid[], %s)", ([user] * number, requests))
+
+
+@pytest.mark.parametrize(("scope", "state"), [("all", "PT402"), ("user", "PT429")])
+def test_what_waits_and_what_is_asked_for_counts(db: Database, scope, state):
+    """0.01 USD has room for three pictures, however they are asked for."""
+    db.execute("select set_budget(0.01, p_scope => %s)", (scope,))
+    with pytest.raises(psycopg.Error) as error:
+        many(db, 4)
+    assert error.value.sqlstate == state
+    many(db, 1, num_outputs=2)
+    many(db, 1)
+    with pytest.raises(psycopg.Error):
+        many(db, 1)
+    db.execute("select * from claim_jobs(1)")  # still before its prediction
+    with pytest.raises(psycopg.Error):
+        many(db, 1)
+    db.execute("select cancel_jobs('*', p_statuses => '{pending, processing}')")
+    many(db, 3)
+
+
+@pytest.mark.parametrize("scope", ["all", "user"])
+def test_sixty_four_starts_at_once_do_not_exceed_a_budget(db: Database, dsn, scope):
+    db.execute("select set_budget(0.03, p_scope => %s)", (scope,))
+
+    def attempt(_: int) -> str | None:
+        with psycopg.connect(dsn, autocommit=True) as session:
+            try:
+                many(session, 1)  # type: ignore[arg-type]
+            except psycopg.Error as error:
+                return error.sqlstate
+        return None
+
+    with ThreadPoolExecutor(64) as sessions:
+        refusals = list(sessions.map(attempt, range(64)))
+    assert refusals.count(None) == 10
+    assert set(refusals) == {None, "PT402" if scope == "all" else "PT429"}
+
+
+def test_a_job_pays_nothing_once_the_budget_is_spent(db: Database, paid):
+    """It waited since before the budget was set, or was queued by hand."""
+    many(db, 1)
+    job = claim(db)
+    begin(db, job, job["payload"]["generation_id"])
+    db.execute("select set_budget(0.5)")
+    paid(0.5)
+    intend: Any = (
+        "select from picture_edge.intend_prediction(%s, %s, 'a/b', null, '{}', 'png', '{}', '1 h')"
+    )
+    arguments = (job["id"], job["lease_token"])
+    refused(db, intend, arguments, "PT402")
+    assert db.execute("select count(*) as n from predictions").fetchone() == {"n": 0}
+    db.execute("select release_job from picture_edge.release_job(%s, %s)", arguments)
+    assert "budget: 0.5 USD a day are spent by all. No prediction is made before" in " ".join(
+        explained(db, job["id"], "waits")
+    )
+    db.execute("select set_budget(1)")
+    assert not any(text.startswith("budget") for text in explained(db, job["id"], "waits"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "usd"),
+    [
+        ({"model_id": "black-forest-labs/flux-schnell"}, "0.003"),
+        ({"model_id": "flux-schnell", "num_outputs": 4}, "0.012"),
+        ({"model_id": "flux-schnell", "num_outputs": 1e9}, "0.048"),
+        ({"model_id": "flux-schnell", "num_outputs": -1}, "0.003"),
+        ({"model_id": "flux-schnell", "num_outputs": "4"}, "0.003"),
+        ({"model_id": "timed/one"}, "0.01"),
+        ({"model_id": "un/known"}, "0"),
+        ({}, "0"),
+    ],
+)
+def test_what_a_request_will_cost(db: Database, request_, usd):
+    db.execute(
+        "insert into models (replicate_id, name, typical_seconds) values ('timed/one', 'x', 10)"
+    )
+    db.execute("insert into model_prices values ('timed/one', '2026-01-01', null, 0.001)")
+    [row] = db.execute("select picture_edge.expected_usd(%s) as it", ([Jsonb(request_)],))
+    assert row["it"] == Decimal(usd)
 
 
 @pytest.mark.parametrize("call", ["set_budget(-1)", "set_budget(1, -1)", "set_budget(1, p_scope => 'me')",

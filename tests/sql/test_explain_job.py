@@ -1,5 +1,7 @@
 """explain_job: each reason for which a job waits is named with what ends it; workers and their heartbeats."""
 
+import re
+
 import pytest
 
 from tests.conftest import Database, Row
@@ -31,7 +33,9 @@ def worker(db: Database) -> str:
 
 def test_a_generation_and_its_job_are_explained_alike(db: Database, started: Row, worker):
     told = explained(db, started["generation_id"])
-    assert told == explained(db, started["job_id"])
+    without_ages = [re.sub(r", [\d.]+ s ago", "", text) for text in told]
+    of_the_job = explained(db, started["job_id"])
+    assert without_ages == [re.sub(r", [\d.]+ s ago", "", text) for text in of_the_job]
     assert f"generation: {started['generation_id']}" in told
     assert f"job: generate-image {started['job_id']}: pending" in told
     assert f"user: {USER}" in told
@@ -139,6 +143,34 @@ def test_a_line_moves_at_the_speed_of_the_last_minutes(db: Database, worker):
     query = "select picture_edge.seconds_left(j) as it from job_queue as j where id = %s"
     [row] = db.execute(query, (job_id,))
     assert 59 <= row["it"] <= 62
+
+
+def test_a_job_is_not_expected_before_what_holds_it_back_ends(db: Database, started: Row, worker):
+    """A worker, the provider's 429, its rate limit."""
+    db.execute(
+        "insert into job_queue (job_type, status, started_at, completed_at)"
+        " values ('generate-image', 'completed', now() - interval '10 s', now())"
+    )
+    seconds = "select picture_edge.seconds_left(j) as it from job_queue as j where id = %s"
+
+    def left() -> float:
+        [row] = db.execute(seconds, (started["job_id"],))
+        return float(row["it"])
+
+    usual = left()
+    db.execute("select picture_edge.limit_provider('1 h')")
+    assert left() == pytest.approx(3600 + usual, abs=30)
+    db.execute("delete from provider_limits")
+    db.execute(
+        "insert into job_queue (job_type, scheduled_at)"
+        " select 'generate-image', now() - interval '1 h' from generate_series(1, 10)"
+    )
+    db.execute("select set_provider_limit(1)")
+    assert left() == pytest.approx(600 + usual, abs=30)
+    db.execute("delete from workers")
+    assert explained(db, started["job_id"], "expected") == [
+        "not before a worker runs that has a handler for it"
+    ]
 
 
 def test_a_running_job_names_its_worker_and_a_dead_one(db: Database, started: Row, worker):

@@ -143,6 +143,75 @@ def test_what_is_named_is_cancelled_and_the_rest_runs(db, enqueue, said, argumen
     assert (action, given["reason"], jobs_changed) == ("cancel_jobs", "too many", number)
 
 
+def test_one_call_is_bounded_and_says_that_there_is_more(db: Database, enqueue, said):
+    """Its transaction holds the locks of all that it changes."""
+    [row] = db.execute(
+        "select picture_edge.bounded(null) as all, picture_edge.bounded(20000) as many, picture_edge.bounded(5) as few"
+    )
+    assert tuple(row.values()) == (10_000, 10_000, 5)
+    db.execute(
+        "create or replace function picture_edge.bounded(p_limit int) returns int"
+        " return least(coalesce(p_limit, 2), 2)"
+    )
+    for _ in range(3):
+        fail(db, enqueue(), "x")
+    assert [count(db, "redrive_failed(null, null)") for _ in range(3)] == [2, 1, 0]
+    assert [count(db, "cancel_jobs('*', null)") for _ in range(3)] == [2, 1, 0]
+    more = ", as many as one call does. Call again"
+    assert said == [
+        f"2 failed jobs run again{more}",
+        "1 failed jobs run again",
+        f"2 jobs are cancelled{more}",
+        "1 jobs are cancelled",
+        "0 jobs are cancelled",
+    ]
+
+
+def test_of_one_dedupe_key_one_job_runs_again(db: Database, enqueue):
+    """The newest; none where another one is active."""
+    keys = {"twice": [], "active": []}
+    for key in ("twice", "twice", "active"):
+        keys[key].append(enqueue(p_dedupe_key=key))
+        fail(db, keys[key][-1], "x")
+    enqueue(p_dedupe_key="active")
+    assert count(db, "redrive_failed(p_dry_run => true)") == 1
+    assert count(db, "redrive_failed()") == 1
+    assert job_row(db, keys["twice"][1])["status"] == "pending"
+    assert count(db, "redrive_failed()") == 0
+
+
+def test_a_dry_run_locks_nothing_and_waits_for_nobody(db: Database, connect, enqueue):
+    fail(db, enqueue(), "x")
+    enqueue()
+    other = connect(autocommit=False)
+    other.execute("select from job_queue for update")
+    assert count(db, "redrive_failed(p_dry_run => true)") == 1
+    assert count(db, "cancel_jobs('*', p_dry_run => true)") == 1
+    other.rollback()
+    dry = connect(autocommit=False)
+    dry.execute("select redrive_failed(p_dry_run => true), cancel_jobs('*', p_dry_run => true)")
+    assert len(db.execute("select from job_queue for update nowait").fetchall()) == 2
+
+
+def test_a_pattern_that_is_none_is_refused(db: Database, enqueue):
+    fail(db, enqueue(), "100%")
+    assert "backslash" in refused(db, r"select redrive_failed(p_error_like => '100\')", (), "PT400")
+    assert count(db, r"redrive_failed(p_error_like => '1\\')") == 0
+    assert count(db, r"redrive_failed(p_error_like => '100\%')") == 1
+
+
+def test_a_generation_whose_other_job_is_active_is_not_paid_for_twice(db: Database, started: Row):
+    """A second job, queued by hand, has been cancelled; the first one waits."""
+    second = db.execute(
+        "select enqueue_job('generate-image', payload, p_created_by => created_by) as id from job_queue"
+    ).fetchone()
+    assert second
+    db.execute("update job_queue set status = 'cancelled' where id = %s", (second["id"],))
+    db.execute("select picture_edge.reopen_generation(%s)", (started["generation_id"],))
+    assert count(db, f"redrive_generation('{started['generation_id']}')::int") == 0
+    assert job_row(db, second["id"])["status"] == "cancelled"
+
+
 @pytest.mark.parametrize("call", ["cancel_jobs(null)", "cancel_jobs(' ')", "cancel_jobs('*', -1)",
                                   "cancel_jobs('*', p_statuses => '{failed}')"])  # fmt: skip
 def test_a_senseless_cancel_is_refused(db: Database, call):
@@ -230,6 +299,22 @@ def test_who_it_was(db: Database, enqueue, settings, operator):
     db.execute("select cancel_job(%s)", (job_id,))
     rows = db.execute("select operator from operator_log").fetchall()
     assert [row["operator"] for row in rows] == ([operator] if operator else [])
+
+
+def test_every_other_call_of_an_operator_is_a_line_too(db: Database, clock, started: Row):
+    db.execute("select set_user_quota(%s, p_daily => 3)", (USER,))
+    db.execute("select cancel_generation(%s)", (started["generation_id"],))
+    db.execute("select cancel_generation(%s)", (started["generation_id"],))  # it is cancelled
+    db.execute("select purge_jobs('0')")
+    db.execute("select schedule_process_jobs('https://me:secret@edge.example', 'the key')")
+    db.execute("select unschedule_process_jobs()")
+    assert logged(db) == [
+        ("set_user_quota", {"user_id": USER, "daily": 3}, None),
+        ("cancel_generation", {"id": str(started["generation_id"]), "reason": "Cancelled"}, 1),
+        ("purge_jobs", {"older_than": "00:00:00", "statuses": ["completed", "cancelled"]}, 1),
+        ("schedule_process_jobs", {"url": "https://edge.example", "schedule": "* * * * *"}, None),
+        ("unschedule_process_jobs", {}, None),
+    ]
 
 
 def test_what_is_rolled_back_is_not_in_the_log(connect, db: Database):

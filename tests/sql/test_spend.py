@@ -79,6 +79,12 @@ def test_several_pictures_cost_as_many(db: Database, started: Row):
     assert (ledger(db)["pictures"], ledger(db)["usd"]) == (4, 4 * PRICE)
 
 
+def test_what_was_made_is_paid_for_and_not_what_was_asked_for(db: Database, started: Row):
+    intent = parked(db, started, '{"num_outputs": 4}')
+    succeed(db, intent)
+    assert (ledger(db)["pictures"], ledger(db)["usd"]) == (1, PRICE)
+
+
 @pytest.mark.parametrize(
     "given", ['{"num_outputs": "many"}', '{"num_outputs": -1}', '{"num_outputs": 1e9}', "[]"]
 )

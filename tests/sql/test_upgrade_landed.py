@@ -63,7 +63,7 @@ INTENDED = "select intent_id from intend_prediction(%s, %s, 'a/b', null, '{}', '
 ROWS_NOW = """
 select jsonb_object_agg(id, to_jsonb(j) - '{parked, updated_at}'::text[]) as jobs,
     (select jsonb_object_agg(id, to_jsonb(g)) from image_generations as g) as generations,
-    (select jsonb_object_agg(id, to_jsonb(p)) from predictions as p) as predictions,
+    (select jsonb_object_agg(id, to_jsonb(p) - 'pictures') from predictions as p) as predictions,
     (select jsonb_agg(to_jsonb(u)) from quota_uses as u) as uses
 from job_queue as j
 """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.help import SMALL
+from tests.help import SMALL, eventually
 
 SPENT = """
 insert into spend (prediction_id, provider, model, source, user_id, pictures, usd)
@@ -22,3 +22,32 @@ def test_a_spent_budget_is_402_for_all_and_429_for_a_user(edge, db, sandbox, fun
     answer = edge.post(function, SMALL)
     assert (answer.status_code, answer.json()["code"]) == (402, "BUDGET_SPENT")
     assert not sandbox.state.predictions
+
+
+def test_a_job_waits_while_its_budget_is_spent(edge, db, sandbox):
+    """The provider is not asked, no attempt is spent, and once there is money the picture is made."""
+    db.execute("select pause_queue()")
+    started = edge.post("start-generation", SMALL).json()
+    db.execute("select set_budget(0)")
+    db.execute("select resume_queue()")
+    job = eventually(
+        lambda: db.execute(
+            "select * from job_queue where jsonb_array_length(errors) > 0 and id = %s",
+            (started["job_id"],),
+        ).fetchone()
+    )
+    assert (job["status"], job["attempt_number"], job["errors"][0]["class"]) == (
+        "pending",
+        0,
+        "out_of_budget",
+    )
+    assert job["error_message"].startswith("The budget of this day is spent.")
+    assert not sandbox.state.predictions
+    db.execute("select set_budget()")
+    db.execute("update job_queue set scheduled_at = now()")
+    eventually(
+        lambda: db.execute(
+            "select true as it from image_generations where id = %s and status = 'completed'",
+            (started["generation_id"],),
+        ).fetchone()
+    )
