@@ -64,10 +64,15 @@ as $$
         where p_user_id is null
             and spend_hours.hour >= least(p_since, statement_timestamp() - interval '32 days')
     )
-    select kept.usd + coalesce((
+    -- Two statements: with one "or" between them a user's would read everybody's month.
+    select case when p_user_id is null then kept.usd + coalesce((
         select sum(spend.usd - spend.refunded_usd) from public.spend
-        where spend.at >= greatest(p_since, kept.until) and (p_user_id is null or spend.user_id = p_user_id)
+        where spend.at >= greatest(p_since, kept.until)
     ), 0)
+    else coalesce((
+        select sum(spend.usd - spend.refunded_usd) from public.spend
+        where spend.user_id = p_user_id and spend.at >= p_since
+    ), 0) end
     from kept;
 $$;
 
