@@ -17,6 +17,7 @@ create table if not exists public.predictions (
     error_message text,
     error_class text,
     seconds float8,
+    pictures int,
     polls int not null default 0,
     first_poll_seconds float8 not null default 1,
     next_poll_at timestamptz,
@@ -28,6 +29,8 @@ create table if not exists public.predictions (
     ),
     constraint predictions_seconds_check check (seconds between 0 and 86400)
 );
+
+alter table public.predictions add column if not exists pictures int;
 
 -- The provider once reported 1e308 seconds, and a model's average overflowed. Absurd values of an earlier sql/ become
 -- null; "not valid", so that the change needs no scan under its lock.
@@ -79,6 +82,7 @@ comment on column public.predictions.error_message is 'Why there is no picture.'
 comment on column public.predictions.error_class is 'The error''s class, as in job_queue.errors.';
 comment on column public.predictions.seconds is
 'From the request to the end, as the provider measures it: a day at most; null for impossible values.';
+comment on column public.predictions.pictures is 'How many pictures it has made; null until its success.';
 comment on column public.predictions.polls is 'Polls so far.';
 comment on column public.predictions.first_poll_seconds is
 'Distance to the first poll; exponential from there, each next poll is twice as far.';

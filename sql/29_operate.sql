@@ -1,6 +1,42 @@
--- cancel_job, redrive_job, redrive_failed, purge_jobs: what an operator does to jobs, beside plain statements.
+-- cancel_job, redrive_job, purge_jobs: what an operator does to jobs, beside plain statements.
+-- cancel_each, redrive_each: the statements of the first two, for many jobs too (sql/65_bulk_operations.sql).
 -- Called by   operators; cleanup-old-jobs calls purge_jobs each day
 -- Promises    each is idempotent; an ended job starts again by redrive only, or by a reset in plain SQL
+
+create or replace function picture_edge.cancel_each(p_job_ids uuid[], p_reason text) returns int
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_job record;
+    v_count int := 0;
+begin
+    for v_job in
+        with active as materialized (
+            select job_queue.id, job_queue.status
+            from public.job_queue
+            where job_queue.id = any (p_job_ids) and job_queue.status in ('pending', 'processing')
+            order by job_queue.id -- the lock order of all statements that lock several jobs
+            for update
+        )
+        update public.job_queue
+        set status = 'cancelled', error_message = p_reason, completed_at = clock_timestamp(), lease_expires_at = null,
+            parked = false, updated_at = clock_timestamp()
+        from active
+        where job_queue.id = active.id
+        returning active.id, active.status as was
+    loop
+        v_count := v_count + 1;
+        if v_job.was = 'processing' then
+            perform pg_notify('picture_edge_cancelled', v_job.id::text);
+        end if;
+    end loop;
+    return v_count;
+end;
+$$;
+
+comment on function picture_edge.cancel_each(uuid[], text) is
+'Cancel those of the jobs that wait or run, and tell the workers of the latter; returns how many.';
 
 create or replace function public.cancel_job(p_job_id uuid, p_reason text default null) returns boolean
 language plpgsql
@@ -9,16 +45,10 @@ as $$
 declare
     v_job public.job_queue := picture_edge.held_job(p_job_id, null);
 begin
-    update public.job_queue
-    set status = 'cancelled', error_message = p_reason, completed_at = clock_timestamp(), lease_expires_at = null,
-        parked = false, updated_at = clock_timestamp()
-    where job_queue.id = p_job_id and job_queue.status in ('pending', 'processing');
-    if not found then
+    if picture_edge.cancel_each(array[p_job_id], p_reason) = 0 then
         return v_job.status = 'cancelled';
     end if;
-    if v_job.status = 'processing' then
-        perform pg_notify('picture_edge_cancelled', p_job_id::text);
-    end if;
+    perform picture_edge.log_operation('cancel_job', jsonb_build_object('id', p_job_id, 'reason', p_reason), 1);
     return true;
 end;
 $$;
@@ -26,6 +56,28 @@ $$;
 comment on function public.cancel_job(uuid, text) is
 'Cancel a pending or running job, and its generation with it; a running job''s worker is notified, and its next write
 refused. Returns whether the job is cancelled now: false where it had ended otherwise. Unknown: PT404.';
+
+create or replace function picture_edge.redrive_each(p_job_ids uuid[]) returns int
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_count int;
+begin
+    update public.job_queue
+    set status = 'pending', attempt_number = 0, crash_count = 0, share_rank = greatest(job_queue.share_rank, 0),
+        error_message = null, completed_at = null, scheduled_at = clock_timestamp(), updated_at = clock_timestamp()
+    where job_queue.id = any (p_job_ids) and job_queue.status in ('failed', 'cancelled');
+    get diagnostics v_count = row_count;
+    if v_count > 0 then
+        perform picture_edge.wake_workers();
+    end if;
+    return v_count;
+end;
+$$;
+
+comment on function picture_edge.redrive_each(uuid[]) is
+'Run those of the jobs again that are failed or cancelled; returns how many. A dedupe key that is taken: 23505.';
 
 create or replace function public.redrive_job(p_job_id uuid) returns boolean
 language plpgsql
@@ -38,14 +90,10 @@ begin
         raise exception using
             errcode = 'PT409', message = format('Job %s is completed: there is nothing to redrive', p_job_id);
     end if;
-    update public.job_queue
-    set status = 'pending', attempt_number = 0, crash_count = 0, share_rank = greatest(job_queue.share_rank, 0),
-        error_message = null, completed_at = null, scheduled_at = clock_timestamp(), updated_at = clock_timestamp()
-    where job_queue.id = p_job_id and job_queue.status in ('failed', 'cancelled');
-    if not found then
+    if picture_edge.redrive_each(array[p_job_id]) = 0 then
         return false;
     end if;
-    perform picture_edge.wake_workers();
+    perform picture_edge.log_operation('redrive_job', jsonb_build_object('id', p_job_id), 1);
     return true;
 exception when unique_violation then
     raise exception using
@@ -58,41 +106,6 @@ comment on function public.redrive_job(uuid) is
 'Run a failed or cancelled job again, now and with all its attempts; its errors are kept and its generation reopens.
 Returns whether it was failed or cancelled: false for a pending or running job. Completed, or its dedupe key taken:
 PT409. Unknown: PT404.';
-
-create or replace function public.redrive_failed(p_job_type text default null, p_limit int default 100) returns int
-language plpgsql
-set search_path = ''
-as $$
-declare
-    v_id uuid;
-    v_count int := 0;
-begin
-    if p_limit < 0 then
-        raise exception using errcode = 'PT400', message = 'p_limit must be 0 or more, or null for all';
-    end if;
-    if p_job_type is not null then
-        perform picture_edge.notice_unknown_type(p_job_type);
-    end if;
-    for v_id in
-        select job_queue.id
-        from public.job_queue
-        where job_queue.status = 'failed' and (p_job_type is null or job_queue.job_type = p_job_type)
-        order by job_queue.completed_at, job_queue.id
-        limit p_limit
-        for update skip locked
-    loop
-        begin
-            v_count := v_count + public.redrive_job(v_id)::int;
-        exception when sqlstate 'PT409' then
-            raise notice '%', sqlerrm; -- skip this job, redrive the rest
-        end;
-    end loop;
-    return v_count;
-end;
-$$;
-
-comment on function public.redrive_failed(text, int) is
-'Redrive up to p_limit failed jobs of a type (null: all), the oldest failures first; returns how many.';
 
 create or replace function public.purge_jobs(
     p_older_than interval default '7 days',
@@ -111,6 +124,7 @@ begin
         raise exception using
             errcode = 'PT400', message = 'p_statuses may hold completed, failed and cancelled only';
     end if;
+    perform picture_edge.keep_queue_history(); -- what is deleted below is counted before
     delete from public.job_queue
     where job_queue.status in ('completed', 'failed', 'cancelled')
         and job_queue.completed_at < clock_timestamp() - p_older_than
@@ -133,6 +147,9 @@ begin
                     or strpos(job_queue.payload ->> 'input', source_images.reference) > 0
                 )
         );
+    perform picture_edge.log_operation(
+        'purge_jobs', jsonb_build_object('older_than', p_older_than, 'statuses', p_statuses), v_count
+    );
     return v_count;
 end;
 $$;
@@ -141,11 +158,13 @@ comment on function public.purge_jobs(interval, text[]) is
 'Delete jobs that ended longer ago than p_older_than, with their predictions, expired idempotency keys, and source
 pictures that no job can need any more; returns how many jobs. Failed jobs are kept unless p_statuses names them.';
 
+revoke execute on function picture_edge.cancel_each(uuid[], text) from public, anon, authenticated;
+grant execute on function picture_edge.cancel_each(uuid[], text) to service_role;
+revoke execute on function picture_edge.redrive_each(uuid[]) from public, anon, authenticated;
+grant execute on function picture_edge.redrive_each(uuid[]) to service_role;
 revoke execute on function public.cancel_job(uuid, text) from public, anon, authenticated;
 grant execute on function public.cancel_job(uuid, text) to service_role;
 revoke execute on function public.redrive_job(uuid) from public, anon, authenticated;
 grant execute on function public.redrive_job(uuid) to service_role;
-revoke execute on function public.redrive_failed(text, int) from public, anon, authenticated;
-grant execute on function public.redrive_failed(text, int) to service_role;
 revoke execute on function public.purge_jobs(interval, text[]) from public, anon, authenticated;
 grant execute on function public.purge_jobs(interval, text[]) to service_role;

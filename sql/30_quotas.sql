@@ -20,6 +20,9 @@ begin
     values (coalesce(p_user_id, '00000000-0000-0000-0000-000000000000'), p_running, p_hourly, p_daily)
     on conflict (user_id) do update set
         running = excluded.running, hourly = excluded.hourly, daily = excluded.daily, updated_at = clock_timestamp();
+    perform picture_edge.log_operation('set_user_quota', jsonb_build_object(
+        'user_id', p_user_id, 'running', p_running, 'hourly', p_hourly, 'daily', p_daily
+    ));
     raise notice '%: generations at a time %, an hour %, a day %',
         coalesce('User ' || p_user_id, 'Users without a quota of their own'), coalesce(p_running::text, 'any number'),
         coalesce(p_hourly::text, 'any number'), coalesce(p_daily::text, 'any number');
@@ -99,6 +102,7 @@ as $$
 declare
     v_full record;
 begin
+    perform picture_edge.check_budgets(array[p_user_id]);
     if not exists (
         select from public.user_quotas
         where user_quotas.user_id in (p_user_id, '00000000-0000-0000-0000-000000000000')

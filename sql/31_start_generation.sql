@@ -18,6 +18,7 @@ declare
     v_payloads jsonb[];
     v_job_ids uuid[];
 begin
+    perform picture_edge.check_budgets(p_user_ids, p_requests);
     perform picture_edge.check_quotas(p_user_ids, v_ids); -- the ledger's rows are written by a trigger of the insert
     with asked as materialized (
         select
@@ -179,6 +180,7 @@ begin
             raise exception using errcode = 'PT404', message = 'Generation not found';
         end if;
         if v_generation.status = 'cancelled' then
+            perform picture_edge.begin_operation('');
             return;
         end if;
         if v_generation.status in ('completed', 'failed') then
@@ -194,6 +196,7 @@ begin
             and job_queue.payload ->> 'generation_id' = p_generation_id::text
         limit 1;
         if found then
+            perform picture_edge.begin_operation('cancel_generation');
             exit when public.cancel_job(v_job_id, p_reason); -- its trigger cancels the generation
         else -- no job: not queued, or generate-image makes it, whose last write is refused then
             update public.image_generations
@@ -203,6 +206,10 @@ begin
             exit when found;
         end if; -- else its status moved between the two statements: read it again
     end loop;
+    perform picture_edge.log_operation(
+        'cancel_generation', jsonb_build_object('id', p_generation_id, 'user_id', p_user_id, 'reason', p_reason),
+        (v_job_id is not null)::int
+    );
 end;
 $$;
 

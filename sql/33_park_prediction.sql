@@ -35,6 +35,7 @@ begin
         return next;
         return;
     end if;
+    perform picture_edge.check_budget(v_job.created_by); -- as it is now: the request may have waited for days
     typical_seconds := picture_edge.typical_seconds(p_model);
     insert into public.predictions (
         job_id, lease_token, model, version, input, format, expires_at, first_poll_seconds
@@ -55,7 +56,8 @@ $$;
 
 comment on function picture_edge.intend_prediction(uuid, bigint, text, text, jsonb, text, text[], interval) is
 'Commit the intent to pay for a prediction of p_input, which may take p_timeout from now, and keep the generation''s
-adjustments. While a 429 holds the provider back there is no intent, and retry_after says for how long.';
+adjustments. While a 429 holds the provider back there is no intent, and retry_after says for how long. Where a budget
+is spent: PT402, PT429.';
 
 create or replace function picture_edge.typical_seconds(p_model text) returns float8
 language sql

@@ -48,6 +48,7 @@ begin
     update public.predictions
     set status = 'succeeded',
         seconds = case when p_seconds between 0 and 86400 then p_seconds end,
+        pictures = cardinality(p_output_urls),
         ended_at = clock_timestamp()
     where predictions.id = p_intent_id and predictions.status = 'running'
     returning * into v_prediction;

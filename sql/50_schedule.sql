@@ -97,6 +97,9 @@ begin
         -- How far apart the calls are is measured from the second one on; until then any schedule may be hourly.
         case when p_schedule !~ '^\s*(\*(\s+\*){4}|[0-9]+\s+seconds?)\s*$' then interval '1 hour' end
     );
+    perform picture_edge.log_operation('schedule_process_jobs', jsonb_build_object(
+        'url', regexp_replace(v_base, '//[^/]*@', '//'), 'schedule', p_schedule -- not the key, nor a password
+    ));
     return cron.schedule(
         'process-jobs-worker',
         p_schedule,
@@ -120,6 +123,7 @@ as $$
 begin
     perform picture_edge.keep_process_jobs_key(null);
     delete from public.cron_ticks where id; -- no heartbeat is expected any more
+    perform picture_edge.log_operation('unschedule_process_jobs', '{}');
     if to_regclass('cron.job') is null then
         return false;
     end if;

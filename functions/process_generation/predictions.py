@@ -11,14 +11,16 @@ from psycopg.types.json import Jsonb
 
 from functions._shared import jobs
 from functions._shared.database.pool import Pool
-from functions._shared.database.sqlstates import fenced
+from functions._shared.database.sqlstates import fenced, refused
 from functions._shared.database.steps import Step
-from functions._shared.errors import GenerationFailed
+from functions._shared.errors import GenerationFailed, PaymentRequired, TooManyRequests
 from functions._shared.jobs import Job
 from functions._shared.provider.failures import Failure, PredictionOver
 from functions.process_generation.prepare import ProviderRequest
 
 RATE_LIMIT_MARGIN_S = 0.5
+BUDGET_S = 300.0
+"""How long a job waits that finds its budget spent: an operator may raise it before the day is over."""
 """Added to the wait of a 429: a request that arrives a moment too early counts against the next window."""
 
 
@@ -147,20 +149,25 @@ async def intend(
 ) -> tuple[RecoverableIntent, float | None]:
     """Commit the intent; returned with the seconds that the model's pictures have typically taken lately.
 
-    Raises LeaseLost, and GenerationFailed (busy) while a rate limit of the provider holds.
+    Raises LeaseLost, and GenerationFailed while a rate limit of the provider holds (busy), or a budget is spent.
     """
-    async with fenced():
-        row = await _INTEND.run(
-            pool,
-            lease.job_id,
-            lease.lease_token,
-            prepared.model.replicate_id,
-            prepared.version,
-            Jsonb(prepared.recorded),
-            prepared.format,
-            Jsonb(prepared.adjustments),
-            timeout_s,
-        )
+    try:
+        async with refused(), fenced():
+            row = await _INTEND.run(
+                pool,
+                lease.job_id,
+                lease.lease_token,
+                prepared.model.replicate_id,
+                prepared.version,
+                Jsonb(prepared.recorded),
+                prepared.format,
+                Jsonb(prepared.adjustments),
+                timeout_s,
+            )
+    except (PaymentRequired, TooManyRequests) as spent:
+        raise GenerationFailed(
+            str(spent), retry_after_s=BUDGET_S, error_class="out_of_budget"
+        ) from None
     if row["intent_id"] is None:
         raise GenerationFailed(
             "The provider has asked us to wait",

@@ -112,6 +112,7 @@ def test_what_is_planned_once_forbids_bad_plans_and_their_compilation(db):
         " where proconfig::text ~ 'enable_|plan_cache_mode'"
     ).fetchall()
     assert {row["proname"]: row["it"] for row in rows} == {
+        "awaited_usd": True,
         "claim_jobs": True,
         "claim_suspect": True,
         "enqueue_job": True,
