@@ -19,8 +19,11 @@ MAX_DIGITS = 38
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+_UNSTORABLE_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+"""How JSON spells what _UNSTORABLE finds. It allows neither of them unescaped, and decoding UTF-8 makes none."""
 # Possessive quantifiers (++, *+): no backtracking, linear time for any input (ReDoS).
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[][{}]', re.DOTALL)
+_NESTED = (dict, list)
 _TOLD = ("message", "detail", "error", "title", "reason", "description", "msg", "text")
 """Keys under which error objects have their text, the most telling first."""
 
@@ -60,9 +63,12 @@ def read_json(raw: bytes) -> Any:
         raise ValueError("too many values")
     written = raw.decode("utf-8-sig", "replace")
     try:
-        return plain(_parsed(written))
+        value = _parsed(written)
     except RecursionError:
         return plain(_parsed(_shallow(written)))
+    # Plain already, as nearly all are: to copy a page of a hundred predictions takes as long as to parse it.
+    is_storable = "\\u" not in written or not _UNSTORABLE_ESCAPE.search(written)
+    return value if is_storable and _is_shallow(value) else plain(value)
 
 
 def in_words(value: Any) -> str:
@@ -84,6 +90,21 @@ def in_words(value: Any) -> str:
 
 def _parsed(written: str) -> Any:
     return json.loads(written, parse_int=_whole, parse_float=_finite, parse_constant=lambda _: None)
+
+
+def _is_shallow(value: Any) -> bool:
+    """Whether no object or list is nested deeper than MAX_DEPTH, level by level."""
+    level = [value] if type(value) in _NESTED else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            part
+            for one in level
+            for part in (one.values() if type(one) is dict else one)
+            if type(part) in _NESTED
+        ]
+        if not level:
+            return True
+    return False
 
 
 def _whole(digits: str) -> int | float | None:

@@ -1,14 +1,17 @@
 """The gateway as a process: settings validated first, then uvicorn until a stop signal."""
 
 import sys
+from pathlib import Path
+from typing import Any
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from functions._shared.settings import Settings, SettingsError
 from functions.gateway.app import create_app
 from functions.gateway.drain import stop_quietly
 from functions.gateway.loopback import is_loopback
-from functions.gateway.server import UVICORN
+from functions.gateway.server import UVICORN, Server
 
 SHUTDOWN_GRACE_S = 30
 """Graceful shutdown: how long open requests may take to finish; a longer generate-image is cancelled."""
@@ -27,14 +30,27 @@ def serve() -> int:
         print(f"Cannot start: {error}", file=sys.stderr)
         return 1
     stop_quietly()
-    uvicorn.run(
-        # uvicorn starts several processes from an import string only; each reads its settings itself.
-        create_app(settings) if settings.edge_workers == 1 else "functions.gateway:app",
-        host=settings.edge_host,
-        port=settings.edge_port,
-        uds=str(settings.edge_socket) if settings.edge_socket else None,
-        workers=settings.edge_workers,
-        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
+    options: dict[str, Any] = {
+        "host": settings.edge_host,
+        "port": settings.edge_port,
+        "uds": str(settings.edge_socket) if settings.edge_socket else None,
+        "timeout_graceful_shutdown": SHUTDOWN_GRACE_S,
         **UVICORN,
-    )
-    return 0
+    }
+    if settings.edge_workers > 1:
+        # uvicorn starts several processes from an import string only; each reads its settings itself.
+        uvicorn.run("functions.gateway:app", workers=settings.edge_workers, **options)
+        return 0
+    return _run(Server(uvicorn.Config(create_app(settings), **options)))
+
+
+def _run(server: Server) -> int:
+    """Serve in this process; as ``uvicorn.run``, which makes uvicorn's own server."""
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if server.config.uds:
+            Path(server.config.uds).unlink(missing_ok=True)
+    return 0 if server.started else STARTUP_FAILURE

@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from functions._shared import foreign
 from functions._shared.errors import InvalidRequest
 from functions._shared.image_models.catalog import ImageModel
@@ -66,6 +64,8 @@ def _fault(limits: Schema, value: Any) -> str:
     """What is wrong with an invalid ``value``, in words."""
     if "pattern" in limits:
         return "has a pattern in the model's schema, which is never evaluated"
+    from jsonschema import Draft202012Validator
+
     plain = {key: limit for key, limit in limits.items() if key in {"type", "enum", *_LIMITS}}
     for error in Draft202012Validator(plain).iter_errors(value):
         limit: Any = error.validator_value

@@ -285,6 +285,7 @@ async def claim_polls(pool: Pool, limit: int) -> list[DuePrediction]:
             "select intent_id as id, job_id, lease_token, callback_secret, prediction_id, created_at, expired,"
             " wanted, next_poll_seconds as next_poll_s, generation_id from picture_edge.claim_polls(%s)",
             (limit,),
+            binary=True,  # uuid and timestamptz are read in a third of the time
         )
         return await cursor.fetchall()
 
@@ -294,7 +295,7 @@ async def report_progress(pool: Pool, reports: Collection[tuple[UUID, str, int]]
     async with pool.connection() as connection:
         await connection.execute(
             "select picture_edge.report_progress("
-            "p_generation_ids => %s, p_stages => %s, p_progress => %s)",
+            "p_generation_ids => %b, p_stages => %b::text[], p_progress => %b::int[])",
             tuple(map(list, zip(*reports, strict=True))),
         )
 

@@ -21,18 +21,25 @@ select count(*) from many, lateral picture_edge.start_generations(users, request
 """
 DEMO_USER = "00000000-0000-4000-8000-000000000000"
 
+ROUND_S = 15
+"""Polls of long predictions fall due together, once in so many seconds (claim_polls): whole rounds are observed."""
+STARTED_S = 3
+"""Until the work of a start is over: the schema cache is loaded, idle loops have reached their longest intervals."""
+
 Row = tuple[str, float, float]
 """What the gateway does, its RSS in MB and its share of one core in percent."""
 
 
 def parked(url: str, count: int, streams: int, seconds: float) -> Iterator[Row]:
-    """Park ``count`` jobs whose predictions outlast the bench; observe each state for ``seconds``."""
+    """Park ``count`` jobs whose predictions outlast the bench; observe each state for ``seconds``, in whole rounds."""
+    seconds = round(seconds / ROUND_S) * ROUND_S or seconds
     with psycopg.connect(url, autocommit=True) as connection, ExitStack() as stack:
         connection.execute(  # before a gateway runs: truncate locks whole tables (deadlock)
             "truncate public.job_queue, public.predictions, public.image_generations cascade"
         )
         provider = stack.enter_context(provider_and_storage(3600))
         edge = stack.enter_context(gateway({"SUPABASE_DB_URL": url, **provider}))
+        time.sleep(STARTED_S)
         yield "floor: idle", *_watch(edge, seconds)
         connection.execute(START, (count,))
         running = "select count(*) from public.predictions where status = 'running'"

@@ -54,7 +54,7 @@ PAGES = {
         "render, cached, 1 connection",
         "RSS of a 50 MB upload and download, MB above idle",
     ],
-    "parked": ["200 parked jobs", "20 open event streams"],
+    "parked": ["400 parked jobs", "20 open event streams"],
     "pictures": ["1 process", "2 processes"],
     "realtime": [
         "floor: NOTIFY to a bare listener",

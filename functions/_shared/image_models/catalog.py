@@ -10,18 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from functions._shared.errors import InvalidRequest
-from functions._shared.image_models.json_schema import (
-    Schema,
-    Validator,
-    allows,
-    narrowed,
-)
+from functions._shared.image_models.json_schema import Schema, narrowed
 from functions._shared.image_models.meaning import Meaning, read_meaning
 from functions._shared.image_models.meaning.roles import format_key
 from functions._shared.image_models.schema_reader import read_schema
+
+if TYPE_CHECKING:
+    from functions._shared.image_models.validity import Validator
 
 STORED_FORMATS = ("webp", "png", "jpeg", "svg")
 """The values of images.format, in order of preference."""
@@ -70,11 +68,15 @@ class ImageModel:
         return read_meaning(self.properties, tuple(self.schema.get("required", ())))
 
     @cached_property
-    def _validators(self) -> dict[str, Validator]:
+    def _validators(self) -> "dict[str, Validator]":
+        from functions._shared.image_models.validity import Validator
+
         return {key: Validator(schema) for key, schema in self.all_properties.items()}
 
     @cached_property
-    def _closed(self) -> Validator:
+    def _closed(self) -> "Validator":
+        from functions._shared.image_models.validity import Validator
+
         return Validator({**self.schema, "additionalProperties": False})
 
     def takes(self, key: str, value: Any) -> bool:
@@ -106,13 +108,25 @@ _NO_EFFECT = frozenset({"negative_prompt", "num_outputs", "safety_tolerance", "m
 
 def with_schema(model: ImageModel, schema: Schema) -> ImageModel:
     """``model`` with this input schema narrowed by its overlay, and the defaults that are valid in it."""
+    from functions._shared.image_models.validity import allows
+
+    changed = _with_own_schema(model, schema)
+    properties = changed.all_properties
+    defaults = {
+        key: value for key, value in changed.defaults.items() if allows(properties[key], value)
+    }
+    return replace(changed, defaults=defaults)
+
+
+def _with_own_schema(model: ImageModel, schema: Schema) -> ImageModel:
+    """``with_schema`` for a schema that is shipped: all defaults for its properties are valid in it."""
     properties = dict(schema["properties"])
     for name in model.overlay.keys() & properties.keys():
         properties[name] = narrowed(properties[name], model.overlay[name])
     defaults = {
         key: value
         for key, value in {**_NO_REWRITING, **model.defaults}.items()
-        if key in properties and allows(properties[key], value)
+        if key in properties
     }
     return replace(model, schema={**schema, "properties": properties}, defaults=defaults)
 
@@ -127,7 +141,7 @@ def _row(replicate_id: str, name: str, **chosen: Any) -> ImageModel:
         output_format=stored_format(facts["output"]["format_default"]),
         **chosen,
     )
-    return with_schema(row, facts["input"])
+    return _with_own_schema(row, facts["input"])
 
 
 def stored_format(output_format: str) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from jsonschema import Draft202012Validator, SchemaError
-
 from functions._shared.image_models.json_schema import Schema, narrowed, types_of
 
 MAX_SCHEMA_NODES = 20_000
@@ -30,17 +28,20 @@ def read_schema(document: object) -> Schema:
     ``document`` is that schema itself or contains it, as Replicate's openapi_schema does. Sound, not complete: what
     the result allows, the original allows. Raises ValueError for anything but a JSON Schema.
     """
+    from functions._shared.image_models.validity import is_schema
+
     roots = _roots(document)
     try:
         plain = _flattened(_inline_references(roots[0], roots, (), itertools.count()))
-        properties = {k: _flattened(v) for k, v in plain["properties"].items() if _is_schema(v)}
+        properties = {k: _flattened(v) for k, v in plain["properties"].items() if is_schema(v)}
         if len(properties) > MAX_PROPERTIES or any(len(name) > MAX_NAME for name in properties):
             raise ValueError("too many properties, or too long names")
         plain = {"required": [], **plain, "properties": properties}
-        Draft202012Validator.check_schema({**plain, "properties": {}})
-    except (SchemaError, RecursionError, KeyError, TypeError, AttributeError):
-        raise ValueError("not a JSON Schema with properties") from None
-    return plain
+        if is_schema({**plain, "properties": {}}):
+            return plain
+    except (RecursionError, KeyError, TypeError, AttributeError):
+        pass
+    raise ValueError("not a JSON Schema with properties")
 
 
 def _roots(document: Any) -> tuple[Any, ...]:
@@ -129,11 +130,3 @@ def _resolve(reference: str, roots: Iterable[Any]) -> Any:
             continue
         return node if reference.startswith("#") else False
     return False
-
-
-def _is_schema(node: Any) -> bool:
-    try:
-        Draft202012Validator.check_schema(node)
-    except SchemaError:
-        return False
-    return node is not False

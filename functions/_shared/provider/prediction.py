@@ -66,8 +66,8 @@ def read_prediction(document: Any) -> Prediction:
     return Prediction(
         id=found,
         status=status if isinstance(status, str) and status in STATUSES else UNKNOWN,
-        output=tuple(islice(_addresses(document.get("output")), MAX_OUTPUTS)),
-        error=redacted(foreign.text(foreign.in_words(_unpacked(document.get("error"))), MAX_ERROR)),
+        output=_outputs(document.get("output")),
+        error=_error(document.get("error")),
         logs=(_word(document.get("logs")) or "")[-MAX_LOGS:],
         seconds=_seconds(document.get("metrics")),
         data_removed=document.get("data_removed") is True,
@@ -119,6 +119,12 @@ def _class_of(prediction: Prediction) -> str:
     return found or "model_failed"
 
 
+def _error(error: Any) -> str:
+    if error is None:  # of nearly all, thousands in a poller's round
+        return ""
+    return redacted(foreign.text(foreign.in_words(_unpacked(error)), MAX_ERROR))
+
+
 def _unpacked(error: Any) -> Any:
     """An error of which the text is JSON again, as the JSON's value."""
     if isinstance(error, str) and len(error) <= MAX_LOGS and error.strip()[:1] in {"{", "["}:
@@ -141,6 +147,10 @@ def _seconds(metrics: Any) -> float | None:
 def _word(value: Any, most: int | None = None) -> str | None:
     """``value`` where it is text of ``most`` characters at most, else None."""
     return value if isinstance(value, str) and (most is None or len(value) <= most) else None
+
+
+def _outputs(output: Any) -> tuple[str, ...]:
+    return () if output is None else tuple(islice(_addresses(output), MAX_OUTPUTS))
 
 
 def _addresses(output: Any) -> Iterator[str]:

@@ -285,6 +285,15 @@ def test_a_document_is_plain(raw, value):
             assert repr(found).encode()
 
 
+@pytest.mark.parametrize("deep", [64, 65, 66])
+@pytest.mark.parametrize("inmost", ["", '"a"', '{"a": [{}]}', r'"\u0000"'])
+def test_a_document_is_plain_however_deep(deep, inmost):
+    written = '[{"a": ' * (deep // 2) + "[" * (deep % 2) + inmost
+    written += "]" * (deep % 2) + "}]" * (deep // 2)
+    written = written.replace('": }', '": 1}')
+    assert foreign.read_json(written.encode()) == foreign.plain(json.loads(written))
+
+
 @pytest.mark.parametrize(
     "raw", [b"", b"<html>", b"[" * 3000, b"[" * 3000 + b"}" * 3000, b"[" + b"0," * 600_000 + b"0]"]
 )

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from functions._local.defaults import SANDBOX_TOKEN
+from functions._shared.image_models.catalog import CATALOG
 from functions._shared.image_models.schema_reader import read_schema
 from scripts import models as models_script
 from tests.conftest import Edge
@@ -439,6 +440,12 @@ def test_clients_read_the_models(idle_edge: Edge, db):
     assert "16:9" in schnell["aspect_ratios"]
     assert schnell["output_formats"] == ["webp", "png", "jpeg"]
     assert (schnell["supports_seed"], schnell["supports_negative_prompt"]) == (True, False)
+
+
+@pytest.mark.parametrize("model", CATALOG.values(), ids=lambda model: model.replicate_id)
+def test_the_defaults_of_a_shipped_model_are_valid(model):
+    """They are not validated at the start."""
+    assert [key for key, value in model.defaults.items() if not model.takes(key, value)] == []
 
 
 def test_the_seed_in_sql_is_the_catalogue(capsys):
