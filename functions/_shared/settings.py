@@ -30,6 +30,7 @@ from pydantic import (
 from functions._shared.auth_settings import AuthSettings
 from functions._shared.local_keys import is_well_known
 from functions._shared.mail_settings import MailSettings
+from functions._shared.operate_settings import OperateSettings
 from functions._shared.realtime_settings import RealtimeSettings
 from functions._shared.rest_settings import RestSettings
 from functions._shared.setting_values import (
@@ -58,7 +59,13 @@ class SettingsError(Exception):
 
 
 class Settings(
-    RealtimeSettings, RestSettings, AuthSettings, MailSettings, StorageSettings, BaseModel
+    OperateSettings,
+    RealtimeSettings,
+    RestSettings,
+    AuthSettings,
+    MailSettings,
+    StorageSettings,
+    BaseModel,
 ):
     """Immutable. Field ``max_parallel_jobs`` is the variable ``MAX_PARALLEL_JOBS``; an empty one counts as absent."""
 

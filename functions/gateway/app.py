@@ -13,6 +13,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from functions._operate.app import open_operate
+from functions._operate.app import routes as operate
 from functions._platform.auth.app import app as auth
 from functions._platform.auth.app import open_auth
 from functions._platform.auth.mailbox.routes import routes as mailbox
@@ -80,6 +82,7 @@ ROUTES: Sequence[BaseRoute] = (
     Route(f"{PREFIX}/openapi.json", openapi),
     *mailbox,
     *example,
+    *operate,
 )
 """The gateway's own."""
 JOBS = "picture_edge_jobs"
@@ -157,6 +160,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                         "streams": streams,
                         "starts": starts,
                         "own_generations": OwnGenerations(resources.pool),
+                        "operate": open_operate(resources),
                         "door": FrontDoor(chosen, ROUTES, FUNCTIONS, PLATFORM, upstream),
                         **services,
                     }
