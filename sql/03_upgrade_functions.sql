@@ -23,6 +23,7 @@ begin
             -- Ours.
             ('claim_jobs', false, '{p_job_types}', null),
             ('requeue_expired', false, '{p_examine}', null),
+            ('redrive_failed', false, '{p_dry_run}', null),
             ('finish_download_image', false, '{p_images}', null),
             ('claim_polls', false, '{generation_id}', null),
             ('begin_generation', false, null, null), -- begin_generate_image and intend_prediction have taken its place

@@ -21,6 +21,9 @@ begin
         in_flight = excluded.in_flight,
         tokens = 1,
         refilled_at = clock_timestamp();
+    perform picture_edge.log_operation('set_provider_limit', jsonb_build_object(
+        'provider', p_provider, 'per_minute', p_per_minute, 'in_flight', p_in_flight
+    ));
     perform picture_edge.wake_workers();
     if not exists (select from public.job_types where job_types.provider = p_provider) then
         raise notice 'No job type spends provider %, so no limit applies%', p_provider, coalesce(

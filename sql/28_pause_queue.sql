@@ -26,6 +26,7 @@ begin
     raise notice 'Paused: % due jobs are held, and all that come', coalesce((
         select held.jobs from picture_edge.paused_due() as held where held.job_type = p_job_type
     ), 0);
+    perform picture_edge.log_operation('pause_queue', jsonb_build_object('job_type', p_job_type));
 end;
 $$;
 
@@ -47,6 +48,7 @@ begin
         );
         return false;
     end if;
+    perform picture_edge.log_operation('resume_queue', jsonb_build_object('job_type', p_job_type));
     perform picture_edge.wake_workers();
     return true;
 end;

@@ -1,4 +1,4 @@
--- cancel_job, redrive_job, redrive_failed, purge_jobs: what an operator does to jobs, beside plain statements.
+-- cancel_job, redrive_job, purge_jobs: what an operator does to jobs, beside plain statements.
 -- Called by   operators; cleanup-old-jobs calls purge_jobs each day
 -- Promises    each is idempotent; an ended job starts again by redrive only, or by a reset in plain SQL
 
@@ -19,6 +19,7 @@ begin
     if v_job.status = 'processing' then
         perform pg_notify('picture_edge_cancelled', p_job_id::text);
     end if;
+    perform picture_edge.log_operation('cancel_job', jsonb_build_object('id', p_job_id, 'reason', p_reason), 1);
     return true;
 end;
 $$;
@@ -45,6 +46,7 @@ begin
     if not found then
         return false;
     end if;
+    perform picture_edge.log_operation('redrive_job', jsonb_build_object('id', p_job_id), 1);
     perform picture_edge.wake_workers();
     return true;
 exception when unique_violation then
@@ -58,41 +60,6 @@ comment on function public.redrive_job(uuid) is
 'Run a failed or cancelled job again, now and with all its attempts; its errors are kept and its generation reopens.
 Returns whether it was failed or cancelled: false for a pending or running job. Completed, or its dedupe key taken:
 PT409. Unknown: PT404.';
-
-create or replace function public.redrive_failed(p_job_type text default null, p_limit int default 100) returns int
-language plpgsql
-set search_path = ''
-as $$
-declare
-    v_id uuid;
-    v_count int := 0;
-begin
-    if p_limit < 0 then
-        raise exception using errcode = 'PT400', message = 'p_limit must be 0 or more, or null for all';
-    end if;
-    if p_job_type is not null then
-        perform picture_edge.notice_unknown_type(p_job_type);
-    end if;
-    for v_id in
-        select job_queue.id
-        from public.job_queue
-        where job_queue.status = 'failed' and (p_job_type is null or job_queue.job_type = p_job_type)
-        order by job_queue.completed_at, job_queue.id
-        limit p_limit
-        for update skip locked
-    loop
-        begin
-            v_count := v_count + public.redrive_job(v_id)::int;
-        exception when sqlstate 'PT409' then
-            raise notice '%', sqlerrm; -- skip this job, redrive the rest
-        end;
-    end loop;
-    return v_count;
-end;
-$$;
-
-comment on function public.redrive_failed(text, int) is
-'Redrive up to p_limit failed jobs of a type (null: all), the oldest failures first; returns how many.';
 
 create or replace function public.purge_jobs(
     p_older_than interval default '7 days',
@@ -111,6 +78,7 @@ begin
         raise exception using
             errcode = 'PT400', message = 'p_statuses may hold completed, failed and cancelled only';
     end if;
+    perform picture_edge.keep_queue_history(); -- what is deleted below is counted before
     delete from public.job_queue
     where job_queue.status in ('completed', 'failed', 'cancelled')
         and job_queue.completed_at < clock_timestamp() - p_older_than
@@ -145,7 +113,5 @@ revoke execute on function public.cancel_job(uuid, text) from public, anon, auth
 grant execute on function public.cancel_job(uuid, text) to service_role;
 revoke execute on function public.redrive_job(uuid) from public, anon, authenticated;
 grant execute on function public.redrive_job(uuid) to service_role;
-revoke execute on function public.redrive_failed(text, int) from public, anon, authenticated;
-grant execute on function public.redrive_failed(text, int) to service_role;
 revoke execute on function public.purge_jobs(interval, text[]) from public, anon, authenticated;
 grant execute on function public.purge_jobs(interval, text[]) to service_role;

@@ -99,6 +99,7 @@ as $$
 declare
     v_full record;
 begin
+    perform picture_edge.check_budget(p_user_id);
     if not exists (
         select from public.user_quotas
         where user_quotas.user_id in (p_user_id, '00000000-0000-0000-0000-000000000000')
@@ -156,6 +157,8 @@ language plpgsql
 set search_path = ''
 as $$
 begin
+    perform picture_edge.check_budget(asked.user_id)
+    from (select distinct given.user_id from unnest(p_user_ids) as given (user_id)) as asked;
     if not exists (
         select from public.user_quotas
         where num_nonnulls(user_quotas.running, user_quotas.hourly, user_quotas.daily) > 0

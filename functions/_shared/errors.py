@@ -4,6 +4,7 @@ FunctionError              500
 ├── GenerationFailed       500   no picture was made; ``retry`` says whether another attempt may succeed
 ├── InvalidRequest         400   the request itself is at fault
 ├── Unauthorized           401   no credentials, or invalid ones
+├── PaymentRequired        402   the operator's budget is spent
 ├── Forbidden              403   valid credentials without the right to do this
 ├── NotFound               404   absent or another user's: not told apart, so that ids cannot be probed
 ├── MethodNotAllowed       405
@@ -51,6 +52,10 @@ class InvalidRequest(FunctionError):
 
 class Unauthorized(FunctionError):
     status, code = 401, "UNAUTHORIZED_INVALID_JWT_FORMAT"
+
+
+class PaymentRequired(FunctionError):
+    status, code = 402, "BUDGET_SPENT"
 
 
 class Forbidden(FunctionError):

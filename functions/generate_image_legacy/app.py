@@ -17,7 +17,12 @@ from functions._shared.web.function_app import function_app
 from functions.generate_image_legacy import rows
 from functions.generate_image_legacy.quota import counted
 from functions.generate_image_legacy.request import LegacyRequest
-from functions.process_generation import GenerationResult, OnPrediction, process_generation
+from functions.process_generation import (
+    GenerationResult,
+    OnPrediction,
+    Payer,
+    process_generation,
+)
 
 STORE_PAUSES_S = (0.5, 2.0, 5.0)
 """Backoff between the rounds of storing: the caller waits, and the pictures are paid for."""
@@ -101,7 +106,12 @@ async def _make(
     ``adopt``: the id of a prediction that is paid for, to be awaited in the place of a new one.
     """
     result = await process_generation(
-        body, resources, pool=resources.legacy_pool, adopt=adopt, on_prediction=on_prediction
+        body,
+        resources,
+        Payer("generate-image", user_id, body.generation_id),
+        pool=resources.legacy_pool,
+        adopt=adopt,
+        on_prediction=on_prediction,
     )
     for pause_s in (*STORE_PAUSES_S, None):
         await store_outputs(

@@ -1,7 +1,7 @@
 """POST /functions/v1/process-generation: have the provider make one picture, and wait for it. Also a module.
 
 Caller  the service role (it spends money)
-Writes  nothing
+Writes  the ledger of spend
 
 The map of this folder, in the order of a prediction's life:
 
@@ -13,6 +13,7 @@ The map of this folder, in the order of a prediction's life:
     webhook.py      the provider calls when one has ended
     terminal.py     write its terminal status, once, whichever of create, poller and webhook sees it first
     blocking.py     the way without a queue: create, poll and return; process-generation and generate-image
+    spending.py     what the latter came to: a line of the ledger of spend
     predictions.py  the SQL of all of them;   app.py, request.py  the two routes and the body
 """
 
@@ -21,5 +22,6 @@ from functions.process_generation.blocking import (
     OnPrediction,
     process_generation,
 )
+from functions.process_generation.spending import Payer
 
-__all__ = ["GenerationResult", "OnPrediction", "process_generation"]
+__all__ = ["GenerationResult", "OnPrediction", "Payer", "process_generation"]

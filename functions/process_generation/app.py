@@ -14,6 +14,7 @@ from functions._shared.web.function_app import function_app
 from functions.process_generation import webhook
 from functions.process_generation.blocking import process_generation
 from functions.process_generation.request import ProcessGenerationRequest
+from functions.process_generation.spending import Payer
 
 
 async def handle(request: Request) -> JSONResponse:
@@ -23,7 +24,8 @@ async def handle(request: Request) -> JSONResponse:
     body = await read_body(request, ProcessGenerationRequest)
     if body.generation_id and not await find_generation(resources.pool, body.generation_id):
         raise NotFound("Generation not found")
-    result = await process_generation(body, resources)
+    payer = Payer("process-generation", generation_id=body.generation_id)
+    result = await process_generation(body, resources, payer)
     return JSONResponse({"success": True, **asdict(result)})
 
 

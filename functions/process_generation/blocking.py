@@ -13,6 +13,7 @@ from functions._shared.provider.prediction import TERMINAL, Prediction, outputs_
 from functions._shared.provider.replicate import Replicate
 from functions._shared.resources import Resources
 from functions.process_generation.prepare import ProviderRequest, prepare, prepare_again
+from functions.process_generation.spending import Payer, begin_spend, end_spend
 from functions.process_generation.terminal import CANCEL_AFTER_MARGIN_S, cancel, timed_out
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class GenerationResult:
 async def process_generation(
     request: GenerationRequest,
     resources: Resources,
+    payer: Payer,
     *,
     pool: Pool | None = None,
     adopt: str | None = None,
@@ -64,17 +66,19 @@ async def process_generation(
         prediction = Prediction(id=adopt, status="starting")
     else:
         try:
-            prediction = await _create(prepared, replicate, pool, deadline, on_prediction)
+            prediction = await _create(prepared, replicate, pool, deadline, payer, on_prediction)
         except NotCreated as refused:
             prepared = await prepare_again(prepared, refused, request, resources, pool)
-            prediction = await _create(prepared, replicate, pool, deadline, on_prediction)
+            prediction = await _create(prepared, replicate, pool, deadline, payer, on_prediction)
     try:
         prediction = await _wait(replicate, prediction, deadline, timeout_s)
         output_urls = tuple(outputs_of(prediction))
     except PredictionOver:
+        await end_spend(pool, prediction.id, "failed", time.monotonic() - started)
         if on_prediction:
             await on_prediction(None)
         raise
+    await end_spend(pool, prediction.id, "succeeded", time.monotonic() - started)
     return GenerationResult(
         output_url=output_urls[0],
         output_urls=output_urls,
@@ -92,6 +96,7 @@ async def _create(
     replicate: Replicate,
     pool: Pool,
     deadline: float,
+    payer: Payer,
     on_prediction: OnPrediction | None,
 ) -> Prediction:
     """Create the prediction. A throttled create (429) has made nothing, so it is repeated while the time allows."""
@@ -99,7 +104,7 @@ async def _create(
         left_s = deadline - time.monotonic()
         try:
             return await pool.to_the_end(
-                _create_and_tell(prepared, replicate, left_s, on_prediction)
+                _create_and_tell(prepared, replicate, pool, left_s, payer, on_prediction)
             )
         except NotCreated as busy:
             if not busy.retry_after_s or busy.retry_after_s > left_s:
@@ -110,7 +115,9 @@ async def _create(
 async def _create_and_tell(
     prepared: ProviderRequest,
     replicate: Replicate,
+    pool: Pool,
     left_s: float,
+    payer: Payer,
     on_prediction: OnPrediction | None,
 ) -> Prediction:
     prediction = await replicate.create(
@@ -121,6 +128,7 @@ async def _create_and_tell(
     )
     if on_prediction:
         await on_prediction(prediction.id)
+    await begin_spend(pool, payer, prediction.id, prepared.model.replicate_id, prepared.input)
     return prediction
 
 

@@ -13,6 +13,7 @@ import psycopg
 
 from functions._shared import jobs
 from functions._shared.database.dedicated import Dedicated
+from functions._shared.database.periodic import periodically
 from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import Unavailable
 from functions._shared.resources import Resources
@@ -21,6 +22,7 @@ from functions.process_jobs import queue
 from functions.process_jobs.health import Health
 from functions.process_jobs.jobs import job_types
 from functions.process_jobs.outcomes import Outcomes
+from functions.process_jobs.presence import HISTORY_S, keep_presence, keep_queue_history
 from functions.process_jobs.quarantine import Quarantine
 from functions.process_jobs.slots import Slots
 
@@ -83,6 +85,7 @@ class Worker:
             self._supervisor.start("claims", self._claim_loop),
             self._supervisor.start("handed-over jobs", self._inbox_loop),
             self._supervisor.start("leases", self._lease_loop),
+            self._supervisor.start("presence", self._presence_loop),
         ]
 
     def drain(self) -> None:
@@ -198,6 +201,11 @@ class Worker:
                 self._slots.release_soon(job)
             else:
                 self._slots.start([job])
+
+    async def _presence_loop(self) -> None:
+        most = self._settings.worker_concurrency
+        async with periodically(self._supervisor, self._pool, keep_queue_history, HISTORY_S):
+            await keep_presence(self._pool, self._inbox.worker_id, most, self._slots)
 
     async def _lease_loop(self) -> None:
         missed: set[UUID] = set()

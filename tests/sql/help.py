@@ -14,6 +14,8 @@ from tests.conftest import Database, Row
 from tests.help import BODY, eventually
 
 USER, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+NOBODY = "99999999-9999-4999-8999-999999999999"
+"""The id of no row."""
 LEASE_LOST = "PT409"
 """SQLSTATE of a stale fencing token: the job is another worker's, or has ended."""
 LOCK_WAITS = """

@@ -124,6 +124,7 @@ select oid::regprocedure::text as it from pg_proc where pronamespace = 'public':
 API = [
     "cancel_generation(uuid,uuid,text)",
     "cancel_job(uuid,text)",
+    "cancel_jobs(text,integer,uuid,text[],timestamp with time zone,timestamp with time zone,text,boolean)",
     "claim_jobs(integer,text,interval,text[])",
     "claim_next_job(text[],text,interval)",
     "complete_job(uuid,jsonb,text,bigint,boolean,interval,text,text,jsonb)",
@@ -133,13 +134,17 @@ API = [
     "enqueue_job(text,jsonb,integer,text,text)",
     "enqueue_job(text,jsonb,integer,timestamp with time zone,integer)",
     "enqueue_jobs(text[],jsonb[],integer[],integer[],timestamp with time zone[],text[],uuid[])",
+    "explain_job(uuid)",
     "get_user_limits(uuid)",
     "pause_queue(text)",
     "purge_jobs(interval,text[])",
-    "redrive_failed(text,integer)",
+    "redrive_failed(text,integer,timestamp with time zone,timestamp with time zone,text,boolean)",
+    "redrive_generation(uuid)",
     "redrive_job(uuid)",
     "resume_queue(text)",
+    "run_cron_job_now(text)",
     "schedule_process_jobs(text,text,text)",
+    "set_budget(numeric,numeric,text)",
     "set_provider_limit(double precision,integer,text)",
     "set_user_quota(uuid,integer,integer,integer)",
     "unschedule_process_jobs()",
@@ -161,7 +166,9 @@ def test_public_has_what_people_call_and_nothing_else(landed):
         ("picture_edge", "generation_hints"),
         ("picture_edge", "job_wakeups"),
         ("picture_edge", "lane_changes"),
+        ("public", "operator_log_id_seq"),
         ("public", "quota_uses_id_seq"),
+        ("public", "spend_id_seq"),
     ]
     called = db.execute(
         "select distinct tgfoid::regprocedure::text as it from pg_trigger where not tgisinternal order by 1"

@@ -20,6 +20,7 @@ from functions._shared.errors import (
     KeyReused,
     LeaseLost,
     NotFound,
+    PaymentRequired,
     TooManyRequests,
 )
 
@@ -113,13 +114,19 @@ async def fenced() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def refused() -> AsyncIterator[None]:
-    """For a caller's requests: a refusal as Conflict, NotFound, KeyReused or TooManyRequests (PT409, 404, 422, 429)."""
+    """For a caller's requests: a refusal (PT402, 404, 409, 422, 429) as the exception of that status."""
     try:
         yield
     except psycopg.Error as error:
         if error.sqlstate == "PT429":
             raise _over_quota(error) from None
-        _raise_as(error, {"PT409": Conflict, "PT404": NotFound, "PT422": KeyReused})
+        refusals = {
+            "PT402": PaymentRequired,
+            "PT404": NotFound,
+            "PT409": Conflict,
+            "PT422": KeyReused,
+        }
+        _raise_as(error, refusals)
 
 
 def _over_quota(error: psycopg.Error) -> TooManyRequests:
