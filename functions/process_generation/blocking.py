@@ -75,10 +75,12 @@ async def process_generation(
         output_urls = tuple(outputs_of(prediction))
     except PredictionOver:
         await end_spend(pool, prediction.id, "failed", time.monotonic() - started)
+        resources.ended.prediction(prediction.id)
         if on_prediction:
             await on_prediction(None)
         raise
     await end_spend(pool, prediction.id, "succeeded", time.monotonic() - started)
+    resources.ended.prediction(prediction.id)
     return GenerationResult(
         output_url=output_urls[0],
         output_urls=output_urls,

@@ -15,6 +15,7 @@ from functions._shared.database.sqlstates import fenced
 from functions._shared.database.steps import Step
 from functions._shared.errors import GenerationFailed
 from functions._shared.jobs import Job
+from functions._shared.metrics import recording
 from functions._shared.provider.failures import Failure, PredictionOver
 from functions.process_generation.prepare import ProviderRequest
 
@@ -137,7 +138,7 @@ async def begin(
 
     Raises LeaseLost, NotFound.
     """
-    async with fenced():
+    async with fenced("begin"):
         row = await _BEGIN.run(pool, lease.job_id, lease.lease_token, generation_id, timeout_s)
     return RecoverableIntent(**row) if row["id"] else None
 
@@ -149,7 +150,7 @@ async def intend(
 
     Raises LeaseLost, and GenerationFailed (busy) while a rate limit of the provider holds.
     """
-    async with fenced():
+    async with fenced("intend"):
         row = await _INTEND.run(
             pool,
             lease.job_id,
@@ -184,7 +185,7 @@ async def intend(
 
 async def park(pool: Pool, intent: Intent, prediction_id: str) -> float | None:
     """Commit the provider's id and park the job; the seconds until its first poll. Raises LeaseLost."""
-    async with fenced():
+    async with fenced("park"):
         row = await _PARK.run(pool, intent.job_id, intent.lease_token, intent.id, prediction_id)
     seconds: float | None = row["seconds"]
     return seconds
@@ -201,6 +202,7 @@ async def void(pool: Pool, intent: Intent, error: str, error_class: str | None) 
 
 async def limit_provider(pool: Pool, busy: Failure) -> None:
     """Store a 429's rate limit, which holds for all workers."""
+    recording.THROTTLED.wait((busy.retry_after_s or 0) + RATE_LIMIT_MARGIN_S)
     async with pool.connection() as connection:
         await connection.execute(
             "select picture_edge.limit_provider(make_interval(secs => %s), make_interval(secs => %s))",
@@ -219,7 +221,7 @@ async def succeed(
 
     With ``worker_id`` the download is claimed for that worker, under a lease of LEASE_S, and returned.
     """
-    async with fenced():
+    async with fenced("succeed"):
         row = await _SUCCEED.run(
             pool,
             intent.job_id,
@@ -235,7 +237,7 @@ async def succeed(
 
 async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) -> bool:
     """End the attempt without a picture; whether its job has failed for good. Idempotent. Raises LeaseLost."""
-    async with fenced(), pool.connection() as connection:
+    async with fenced("fail"), pool.connection() as connection:
         await connection.execute(
             "select picture_edge.fail_prediction(%s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
             (

@@ -3,6 +3,7 @@
 import logging
 
 from functions._shared.errors import GenerationFailed, LeaseLost
+from functions._shared.metrics import recording
 from functions._shared.provider.failures import PredictionOver
 from functions._shared.provider.prediction import TERMINAL, Prediction, outputs_of
 from functions._shared.provider.replicate import Replicate
@@ -12,6 +13,8 @@ from functions.process_generation.predictions import Intent
 
 log = logging.getLogger(__name__)
 
+GENERATE_IMAGE = "generate-image"
+"""The type of the jobs that have predictions."""
 CANCEL_AFTER_MARGIN_S = 60
 """How much later than our own time limit the provider ends a prediction by itself (Cancel-After), if we have died."""
 
@@ -37,6 +40,7 @@ async def settle(resources: Resources, intent: Intent, prediction: Prediction) -
     except LeaseLost as lost:
         lost.note(log, f"prediction {prediction.id}")
     else:
+        _count(resources, intent, "completed")
         if download:
             inbox.take(download)
         else:
@@ -49,12 +53,22 @@ async def settle_without_picture(
 ) -> None:
     """Write the status failed or canceled; ``over`` says why, and whether another attempt may help. Idempotent."""
     try:
-        if await predictions.fail(resources.pool, intent, status, over):
+        for_good = await predictions.fail(resources.pool, intent, status, over)
+        _count(resources, intent, "failed" if for_good else "retried", over.error_class)
+        if for_good:
             # Its class, not its text: that may quote a prompt. job_queue.errors has both.
             log.warning("job %s: failed for good: %s", intent.job_id, over.error_class)
     except LeaseLost as lost:
         lost.note(log, f"intent {intent.id}")
     resources.worker_inbox.wake()
+
+
+def _count(
+    resources: Resources, intent: Intent, outcome: str, error_class: str | None = None
+) -> None:
+    """For /metrics. Counted twice where two processes learn the end at the same moment."""
+    recording.attempt_settled(GENERATE_IMAGE, outcome, error_class)
+    resources.ended.intent(intent.id)
 
 
 def timed_out(timeout_s: float) -> PredictionOver:

@@ -12,6 +12,8 @@ from functions._shared.database.batching import Batcher
 from functions._shared.database.dedicated import Connections
 from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import LeaseLost
+from functions._shared.metrics import recording
+from functions._shared.metrics.ended import Ended
 from functions.process_jobs import queue
 from functions.process_jobs.queue import Ending
 
@@ -24,8 +26,9 @@ PAUSE_S = 0.25
 class Outcomes:
     """Writes endings, each under its own fencing token. One to a worker."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, ended: Ended) -> None:
         self._connections = connections
+        self._ended = ended
         self._batcher: Batcher[Ending, None] = Batcher(self._write, BATCH)
 
     async def settle(self, endings: Sequence[Ending]) -> None:
@@ -37,6 +40,7 @@ class Outcomes:
                 if _note(ending, error):
                     unstorable.append(ending)
             elif ending.fails_for_good:
+                self._ended.generation(ending.job.payload)
                 _warn(ending)
         if unstorable:
             text = "Its result cannot be stored"
@@ -70,6 +74,7 @@ def _note(ending: Ending, error: Exception) -> bool:
     """Log why an end was not written; whether it is due to its result."""
     job = ending.job
     if isinstance(error, LeaseLost):
+        recording.lease_refused("complete")
         error.note(log, job.job_type)
     elif isinstance(error, psycopg.Error) and not isinstance(error, psycopg.DataError):
         # Nothing can be written now: the lease expires by itself, and the attempt is repeated.

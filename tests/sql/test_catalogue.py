@@ -114,6 +114,7 @@ def test_what_is_planned_once_forbids_bad_plans_and_their_compilation(db):
     assert {row["proname"]: row["it"] for row in rows} == {
         "claim_jobs": True,
         "claim_suspect": True,
+        "read_gauges": True,
         "enqueue_job": True,
         "complete_jobs": True,
         "insert_jobs": True,
