@@ -27,6 +27,7 @@ from functions._shared.settings import Settings, SettingsError
 from functions.gateway.app import create_app
 from functions.gateway.loopback import is_loopback
 from functions.gateway.server import UVICORN
+from scripts.operator_key import with_operator_key
 from scripts.postgres import StartError, cluster, free_port
 from scripts.schema import SQL_FOLDER, apply_schema
 
@@ -43,7 +44,7 @@ def local_stack(environ: Mapping[str, str]) -> Iterator[Settings]:
     """
     if "EDGE_SANDBOX_PORT" not in given(environ):
         environ = {**environ, "EDGE_SANDBOX_PORT": str(_free_sandbox_port())}
-    values = local_environment(environ)
+    values = local_environment(with_operator_key(environ))
     try:
         settings = Settings.from_env(values)
     except SettingsError as error:

@@ -43,6 +43,18 @@ def example_app(settings: Settings) -> dict[str, str]:
     return {"open": f"{address_of(settings.edge_host, settings.edge_port)}/"}
 
 
+def operators(settings: Settings) -> dict[str, str]:
+    """Where operators look, and with which key."""
+    url = f"{address_of(settings.edge_host, settings.edge_port)}/operate"
+    return {
+        "operators": url,
+        **{
+            f"key of {key.operator.name}": key.secret.get_secret_value()
+            for key in settings.operator_keys
+        },
+    }
+
+
 def by_place(settings: Settings) -> dict[str, list[str]]:
     """Where services of Supabase's are served from → their paths, for people."""
     places: dict[str, list[str]] = {}
@@ -70,7 +82,12 @@ def up() -> int:
     try:
         with local_stack(environ) as settings:
             named = {NAMES[name]: value for name, value in status(settings).items()}
-            for name, value in {**example_app(settings), **named, **sign_in(settings)}.items():
+            for name, value in {
+                **example_app(settings),
+                **operators(settings),
+                **named,
+                **sign_in(settings),
+            }.items():
                 print(f"{name:>16}: {value}")
             print(
                 f"{'pictures':>16}: {'the sandbox draws them' if uses_sandbox(environ) else 'Replicate'}"

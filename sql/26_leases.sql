@@ -174,6 +174,9 @@ begin
         returning 1
     )
     select (select count(*) from unparked) + (select count(*) from crashed) into v_count;
+    perform nextval('picture_edge.leases_expired') -- for /metrics
+    from generate_series(1, v_count)
+    where has_sequence_privilege('picture_edge.leases_expired', 'usage'); -- a role of the project's own may lack it
     return v_count;
 end;
 $$;

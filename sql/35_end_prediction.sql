@@ -78,7 +78,8 @@ begin
             'prompt', v_job.payload -> 'prompt',
             'negative_prompt', v_job.payload -> 'negative_prompt',
             'model_id', v_job.payload -> 'model_id'
-        ),
+        ) || case when v_job.payload ? 'traceparent' -- functions/_shared/tracing.py
+            then jsonb_build_object('traceparent', v_job.payload -> 'traceparent') else '{}' end,
         p_priority => 1,
         -- Retried for about two minutes: the picture is paid for, and the provider keeps it for an hour.
         p_max_attempts => 8,

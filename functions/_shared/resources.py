@@ -14,6 +14,7 @@ from functions._shared.database.pool import Pool, make_pool
 from functions._shared.http_client import make_client
 from functions._shared.image_models.store import ModelStore
 from functions._shared.jobs import WorkerInbox
+from functions._shared.metrics.ended import Ended
 from functions._shared.pictures.fetch import Fetcher
 from functions._shared.pictures.storage import Storage, open_storage
 from functions._shared.provider.replicate import Replicate
@@ -44,6 +45,8 @@ class Resources:
     """Wakes the worker of this process, and hands claimed jobs to it."""
     poll_alarm: Alarm
     """Tells the poller of this process that a parked prediction falls due."""
+    ended: Ended
+    """Told what has ended in this process, for /metrics."""
     supervisor: Supervisor
     """Starts the background loops of this process, and knows which of them have failed."""
 
@@ -86,6 +89,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 models=ModelStore(replicate),
                 worker_inbox=WorkerInbox(),
                 poll_alarm=Alarm(),
+                ended=Ended(),
                 supervisor=Supervisor(),
             )
         finally:

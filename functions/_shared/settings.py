@@ -30,6 +30,7 @@ from pydantic import (
 from functions._shared.auth_settings import AuthSettings
 from functions._shared.local_keys import is_well_known
 from functions._shared.mail_settings import MailSettings
+from functions._shared.operate_settings import OperateSettings
 from functions._shared.realtime_settings import RealtimeSettings
 from functions._shared.rest_settings import RestSettings
 from functions._shared.setting_values import (
@@ -58,7 +59,13 @@ class SettingsError(Exception):
 
 
 class Settings(
-    RealtimeSettings, RestSettings, AuthSettings, MailSettings, StorageSettings, BaseModel
+    OperateSettings,
+    RealtimeSettings,
+    RestSettings,
+    AuthSettings,
+    MailSettings,
+    StorageSettings,
+    BaseModel,
 ):
     """Immutable. Field ``max_parallel_jobs`` is the variable ``MAX_PARALLEL_JOBS``; an empty one counts as absent."""
 
@@ -146,6 +153,11 @@ class Settings(
     """UNIX socket to listen on, instead of host and port."""
     edge_workers: PositiveInt = 1
     """Processes, each with its own worker."""
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """A port for /metrics alone, for anybody who reaches it; absent: /metrics is for operators' keys only."""
+    metrics_host: str = "127.0.0.1"
+    otel_exporter_otlp_endpoint: HttpUrl | None = None
+    """Base URL of the OTLP receiver that traces are sent to; absent: none are made."""
     edge_db_port: Annotated[int, Field(ge=1, le=65535)] = 54322
     edge_sandbox_port: Annotated[int, Field(ge=1, le=65535)] = 54330
     sandbox_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0

@@ -13,6 +13,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from functions._operate.app import open_operate
+from functions._operate.app import routes as operate
 from functions._platform.auth.app import app as auth
 from functions._platform.auth.app import open_auth
 from functions._platform.auth.mailbox.routes import routes as mailbox
@@ -28,9 +30,12 @@ from functions._shared.logs import configure_logging
 from functions._shared.resources import Resources, open_resources
 from functions._shared.settings import Settings
 from functions._shared.supervisor import end
+from functions._shared.tracing import open_tracing
 from functions.gateway.drain import called_at_stop
 from functions.gateway.front_door import FrontDoor
 from functions.gateway.health import health, ready
+from functions.gateway.metrics.endpoint import metrics, open_port
+from functions.gateway.metrics.exposition import Exposition
 from functions.gateway.openapi import document
 from functions.gateway.routing import PREFIX, Function, Service
 from functions.gateway.stored_settings import store_settings
@@ -77,9 +82,11 @@ async def openapi(request: Request) -> JSONResponse:
 ROUTES: Sequence[BaseRoute] = (
     Route("/health", health),
     Route("/ready", ready),
+    Route("/metrics", metrics),
     Route(f"{PREFIX}/openapi.json", openapi),
     *mailbox,
     *example,
+    *operate,
 )
 """The gateway's own."""
 JOBS = "picture_edge_jobs"
@@ -118,9 +125,11 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         chosen = settings or Settings.from_env()
         configure_logging(chosen)
         async with (
+            open_tracing(chosen),
             open_resources(chosen) as resources,
             open_upstream(chosen) as upstream,
             open_services(resources) as services,
+            open_port(chosen, exposition := Exposition(resources)),
         ):
             worker = Worker(resources, hinted=lambda: listener.up)
             streams = Streams(resources.pool, hinted=lambda: listener.up)
@@ -146,17 +155,20 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                 supervise("poller", Poller(resources).run),
                 supervise("event streams", streams.run),
                 supervise("listener", listener.run),
+                supervise("metrics", exposition.keep_current),
                 supervise("stored settings", lambda: store_settings(chosen, resources.pool)),
             ]
             try:
                 with called_at_stop(drain):
                     yield {
                         "resources": resources,
+                        "metrics": exposition,
                         "worker": worker,
                         "listener": listener,
                         "streams": streams,
                         "starts": starts,
                         "own_generations": OwnGenerations(resources.pool),
+                        "operate": open_operate(resources),
                         "door": FrontDoor(chosen, ROUTES, FUNCTIONS, PLATFORM, upstream),
                         **services,
                     }

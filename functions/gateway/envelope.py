@@ -7,6 +7,7 @@ capabilities) has its own.
 
 import os
 import re
+import time
 from collections.abc import Container
 
 from starlette.datastructures import Headers
@@ -14,7 +15,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from functions._shared import tracing
 from functions._shared.errors import FunctionError, error_response
+from functions._shared.metrics.recording import request_answered
 from functions.gateway.cors import TO_ANY_PAGE, for_pages
 
 ALLOWED_HEADERS = "authorization, x-client-info, apikey, content-type"
@@ -35,6 +38,10 @@ class Envelope:
         self.id = _request_id(scope, names)
         self.has_begun = False
         """Whether a part of the response was sent."""
+        self.function = "other"
+        """What answers, one of a few names, for /metrics."""
+        self._method: str = scope["method"]
+        self._began = time.perf_counter()
         self._send = send
         self._origins = origins
         self._origin = _origin(scope) if b"origin" in names else b""
@@ -45,6 +52,9 @@ class Envelope:
             ids = [(key, self.id) for key in ID_HEADERS]
             headers = message.get("headers", ())
             message["headers"] = for_pages(headers, (*SAFE, *ids), self._origin, self._origins)
+            seconds = time.perf_counter() - self._began
+            request_answered(self.function, self._method, message["status"], seconds)
+            tracing.answered(self.function, self._method, message["status"])
         await self._send(message)
 
 

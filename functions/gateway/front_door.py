@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from functions._shared import tracing
 from functions._shared.errors import FunctionError, NotFound, error_response
 from functions._shared.logs import request_id
 from functions._shared.settings import Settings
@@ -70,7 +71,8 @@ class FrontDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._answer(scope, receive, send)
+            with tracing.request(scope):
+                await self._answer(scope, receive, send)
         else:
             await self._connect(scope, receive, send)
 
@@ -83,7 +85,7 @@ class FrontDoor:
             if scope["method"] == "OPTIONS" and not scope["path"].startswith(self._own_options):
                 app: ASGIApp = preflight(scope)
             else:
-                endpoint = self._endpoint(scope, names)
+                endpoint = self._endpoint(scope, names, envelope)
                 app = await endpoint(Request(scope, receive))
             await app(scope, receive, envelope.send)
         except Exception as error:
@@ -95,20 +97,23 @@ class FrontDoor:
                 response = internal_error()
             await response(scope, receive, envelope.send)
 
-    def _endpoint(self, scope: Scope, names: Container[bytes]) -> Endpoint:
-        """The endpoint of a request. Raises FunctionError."""
+    def _endpoint(self, scope: Scope, names: Container[bytes], envelope: Envelope) -> Endpoint:
+        """The endpoint of a request; the envelope is told its name. Raises FunctionError."""
         for step in self._steps:
             step(scope, names)
         check_path(scope)
         path = _path_of(scope)
         name, rest = _function_of(path)
         if table := self._functions.get(name):
+            envelope.function = name
             if endpoint := table.find(scope, rest):
                 return endpoint
             raise table.refusal(scope["method"], rest)
         if endpoint := self._routes.find(scope, path):
+            envelope.function = "gateway"
             return endpoint
         if app := self._mounted(scope, path):
+            envelope.function = path.split("/", 2)[1]
             return always(app)
         raise self._routes.refusal(scope["method"], path)
 

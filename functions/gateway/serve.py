@@ -1,12 +1,17 @@
 """The gateway as a process: settings validated first, then uvicorn until a stop signal."""
 
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+from functions._shared.metrics.processes import FOLDER
 from functions._shared.settings import Settings, SettingsError
 from functions.gateway.app import create_app
 from functions.gateway.drain import stop_quietly
@@ -38,8 +43,9 @@ def serve() -> int:
         **UVICORN,
     }
     if settings.edge_workers > 1:
-        # uvicorn starts several processes from an import string only; each reads its settings itself.
-        uvicorn.run("functions.gateway:app", workers=settings.edge_workers, **options)
+        with _metrics_together():
+            # uvicorn starts several processes from an import string only; each reads its settings itself.
+            uvicorn.run("functions.gateway:app", workers=settings.edge_workers, **options)
         return 0
     return _run(Server(uvicorn.Config(create_app(settings), **options)))
 
@@ -54,3 +60,14 @@ def _run(server: Server) -> int:
         if server.config.uds:
             Path(server.config.uds).unlink(missing_ok=True)
     return 0 if server.started else STARTUP_FAILURE
+
+
+@contextmanager
+def _metrics_together() -> Iterator[None]:
+    """A folder in which several processes keep their metrics while they serve; a given one is left as it is."""
+    if FOLDER in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="picture-edge-metrics-") as folder:
+        os.environ[FOLDER] = folder  # inherited by the children
+        yield

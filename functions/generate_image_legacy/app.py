@@ -70,13 +70,15 @@ async def _make_recorded(
     try:
         keep = partial(rows.keep_prediction, pool, generation_id)
         result = await _make(body, generation_id, user_id, resources, stored, keep, adopt)
-        return result, await rows.complete(
+        image = await rows.complete(
             pool,
             generation_id,
             stored.rows,
             _adjustments(result, stored),
             result.generation_time_seconds,
         )
+        resources.ended.generation(generation_id)
+        return result, image
     except asyncio.CancelledError:
         # Graceful shutdown. A repeated request for the failed row adopts the prediction that is paid for.
         await pool.to_the_end(_fail(resources, generation_id, stored, "The server was stopped"))
@@ -90,6 +92,7 @@ async def _make_recorded(
 async def _fail(resources: Resources, generation_id: UUID, stored: Stored, message: str) -> None:
     await remove_stored(resources.storage, stored.paths)
     await rows.fail(resources.legacy_pool, generation_id, message)
+    resources.ended.generation(generation_id)
 
 
 async def _make(

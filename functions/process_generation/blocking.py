@@ -75,11 +75,13 @@ async def process_generation(
         output_urls = tuple(outputs_of(prediction))
     except PredictionOver:
         await end_spend(pool, prediction.id, "failed", time.monotonic() - started)
+        resources.ended.prediction(prediction.id)
         if on_prediction:
             await on_prediction(None)
         raise
     seconds = time.monotonic() - started
     await end_spend(pool, prediction.id, "succeeded", seconds, len(output_urls))
+    resources.ended.prediction(prediction.id)
     return GenerationResult(
         output_url=output_urls[0],
         output_urls=output_urls,

@@ -15,6 +15,7 @@ from functions._shared.database.sqlstates import fenced, refused
 from functions._shared.database.steps import Step
 from functions._shared.errors import GenerationFailed, PaymentRequired, TooManyRequests
 from functions._shared.jobs import Job
+from functions._shared.metrics import recording
 from functions._shared.provider.failures import Failure, PredictionOver
 from functions.process_generation.prepare import ProviderRequest
 
@@ -139,7 +140,7 @@ async def begin(
 
     Raises LeaseLost, NotFound.
     """
-    async with fenced():
+    async with fenced("begin"):
         row = await _BEGIN.run(pool, lease.job_id, lease.lease_token, generation_id, timeout_s)
     return RecoverableIntent(**row) if row["id"] else None
 
@@ -152,7 +153,7 @@ async def intend(
     Raises LeaseLost, and GenerationFailed while a rate limit of the provider holds (busy), or a budget is spent.
     """
     try:
-        async with refused(), fenced():
+        async with refused(), fenced("intend"):
             row = await _INTEND.run(
                 pool,
                 lease.job_id,
@@ -191,7 +192,7 @@ async def intend(
 
 async def park(pool: Pool, intent: Intent, prediction_id: str) -> float | None:
     """Commit the provider's id and park the job; the seconds until its first poll. Raises LeaseLost."""
-    async with fenced():
+    async with fenced("park"):
         row = await _PARK.run(pool, intent.job_id, intent.lease_token, intent.id, prediction_id)
     seconds: float | None = row["seconds"]
     return seconds
@@ -208,6 +209,7 @@ async def void(pool: Pool, intent: Intent, error: str, error_class: str | None) 
 
 async def limit_provider(pool: Pool, busy: Failure) -> None:
     """Store a 429's rate limit, which holds for all workers."""
+    recording.THROTTLED.wait((busy.retry_after_s or 0) + RATE_LIMIT_MARGIN_S)
     async with pool.connection() as connection:
         await connection.execute(
             "select picture_edge.limit_provider(make_interval(secs => %s), make_interval(secs => %s))",
@@ -226,7 +228,7 @@ async def succeed(
 
     With ``worker_id`` the download is claimed for that worker, under a lease of LEASE_S, and returned.
     """
-    async with fenced():
+    async with fenced("succeed"):
         row = await _SUCCEED.run(
             pool,
             intent.job_id,
@@ -245,7 +247,7 @@ async def fail(pool: Pool, intent: Intent, status: str, over: PredictionOver) ->
 
     The job's payload has generation_id, model_id and user_id alone.
     """
-    async with fenced(), pool.connection() as connection:
+    async with fenced("fail"), pool.connection() as connection:
         await connection.execute(
             "select picture_edge.fail_prediction(%s, %s, %s, %s, %s, %s, make_interval(secs => %s))",
             (

@@ -4,6 +4,7 @@ import logging
 
 from functions._shared.errors import GenerationFailed, LeaseLost
 from functions._shared.job_log import log_ended
+from functions._shared.metrics import recording
 from functions._shared.provider.failures import PredictionOver
 from functions._shared.provider.prediction import TERMINAL, Prediction, outputs_of
 from functions._shared.provider.replicate import Replicate
@@ -13,6 +14,8 @@ from functions.process_generation.predictions import Intent
 
 log = logging.getLogger(__name__)
 
+GENERATE_IMAGE = "generate-image"
+"""The type of the jobs that have predictions."""
 CANCEL_AFTER_MARGIN_S = 60
 """How much later than our own time limit the provider ends a prediction by itself (Cancel-After), if we have died."""
 
@@ -38,6 +41,7 @@ async def settle(resources: Resources, intent: Intent, prediction: Prediction) -
     except LeaseLost as lost:
         lost.note(log, f"prediction {prediction.id}")
     else:
+        _count(resources, intent, "completed")
         if download:
             inbox.take(download)
         else:
@@ -57,11 +61,21 @@ async def settle_without_picture(
     ``seconds``: how long the provider worked on it, where it says so.
     """
     try:
-        if job := await predictions.fail(resources.pool, intent, status, over):
+        job = await predictions.fail(resources.pool, intent, status, over)
+        _count(resources, intent, "failed" if job else "retried", over.error_class)
+        if job:
             log_ended(job, seconds=seconds, failed_as=over.error_class or "permanent")
     except LeaseLost as lost:
         lost.note(log, f"intent {intent.id}")
     resources.worker_inbox.wake()
+
+
+def _count(
+    resources: Resources, intent: Intent, outcome: str, error_class: str | None = None
+) -> None:
+    """For /metrics. Counted twice where two processes learn the end at the same moment."""
+    recording.attempt_settled(GENERATE_IMAGE, outcome, error_class)
+    resources.ended.intent(intent.id)
 
 
 def timed_out(timeout_s: float) -> PredictionOver:

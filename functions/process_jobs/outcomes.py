@@ -13,6 +13,8 @@ from functions._shared.database.dedicated import Connections
 from functions._shared.database.sqlstates import is_down
 from functions._shared.errors import LeaseLost
 from functions._shared.job_log import log_ended, logs_completed
+from functions._shared.metrics import recording
+from functions._shared.metrics.ended import Ended
 from functions.process_jobs import queue
 from functions.process_jobs.queue import Ending
 
@@ -25,8 +27,9 @@ PAUSE_S = 0.25
 class Outcomes:
     """Writes endings, each under its own fencing token. One to a worker."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, ended: Ended) -> None:
         self._connections = connections
+        self._ended = ended
         self._batcher: Batcher[Ending, None] = Batcher(self._write, BATCH)
 
     async def settle(self, endings: Sequence[Ending]) -> None:
@@ -38,8 +41,11 @@ class Outcomes:
             if error:
                 if _note(ending, error):
                     unstorable.append(ending)
-            elif completed_too if ending.error is None else ending.fails_for_good:
-                log_ended(ending.job, seconds=ending.seconds, failed_as=ending.failed_as)
+            else:
+                if ending.fails_for_good:
+                    self._ended.generation(ending.job.payload)
+                if completed_too if ending.error is None else ending.fails_for_good:
+                    log_ended(ending.job, seconds=ending.seconds, failed_as=ending.failed_as)
         if unstorable:
             text = "Its result cannot be stored"
             await self.settle(
@@ -75,6 +81,7 @@ def _note(ending: Ending, error: Exception) -> bool:
     """Log why an end was not written; whether it is due to its result."""
     job = ending.job
     if isinstance(error, LeaseLost):
+        recording.lease_refused("complete")
         error.note(log, job.job_type)
     elif isinstance(error, psycopg.Error) and not isinstance(error, psycopg.DataError):
         # Nothing can be written now: the lease expires by itself, and the attempt is repeated.

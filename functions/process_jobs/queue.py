@@ -39,6 +39,15 @@ class Ending(NamedTuple):
     seconds: float | None = None
 
     @property
+    def recorded_class(self) -> str | None:
+        """The error's class, as complete_jobs records it; None after success."""
+        if self.error is None or self.error_class:
+            return self.error_class
+        if self.retry_after_s is not None:
+            return "busy"
+        return "transient" if self.retry else "permanent"
+
+    @property
     def fails_for_good(self) -> bool:
         """As complete_jobs decides: the provider's own delay costs no attempt."""
         spent = self.retry_after_s is None and self.job.attempt_number >= self.job.max_attempts
@@ -110,7 +119,7 @@ async def claim_suspect(pool: Pool, worker_id: str, job_types: Sequence[str]) ->
 
 async def begin_alone(pool: Pool, job: Job) -> None:
     """Record that the suspect runs alone: a crash from now on is this job's doing. Raises LeaseLost."""
-    async with fenced(), pool.connection() as connection:
+    async with fenced("begin_alone"), pool.connection() as connection:
         await connection.execute(
             "select picture_edge.begin_alone(%s, %s, p_lease => make_interval(secs => %s))",
             (job.id, job.lease_token, jobs.LEASE_S),
@@ -259,7 +268,7 @@ async def tick_age(pool: Pool) -> int | None:
 
 async def release(pool: Pool, job: Job) -> None:
     """Put an interrupted job back into the queue; its attempt does not count. Raises LeaseLost."""
-    async with fenced(), pool.connection() as connection:
+    async with fenced("release"), pool.connection() as connection:
         await connection.execute(
             "select picture_edge.release_job(%s, %s)", (job.id, job.lease_token)
         )

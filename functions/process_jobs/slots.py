@@ -18,11 +18,14 @@ from uuid import UUID
 
 import psycopg
 
+from functions._shared import tracing
 from functions._shared.errors import LeaseLost, NotFound
 from functions._shared.jobs import Job
+from functions._shared.metrics import recording
 from functions._shared.resources import Resources
 from functions.process_jobs import queue
 from functions.process_jobs.attempt import run_handler
+from functions.process_jobs.jobs import PARKED
 from functions.process_jobs.outcomes import Outcomes
 from functions.process_jobs.queue import Ending
 
@@ -233,9 +236,13 @@ class Slots:
 
     async def _attempt(self, job: Job, suspended: Callable[[], None]) -> Ending | None:
         """One attempt; None where nothing is left to write about it: its job has left then."""
-        ending = None
+        ending, outcome, began = None, "interrupted", recording.now()
         try:
-            ending = await run_handler(job, self._resources, suspended)
+            with tracing.attempt(job.id, job.job_type, job.attempt_number, job.payload):
+                ending = await run_handler(job, self._resources, suspended)
+                if ending and ending.recorded_class:
+                    tracing.attempt_failed(ending.recorded_class)
+            outcome = _outcome_of(job, ending)
         except asyncio.CancelledError:
             if asyncio.current_task() not in self._disowned:
                 self.release_soon(job)
@@ -248,6 +255,19 @@ class Slots:
             # Nothing can be written now: the lease expires by itself, and the attempt is repeated.
             log.warning("job %s: %s, left to its lease", job.id, type(error).__name__)
         finally:
+            error_class = ending and ending.recorded_class
+            recording.attempt_ended(
+                job.id, job.job_type, job.attempt_number, began, outcome, error_class
+            )
             if ending is None:
                 self._leave([job])
         return ending
+
+
+def _outcome_of(job: Job, ending: Ending | None) -> str:
+    """For /metrics; a job that its handler has parked is completed, or not, when its prediction ends."""
+    if ending is None:
+        return "parked" if job.job_type in PARKED else "completed"
+    if ending.error is None:
+        return "completed"
+    return "failed" if ending.fails_for_good else "retried"

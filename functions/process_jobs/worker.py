@@ -54,7 +54,7 @@ class Worker:
         self._hinted = hinted
         # Two connections: claims and ends are carried out side by side, on two of the server's cores.
         self._for_claims = Dedicated(resources.pool)
-        self._slots = Slots(resources, Outcomes(Dedicated(resources.pool)))
+        self._slots = Slots(resources, Outcomes(Dedicated(resources.pool), resources.ended))
         self._quarantine = Quarantine(resources.pool, self._inbox.worker_id, self._slots)
         self._health = Health(resources.pool)
         self._loops: list[asyncio.Task[None]] = []

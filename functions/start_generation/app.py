@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from functions._shared import tracing
 from functions._shared.database.sqlstates import refused
 from functions._shared.image_models.reference import read_reference
 from functions._shared.resources import resources_of
@@ -49,13 +50,15 @@ async def start(request: Request) -> Response:
     named: dict[str, Any] = {"model_id": model.replicate_id}
     if read_reference(requests[0].model_id).version:
         named["model_version"] = model.version
-    wanted = [one.model_dump(exclude_none=True) | named for one in requests]
     key = idempotency_key_of(request)
     starts: Starts = request.state.starts
-    if key is None:
-        started = await starts.start(user_id, wanted)
-    else:
-        started = await starts.start_once(user_id, wanted, key, body_hash(body))
+    with tracing.enqueue("generate-image"):
+        named |= tracing.carried()
+        wanted = [one.model_dump(exclude_none=True) | named for one in requests]
+        if key is None:
+            started = await starts.start(user_id, wanted)
+        else:
+            started = await starts.start_once(user_id, wanted, key, body_hash(body))
     return Response(
         to_json(
             {
@@ -102,6 +105,8 @@ async def end(request: Request) -> JSONResponse:
             await connection.execute(STATEMENTS[status], (generation_id, user_id))
     if status == "deleted":
         resources.worker_inbox.wake()
+    else:
+        resources.ended.generation(generation_id)
     return JSONResponse({"success": True, "generation_id": str(generation_id), "status": status})
 
 

@@ -115,6 +115,7 @@ def test_what_is_planned_once_forbids_bad_plans_and_their_compilation(db):
         "awaited_usd": True,
         "claim_jobs": True,
         "claim_suspect": True,
+        "read_gauges": True,
         "enqueue_job": True,
         "complete_jobs": True,
         "insert_jobs": True,

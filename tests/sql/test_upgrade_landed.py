@@ -166,6 +166,7 @@ def test_public_has_what_people_call_and_nothing_else(landed):
         ("picture_edge", "generation_hints"),
         ("picture_edge", "job_wakeups"),
         ("picture_edge", "lane_changes"),
+        ("picture_edge", "leases_expired"),
         ("public", "operator_log_id_seq"),
         ("public", "quota_uses_id_seq"),
         ("public", "spend_id_seq"),

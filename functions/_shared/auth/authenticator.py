@@ -105,8 +105,12 @@ class Authenticator:
         except OutsideValidity:
             raise
         except Unauthorized:
-            self._failed.note(request.client.host if request.client else "")
+            self.note_failure(request)
             raise
+
+    def note_failure(self, request: Request) -> None:
+        """Count a credential that was refused elsewhere. Raises TooManyRequests once its address is throttled."""
+        self._failed.note(request.client.host if request.client else "")
 
     def _role_of_key(self, token: str) -> str | None:
         # Constant time: every key is compared, so that timing tells nothing about any of them (timing attack).

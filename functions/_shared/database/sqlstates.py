@@ -23,6 +23,7 @@ from functions._shared.errors import (
     PaymentRequired,
     TooManyRequests,
 )
+from functions._shared.metrics import recording
 
 
 class Scope(Enum):
@@ -101,12 +102,16 @@ def lacks_function(error: psycopg.Error) -> bool:
 
 
 @asynccontextmanager
-async def fenced() -> AsyncIterator[None]:
-    """For a worker's writes: a refusal as LeaseLost (PT409, a stale fencing token) or NotFound (PT404)."""
+async def fenced(operation: str) -> AsyncIterator[None]:
+    """For a worker's writes: a refusal as LeaseLost (PT409, a stale fencing token) or NotFound (PT404).
+
+    ``operation``: the write's name, for /metrics.
+    """
     try:
         yield
     except psycopg.Error as error:
         if error.sqlstate == "PT409":
+            recording.lease_refused(operation)
             cancelled = error.diag.message_detail == "cancelled"
             raise LeaseLost(str(error.diag.message_primary), cancelled=cancelled) from None
         _raise_as(error, {"PT404": NotFound})

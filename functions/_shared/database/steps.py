@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from functions._shared import tracing
 from functions._shared.database.batching import Batcher
 from functions._shared.database.pool import Pool
 
@@ -42,9 +43,10 @@ class Step:
         """
         if pool not in self._batchers:
             self._batchers[pool] = Batcher(partial(self._together, pool), MOST)
-        row = await self._batchers[pool].do(values)
-        if row is None:
-            [row] = await self._execute(pool, self._given, [values])
+        with tracing.statement(self.call.partition("(")[0]):
+            row = await self._batchers[pool].do(values)
+            if row is None:
+                [row] = await self._execute(pool, self._given, [values])
         assert row is not None
         return row
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
+from functions._shared import tracing
 from functions._shared.errors import FunctionError, GenerationFailed
 from functions._shared.pictures.own_addresses import OwnAddresses
 from functions._shared.settings import Settings
@@ -79,6 +80,7 @@ class SupabaseStorage:
         self._key = key
         self._bucket = bucket
         self._inner = f"{inner_base}/storage/v1"
+        self._host = httpx.URL(inner_base).host
         self._public = f"{public_base}/storage/v1/object/public/"
         self._addresses = OwnAddresses([public_base, inner_base])
 
@@ -134,12 +136,19 @@ class SupabaseStorage:
     ) -> httpx.Response:
         """Raises Refused, httpx.HTTPError."""
         key = self._key.get_secret_value()
-        response = await self._http.request(
-            method,
-            f"{self._inner}{path}",
-            headers={"Authorization": f"Bearer {key}", "apikey": key, **(headers or {})},
-            **body,
-        )
+        with tracing.storage_call(method, self._host):
+            response = await self._http.request(
+                method,
+                f"{self._inner}{path}",
+                headers={
+                    "Authorization": f"Bearer {key}",
+                    "apikey": key,
+                    **(headers or {}),
+                    **tracing.carried(),
+                },
+                **body,
+            )
+            tracing.response_status(response.status_code)
         if not response.is_success:
             raise Refused(response)
         return response

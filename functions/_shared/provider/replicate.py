@@ -13,6 +13,8 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
+from functions._shared import tracing
+from functions._shared.metrics import recording
 from functions._shared.provider.answers import Answer, Reader
 from functions._shared.provider.failures import (
     Failure,
@@ -38,6 +40,14 @@ ADDRESS = re.compile(r"https?://[!-~]{1,8000}")
 SECRET = re.compile(r"whsec_[A-Za-z0-9+/_-]{16,512}={0,2}")
 MOVED = frozenset({301, 302, 307, 308})
 MODEL_PATH = re.compile(r"/models/[\w.-]+/[\w.-]+(/predictions|/versions/\w+)?", re.ASCII)
+READS = {
+    "predictions": "get",
+    "models": "model",
+    "deployments": "deployment",
+    "account": "account",
+    "webhooks": "webhook_secret",
+}
+"""A GET's first segment → its name."""
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """Errors from before the first byte of the request."""
 
@@ -48,6 +58,7 @@ class Replicate:
     def __init__(self, http: httpx.AsyncClient, url: str, token: SecretStr | None) -> None:
         self._http = http
         self._url = url.rstrip("/")
+        self._host = httpx.URL(url).host
         self._token = token
         self._reader = Reader()
         self._secret: str | None = None
@@ -81,7 +92,7 @@ class Replicate:
         headers = {"Cancel-After": f"{min(max(cancel_after_s, 5), 86_400)}s"}
         if wait_s:
             headers["Prefer"] = f"wait={wait_s}"
-        options: dict[str, Any] = {"json": body, "headers": headers}
+        options: dict[str, Any] = {"json": body, "headers": headers, "traced_model": model}
         answer = await self._send_once(path, answer_s=ANSWER_S + (wait_s or 0), **options)
         if moved := self._moved(path, answer):  # a redirect has created nothing
             answer = await self._send_once(moved, answer_s=ANSWER_S + (wait_s or 0), **options)
@@ -206,9 +217,18 @@ class Replicate:
         raise AssertionError("the last try returns or raises")
 
     async def _send(
-        self, method: str, path: str, *, answer_s: float = ANSWER_S, **options: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        answer_s: float = ANSWER_S,
+        traced_model: str | None = None,
+        **options: Any,
     ) -> Answer:
-        """Raises NotCreated without a token, httpx.HTTPError where no complete response came in time."""
+        """``traced_model``: of a create, for its trace.
+
+        Raises NotCreated without a token, httpx.HTTPError where no complete response came in time.
+        """
         if self._token is None:
             raise NotCreated("Replicate API token not configured", error_class="unauthorised")
         headers = {
@@ -217,16 +237,26 @@ class Replicate:
             **options.pop("headers", {}),
         }
         timeout = httpx.Timeout(answer_s, connect=CONNECT_S)
+        operation = operation_of(method, path)
+        url = f"{self._url}{path}"
         try:
-            # httpx's timeouts bound each read by itself; this one bounds the whole, connecting included.
-            async with (
-                asyncio.timeout(answer_s + CONNECT_S),
-                self._http.stream(
-                    method, f"{self._url}{path}", headers=headers, timeout=timeout, **options
-                ) as response,
-            ):
-                return await self._reader.read(response)
+            with tracing.provider_call(operation, method, self._host, traced_model):
+                headers |= tracing.carried()
+                # httpx's timeouts bound each read by itself; this one bounds the whole, connecting included.
+                async with (
+                    asyncio.timeout(answer_s + CONNECT_S),
+                    self._http.stream(
+                        method, url, headers=headers, timeout=timeout, **options
+                    ) as response,
+                ):
+                    recording.provider_answered(operation, response.status_code)
+                    tracing.response_status(response.status_code)
+                    return await self._reader.read(response)
+        except httpx.HTTPError as error:
+            recording.provider_answered(operation, type(error).__name__)
+            raise
         except TimeoutError:
+            recording.provider_answered(operation, "TimeoutError")
             raise httpx.ReadTimeout("the answer does not end") from None
 
     def _moved(self, path: str, answer: Answer) -> str | None:
@@ -244,6 +274,14 @@ class Replicate:
         """``text`` without our token, and without anything of a credential's form."""
         token = self._token.get_secret_value() if self._token else ""
         return redacted(text.replace(token, "***") if token else text)
+
+
+def operation_of(method: str, path: str) -> str:
+    """A request's name: its path has ids in it, and names of models."""
+    segments = path.partition("?")[0].split("/")
+    if method == "GET":
+        return "list" if segments[1:] == ["predictions"] else READS.get(segments[1], "other")
+    return {"cancel": "cancel", "files": "upload"}.get(segments[-1], "create")
 
 
 def _path_of(prediction_id: str) -> str:

@@ -29,6 +29,8 @@ def job_types() -> list[str]:
     return list(JOBS)
 
 
+PARKED = frozenset({"generate-image"})
+"""Types whose handlers end with the job parked: poller or webhook end it."""
 JOBS: Mapping[str, Handler] = {
     "generate-image": generate_image.run,
     "download-image": download_image.run,

@@ -65,6 +65,7 @@ async def run(job: Job, resources: Resources) -> None:
             raise stored.retriable
         if stored.images:
             await _finish(job, payload.generation_id, stored, resources)
+            resources.ended.generation(payload.generation_id)
             log_ended(job, seconds=time.monotonic() - began)
     except (asyncio.CancelledError, LeaseLost, NotFound):
         await resources.pool.to_the_end(_remove_if_unwanted(job, stored, resources))
@@ -75,7 +76,7 @@ async def run(job: Job, resources: Resources) -> None:
 
 async def _keep(job: Job, stored: Stored, resources: Resources) -> None:
     """Keep what is stored for the next attempt, which stores the others only. Raises LeaseLost."""
-    async with fenced(), resources.pool.connection() as connection:
+    async with fenced("keep"), resources.pool.connection() as connection:
         await connection.execute(
             "select picture_edge.keep_stored_images(%s, %s, %s)",
             (job.id, job.lease_token, Jsonb({str(n): row for n, row in stored.images.items()})),
@@ -91,7 +92,7 @@ _FINISH = Step(
 
 async def _finish(job: Job, generation_id: UUID, stored: Stored, resources: Resources) -> None:
     """Raises LeaseLost, NotFound."""
-    async with fenced():
+    async with fenced("finish"):
         if stored.notes:
             await _finish_with_notes(job, generation_id, stored, resources)
         else:

@@ -17,6 +17,7 @@ from standardwebhooks.webhooks import Webhook
 from functions._shared.errors import GenerationFailed, NotFound
 from functions._shared.generation import find_generation
 from functions._shared.jobs import Job
+from functions._shared.metrics import recording
 from functions._shared.resources import Resources
 from functions._shared.web.addresses import Target, as_is, pinned, webhook_address
 from functions._shared.web.bodies import validate
@@ -62,10 +63,13 @@ async def run(job: Job, resources: Resources) -> dict[str, Any]:
             status = response.status_code
     except (httpx.HTTPError, UnicodeError) as error:
         # UnicodeError: a Location whose xn-- host is invalid.
+        recording.webhook_sent("unreachable")
         raise GenerationFailed(
             f"The webhook could not be reached ({type(error).__name__})"
         ) from None
-    if not 200 <= status < 300:
+    delivered = 200 <= status < 300
+    recording.webhook_sent("delivered" if delivered else "refused")
+    if not delivered:
         raise GenerationFailed(f"The webhook answered {status}", retry=status != 410)  # 410: gone
     return {"status": status}
 

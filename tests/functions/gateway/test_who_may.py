@@ -18,6 +18,7 @@ from tests.conftest import Edge
 BESIDE = {
     ("GET", "/health"): "anybody",
     ("GET", "/ready"): "anybody",
+    ("GET", "/metrics"): "operator",
 }
 OF_THEIR_OWN = frozenset({"auth", "realtime", "rest", "storage"})
 """Services whose callers are in tests of their own: sessions of real users, policies by the token's role."""
@@ -44,6 +45,7 @@ MAY = {
     "user": {USER},
     "service": {SERVICE},
     "provider": set(),  # its signature is no token
+    "operator": set(),  # a key of OPERATOR_KEYS
     "anybody": {NO_TOKEN, USER, SERVICE, ANON},
 }
 """Caller → the credentials that are let through. With ALLOW_ANON the anon key opens functions of the first two, too."""
@@ -73,7 +75,9 @@ def test_the_routes_of_every_service_are_in_tests_of_its_own():
 
 @pytest.mark.parametrize("allow_anon", ["false", "true"])
 def test_each_credential_opens_what_the_table_says(start_edge, allow_anon: str):
-    edge: Edge = start_edge(AUTH_FAILURES_PER_MINUTE="0", ALLOW_ANON=allow_anon)
+    edge: Edge = start_edge(
+        AUTH_FAILURES_PER_MINUTE="0", ALLOW_ANON=allow_anon, OPERATOR_KEYS="kim=0123456789abcdef"
+    )
     tokens = {
         NO_TOKEN: None,
         USER: edge.user_token(),

@@ -11,6 +11,7 @@ from functions._local.defaults import local_environment
 from functions._shared.errors import InvalidRequest
 from functions._shared.jobs import Job
 from functions._shared.logs import request_id
+from functions._shared.metrics.ended import Ended
 from functions._shared.resources import open_resources
 from functions._shared.settings import Settings
 from functions.process_jobs import jobs, queue, slots
@@ -37,7 +38,7 @@ async def resources(environ):
 
 @pytest.fixture
 def ours(resources) -> Slots:
-    return Slots(resources, Outcomes(resources.pool))
+    return Slots(resources, Outcomes(resources.pool, Ended()))
 
 
 @pytest.fixture

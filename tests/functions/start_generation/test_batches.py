@@ -9,6 +9,7 @@ import pytest
 from functions._shared.database.batching import Batcher
 from functions._shared.errors import LeaseLost
 from functions._shared.jobs import Job
+from functions._shared.metrics.ended import Ended
 from functions._shared.settings import Settings
 from functions.process_jobs.outcomes import Outcomes
 from functions.process_jobs.queue import Ending
@@ -170,7 +171,7 @@ async def pool(environ):
 async def test_ends_written_together_each_have_their_own(db, pool):
     good, bad, stale, odd, half = claimed(db, 5)
     db.execute("update job_queue set lease_token = 9 where id = %s", (stale.id,))
-    outcomes = Outcomes(pool)
+    outcomes = Outcomes(pool, Ended())
     results = await asyncio.gather(
         outcomes._batcher.do(Ending(job=good, result={"a": 1})),
         outcomes._batcher.do(Ending(job=bad, error="no", retry=False, error_class="bad_input")),
@@ -205,7 +206,7 @@ async def test_an_end_whose_answer_was_lost_is_written_again(db, dsn, environ):
             [job] = claimed(db, 1)
             proxy.lose_answers(True)
             ending = asyncio.create_task(
-                Outcomes(pool)._batcher.do(Ending(job=job, result={"n": 1}))
+                Outcomes(pool, Ended())._batcher.do(Ending(job=job, result={"n": 1}))
             )
             await asyncio.to_thread(proxy.has_lost.wait)
             proxy.lose_answers(False)

@@ -1,0 +1,63 @@
+"""The table of the page's routes, which the gateway mounts: a page is a file below pages/, a template, and a line here.
+
+404 unless OPERATOR_KEYS names operators, or a user's token says that its user is one (``sign_in.py``).
+"""
+
+from collections.abc import Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from functions._operate import sign_in
+from functions._operate.pages import overview
+from functions._operate.room import Room, make_room
+from functions._operate.static import static
+from functions._operate.visit import Handler, action, answered, page
+from functions._shared.errors import NotFound
+from functions._shared.resources import Resources
+
+ROOT = "/operate"
+
+NAVIGATION: Sequence[tuple[str, str]] = (("/", "Overview"),)
+"""What the navigation lists, in order: a path of ROUTES, and its title."""
+
+
+def get(path: str, handler: Handler) -> Route:
+    return Route(f"{ROOT}{path}", page(handler), methods=["GET"])
+
+
+def post(path: str, handler: Handler, *, writes: bool = True) -> Route:
+    return Route(f"{ROOT}{path}", action(handler, writes=writes), methods=["POST"])
+
+
+async def sign_in_form(request: Request) -> Response:
+    return await answered(request, lambda: sign_in.form(request))
+
+
+async def signed_in(request: Request) -> Response:
+    return await answered(request, lambda: sign_in.sign_in(request))
+
+
+async def absent(request: Request) -> Response:
+    async def answer() -> Response:
+        raise NotFound("There is no such page")
+
+    return await answered(request, answer)
+
+
+routes: Sequence[BaseRoute] = (
+    get("", overview.overview),
+    get("/", overview.overview),
+    Route(f"{ROOT}/sign-in", sign_in_form, methods=["GET"]),
+    Route(f"{ROOT}/sign-in", signed_in, methods=["POST"]),
+    post("/sign-out", sign_in.sign_out, writes=False),
+    Route(f"{ROOT}/static/{{name}}", static, methods=["GET"]),
+    # The last one: every other path.
+    Route(f"{ROOT}/{{path:path}}", absent, methods=["GET", "POST"]),
+)
+
+
+def open_operate(resources: Resources) -> Room:
+    """What the handlers find as ``request.state.operate``."""
+    return make_room(resources, NAVIGATION)

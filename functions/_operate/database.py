@@ -1,0 +1,113 @@
+"""The page's way to the database: bounded reads in one snapshot, and calls of the operators' SQL functions.
+
+Nothing else of the page writes: what an operator does here is what he would do in psql, and the same line of
+operator_log.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from functions._shared.database.pool import Pool
+from functions._shared.errors import (
+    Conflict,
+    Forbidden,
+    FunctionError,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
+
+READ_MS = 2000
+"""statement_timeout of a page's query: a hostile filter costs this much at most."""
+ACT_MS = 4000
+SIDE_BY_SIDE = 3
+"""Bulkhead: connections of the pool that pages use at once; the queue and the API have the others."""
+MAX_NOTICES = 20
+REFUSALS: Mapping[str, type[FunctionError]] = {
+    "PT400": InvalidRequest,
+    "PT403": Forbidden,
+    "PT404": NotFound,
+    "PT409": Conflict,
+}
+Values = Mapping[str, Any]
+
+
+class Reader:
+    """Queries in one read-only transaction."""
+
+    def __init__(self, connection: AsyncConnection[DictRow]) -> None:
+        self._connection = connection
+
+    async def rows(self, query: LiteralString, values: Values | None = None) -> list[DictRow]:
+        return await (await self._connection.execute(query.encode(), values)).fetchall()
+
+    async def row(self, query: LiteralString, values: Values | None = None) -> DictRow | None:
+        return await (await self._connection.execute(query.encode(), values)).fetchone()
+
+
+@dataclass(frozen=True)
+class Done:
+    """``value``: what the function returned. ``said``: its NOTICEs, in order."""
+
+    value: Any
+    said: tuple[str, ...]
+
+
+class OperateDatabase:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._gate = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Reader]:
+        """A read-only transaction with a statement timeout. Raises psycopg.Error; Unavailable after the timeout."""
+        async with self._gate, self._pool.connection() as connection, connection.transaction():
+            await connection.execute(
+                "select set_config('statement_timeout', %s, true),"
+                " set_config('transaction_read_only', 'on', true), set_config('jit', 'off', true)",
+                (str(READ_MS),),
+            )
+            try:
+                yield Reader(connection)
+            except psycopg.errors.QueryCanceled:
+                raise Unavailable(
+                    f"The database has not answered within {READ_MS // 1000} s: filter for less, or try again"
+                ) from None
+
+    async def act(self, operator: str, call: LiteralString, values: Values) -> Done:
+        """Run ``call``, a select of one SQL function, in the name ``operator``. Raises FunctionError, psycopg.Error."""
+        said: list[str] = []
+
+        def note(diagnostic: psycopg.errors.Diagnostic) -> None:
+            if len(said) < MAX_NOTICES and diagnostic.message_primary:
+                said.append(diagnostic.message_primary)
+
+        async with self._gate, self._pool.connection() as connection:
+            connection.add_notice_handler(note)
+            try:
+                async with connection.transaction():
+                    await connection.execute(
+                        "select set_config('picture_edge.operator', %s, true),"
+                        " set_config('statement_timeout', %s, true)",
+                        (operator, str(ACT_MS)),
+                    )
+                    row = await (await connection.execute(call.encode(), values)).fetchone()
+            except psycopg.errors.QueryCanceled:
+                raise Unavailable(
+                    f"Not done: the database has not answered within {ACT_MS // 1000} s. Try fewer at once"
+                ) from None
+            except psycopg.Error as error:
+                refusal = REFUSALS.get(error.sqlstate or "")
+                if refusal is None:
+                    raise
+                raise refusal(str(error.diag.message_primary)) from None
+            finally:
+                connection.remove_notice_handler(note)
+        return Done(next(iter(row.values())) if row else None, tuple(said))
