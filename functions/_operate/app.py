@@ -10,16 +10,19 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from functions._operate import sign_in
-from functions._operate.pages import overview
+from functions._operate.pages import charts, generation, generations, job, jobs, overview
 from functions._operate.room import Room, make_room
 from functions._operate.static import static
 from functions._operate.visit import Handler, action, answered, page
-from functions._shared.errors import NotFound
 from functions._shared.resources import Resources
 
 ROOT = "/operate"
 
-NAVIGATION: Sequence[tuple[str, str]] = (("/", "Overview"),)
+NAVIGATION: Sequence[tuple[str, str]] = (
+    ("/", "Overview"),
+    ("/generations", "Generations"),
+    ("/jobs", "Jobs"),
+)
 """What the navigation lists, in order: a path of ROUTES, and its title."""
 
 
@@ -39,22 +42,26 @@ async def signed_in(request: Request) -> Response:
     return await answered(request, lambda: sign_in.sign_in(request))
 
 
-async def absent(request: Request) -> Response:
-    async def answer() -> Response:
-        raise NotFound("There is no such page")
-
-    return await answered(request, answer)
-
-
 routes: Sequence[BaseRoute] = (
     get("", overview.overview),
     get("/", overview.overview),
+    post("/pause", overview.pause),
+    post("/resume", overview.resume),
+    get("/charts/{name}.svg", charts.chart),
+    get("/generations", generations.generations),
+    get("/generations/{id}", generation.generation),
+    get("/generations/{id}/events", generation.events),
+    post("/generations/{id}/redrive", generation.redrive),
+    post("/generations/{id}/cancel", generation.cancel),
+    get("/jobs", jobs.jobs),
+    post("/change-jobs", jobs.change),
+    get("/jobs/{id}", job.job),
+    post("/jobs/{id}/cancel", job.cancel),
+    post("/jobs/{id}/redrive", job.redrive),
     Route(f"{ROOT}/sign-in", sign_in_form, methods=["GET"]),
     Route(f"{ROOT}/sign-in", signed_in, methods=["POST"]),
     post("/sign-out", sign_in.sign_out, writes=False),
     Route(f"{ROOT}/static/{{name}}", static, methods=["GET"]),
-    # The last one: every other path.
-    Route(f"{ROOT}/{{path:path}}", absent, methods=["GET", "POST"]),
 )
 
 

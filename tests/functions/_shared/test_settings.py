@@ -197,6 +197,7 @@ GIVEN = {
     "JWT_ROLES": "admin",
     "POSTGRES_BIN": "/usr/lib/postgresql/bin",
     "EDGE_SOCKET": "/run/edge.sock",
+    "OPERATOR_KEYS": "ada=0123456789abcdef,bob:read=fedcba9876543210",
     "QUOTA_RUNNING": "1",
     "QUOTA_HOURLY": "1",
     "QUOTA_DAILY": "1",
