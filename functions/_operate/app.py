@@ -10,7 +10,18 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from functions._operate import sign_in
-from functions._operate.pages import charts, generation, generations, job, jobs, overview
+from functions._operate.pages import (
+    charts,
+    clock,
+    failures,
+    generation,
+    generations,
+    job,
+    jobs,
+    log,
+    overview,
+    workers,
+)
 from functions._operate.room import Room, make_room
 from functions._operate.static import static
 from functions._operate.visit import Handler, action, answered, page
@@ -22,6 +33,10 @@ NAVIGATION: Sequence[tuple[str, str]] = (
     ("/", "Overview"),
     ("/generations", "Generations"),
     ("/jobs", "Jobs"),
+    ("/failures", "Failures"),
+    ("/workers", "Workers"),
+    ("/clock", "Clock"),
+    ("/log", "Log"),
 )
 """What the navigation lists, in order: a path of ROUTES, and its title."""
 
@@ -58,6 +73,13 @@ routes: Sequence[BaseRoute] = (
     get("/jobs/{id}", job.job),
     post("/jobs/{id}/cancel", job.cancel),
     post("/jobs/{id}/redrive", job.redrive),
+    get("/failures", failures.failures),
+    get("/failures/redrive", failures.ask_redrive),
+    post("/failures/redrive", failures.redrive),
+    get("/workers", workers.workers),
+    get("/clock", clock.clock),
+    post("/clock", clock.change),
+    get("/log", log.log),
     Route(f"{ROOT}/sign-in", sign_in_form, methods=["GET"]),
     Route(f"{ROOT}/sign-in", signed_in, methods=["POST"]),
     post("/sign-out", sign_in.sign_out, writes=False),

@@ -16,6 +16,10 @@ PAGES = {
     "jobs-failed": "/jobs?status=failed",
     "job-waiting": f"/jobs/{job_id(3)}",
     "job-failed": f"/jobs/{job_id(12)}",
+    "failures": "/failures",
+    "workers": "/workers",
+    "clock": "/clock",
+    "log": "/log",
 }
 
 
