@@ -35,6 +35,8 @@ add column if not exists stage text,
 add column if not exists webhook_url text;
 
 create index if not exists image_generations_user_idx on public.image_generations (user_id, created_at desc);
+-- Keyset pagination of everybody's generations, for operators.
+create index if not exists image_generations_created_idx on public.image_generations (created_at desc, id desc);
 
 comment on table public.image_generations is 'One row per requested picture; clients watch its status.';
 comment on column public.image_generations.id is 'The generation''s id, which start-generation returns.';

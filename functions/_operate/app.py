@@ -10,16 +10,40 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from functions._operate import sign_in
-from functions._operate.pages import overview
+from functions._operate.pages import (
+    charts,
+    clock,
+    failures,
+    generation,
+    generations,
+    job,
+    jobs,
+    log,
+    models,
+    overview,
+    users,
+    webhooks,
+    workers,
+)
 from functions._operate.room import Room, make_room
 from functions._operate.static import static
 from functions._operate.visit import Handler, action, answered, page
-from functions._shared.errors import NotFound
 from functions._shared.resources import Resources
 
 ROOT = "/operate"
 
-NAVIGATION: Sequence[tuple[str, str]] = (("/", "Overview"),)
+NAVIGATION: Sequence[tuple[str, str]] = (
+    ("/", "Overview"),
+    ("/generations", "Generations"),
+    ("/jobs", "Jobs"),
+    ("/failures", "Failures"),
+    ("/workers", "Workers"),
+    ("/clock", "Clock"),
+    ("/webhooks", "Webhooks"),
+    ("/models", "Models"),
+    ("/users", "Users"),
+    ("/log", "Log"),
+)
 """What the navigation lists, in order: a path of ROUTES, and its title."""
 
 
@@ -39,22 +63,44 @@ async def signed_in(request: Request) -> Response:
     return await answered(request, lambda: sign_in.sign_in(request))
 
 
-async def absent(request: Request) -> Response:
-    async def answer() -> Response:
-        raise NotFound("There is no such page")
-
-    return await answered(request, answer)
-
-
 routes: Sequence[BaseRoute] = (
     get("", overview.overview),
     get("/", overview.overview),
+    post("/pause", overview.pause),
+    post("/resume", overview.resume),
+    get("/charts/{name}.svg", charts.chart),
+    get("/generations", generations.generations),
+    get("/generations/{id}", generation.generation),
+    get("/generations/{id}/events", generation.events),
+    post("/generations/{id}/redrive", generation.redrive),
+    post("/generations/{id}/cancel", generation.cancel),
+    get("/jobs", jobs.jobs),
+    post("/change-jobs", jobs.change),
+    get("/jobs/{id}", job.job),
+    post("/jobs/{id}/cancel", job.cancel),
+    post("/jobs/{id}/redrive", job.redrive),
+    get("/failures", failures.failures),
+    get("/failures/redrive", failures.ask_redrive),
+    post("/failures/redrive", failures.redrive),
+    get("/workers", workers.workers),
+    get("/clock", clock.clock),
+    post("/clock", clock.change),
+    get("/webhooks", webhooks.webhooks),
+    post("/webhooks/{id}/resend", webhooks.resend),
+    get("/models", models.models),
+    post("/models", models.switch),
+    post("/models/try", models.attempt),
+    get("/users", users.users),
+    get("/users/{id}", users.user),
+    get("/users/{id}/cancel", users.ask_cancel),
+    post("/users/{id}/cancel", users.cancel),
+    post("/users/{id}/quota", users.set_quota),
+    post("/users/{id}/budget", users.set_budget),
+    get("/log", log.log),
     Route(f"{ROOT}/sign-in", sign_in_form, methods=["GET"]),
     Route(f"{ROOT}/sign-in", signed_in, methods=["POST"]),
     post("/sign-out", sign_in.sign_out, writes=False),
     Route(f"{ROOT}/static/{{name}}", static, methods=["GET"]),
-    # The last one: every other path.
-    Route(f"{ROOT}/{{path:path}}", absent, methods=["GET", "POST"]),
 )
 
 

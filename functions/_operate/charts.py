@@ -4,11 +4,12 @@ pygal writes a script, comments and the tooltips' data into each file; they are 
 the one below, which follows the reader's light or dark.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 from xml.etree import ElementTree
 
-import pygal
 from starlette.responses import Response
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -18,8 +19,8 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-WIDE, NARROW = (560, 220), (350, 200)
-"""Pixels of a chart in a column of the page, and on a phone: text has the same size on both."""
+WIDE, NARROW = (380, 190), (340, 180)
+"""Pixels of a chart in a column of the page, and on a phone: as wide as it is shown, so that text is not scaled."""
 STYLE = """
 :root { color-scheme: light dark; --ink: #665d55; --line: #e9e3da; --a: #2f7d5b; --b: #b3261e; --c: #a39a90; }
 @media (prefers-color-scheme: dark) {
@@ -30,26 +31,33 @@ text { font: 12px system-ui, "Segoe UI", Roboto, "Liberation Sans", sans-serif; 
 .axis.x text { text-anchor: middle; }
 .background, .guides title { fill: none; }
 .guide.line, .axis .line, .axis path { stroke: var(--line); stroke-width: 1; fill: none; }
-.legend rect, .series .rect { stroke: none; }
 .color-0 { --own: var(--a); } .color-1 { --own: var(--b); } .color-2 { --own: var(--c); }
-.legend .color-0, .legend .color-1, .legend .color-2, .series .rect { fill: var(--own); }
+.series .rect { fill: var(--own); stroke: none; }
 .series .line { stroke: var(--own); stroke-width: 2; fill: none; stroke-linejoin: round; }
 .series .area { fill: var(--own); fill-opacity: .12; stroke: none; }
 .series .dot { fill: var(--own); stroke: none; }
 """
+FONT_PX = 13
+"""What pygal leaves room for; STYLE has the font itself, in 12 px."""
+HEADROOM = 1.15
+"""How far the axis of times reaches above the greatest: a line along the edge is not seen."""
 Series = Mapping[str, Sequence[float | None]]
 
 
 def bars(series: Series, labels: Sequence[str], size: tuple[int, int]) -> bytes:
     """Stacked bars: a colour for each of up to three series, a bar for each label."""
-    chart = pygal.StackedBar(**_options(size, labels), spacing=2, margin_right=4)
+    chart = _pygal().StackedBar(**_options(size), spacing=2)
     chart.value_formatter = lambda value: f"{value:g}"
     return _drawn(chart, series, labels)
 
 
 def lines(series: Series, labels: Sequence[str], size: tuple[int, int]) -> bytes:
     """Lines over times in seconds; None is a gap."""
-    chart = pygal.Line(**_options(size, labels), allow_interruptions=True, dots_size=1.4)
+    most = max((value for row in series.values() for value in row if value is not None), default=1)
+    options = _options(size)
+    chart = _pygal().Line(
+        **options, allow_interruptions=True, dots_size=1.4, range=(0, HEADROOM * most)
+    )
     chart.value_formatter = _seconds
     return _drawn(chart, series, labels)
 
@@ -58,7 +66,18 @@ def svg(data: bytes) -> Response:
     return Response(data, media_type="image/svg+xml", headers=HEADERS)
 
 
-def _options(size: tuple[int, int], labels: Sequence[str]) -> dict[str, object]:
+@cache
+def _pygal() -> Any:
+    """Imported at the first chart: 50 ms, which the start of a gateway need not take."""
+    import pygal
+    import pygal.style
+
+    # Its hook for plugins lacks find_spec: every later import of the process would warn, and ask it first.
+    sys.meta_path[:] = [one for one in sys.meta_path if type(one).__module__ != pygal.__name__]
+    return pygal
+
+
+def _options(size: tuple[int, int]) -> dict[str, object]:
     width, height = size
     return {
         "width": width,
@@ -67,12 +86,12 @@ def _options(size: tuple[int, int], labels: Sequence[str]) -> dict[str, object]:
         "css": [],
         "no_prefix": True,
         "margin": 4,
-        "legend_at_bottom": True,
-        "legend_at_bottom_columns": 3,
-        "legend_box_size": 10,
+        "margin_right": 20,
+        "show_legend": False,  # the page has it, as text
         "show_minor_x_labels": False,
-        "x_labels_major_count": 5 if width > 400 else 3,
-        "truncate_label": 12,
+        "x_labels_major_count": 4,
+        "truncate_label": -1,
+        "style": _pygal().style.Style(label_font_size=FONT_PX, major_label_font_size=FONT_PX),
         "y_labels_major_count": 3,
         "max_scale": 4,
         "min_scale": 2,
@@ -81,7 +100,8 @@ def _options(size: tuple[int, int], labels: Sequence[str]) -> dict[str, object]:
 
 
 def _drawn(chart: Any, series: Series, labels: Sequence[str]) -> bytes:
-    chart.x_labels = list(labels)
+    # pygal finds the labels that it shows by their text, so that each has to be another one: spaces are not drawn.
+    chart.x_labels = [f"{label}{' ' * place}" for place, label in enumerate(labels)]
     for name, values in series.items():
         chart.add(name, list(values))
     root: ElementTree.Element = chart.render_tree()

@@ -8,21 +8,18 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg.abc import Buffer
 from psycopg.rows import DictRow
+from psycopg.types.datetime import TimestamptzLoader
 
 from functions._shared.database.pool import Pool
-from functions._shared.errors import (
-    Conflict,
-    Forbidden,
-    FunctionError,
-    InvalidRequest,
-    NotFound,
-    Unavailable,
-)
+from functions._shared.database.sqlstates import refused
+from functions._shared.errors import Forbidden, FunctionError, InvalidRequest, Unavailable
 
 READ_MS = 2000
 """statement_timeout of a page's query: a hostile filter costs this much at most."""
@@ -30,13 +27,22 @@ ACT_MS = 4000
 SIDE_BY_SIDE = 3
 """Bulkhead: connections of the pool that pages use at once; the queue and the API have the others."""
 MAX_NOTICES = 20
-REFUSALS: Mapping[str, type[FunctionError]] = {
-    "PT400": InvalidRequest,
-    "PT403": Forbidden,
-    "PT404": NotFound,
-    "PT409": Conflict,
-}
+REFUSALS: Mapping[str, type[FunctionError]] = {"PT400": InvalidRequest, "PT403": Forbidden}
+"""What operators' functions answer beyond what ``refused`` knows."""
+FIRST, LAST = datetime(MINYEAR, 1, 1, tzinfo=UTC), datetime(MAXYEAR, 12, 31, tzinfo=UTC)
+"""What stands for -infinity and infinity."""
 Values = Mapping[str, Any]
+
+
+class AnyTime(TimestamptzLoader):
+    """Times that Python has no datetime for, which plain SQL may write: the first or the last that it has instead."""
+
+    def load(self, data: Buffer) -> datetime:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            text = bytes(data)
+            return FIRST if text.startswith(b"-") or text.endswith(b"BC") else LAST
 
 
 class Reader:
@@ -46,10 +52,15 @@ class Reader:
         self._connection = connection
 
     async def rows(self, query: LiteralString, values: Values | None = None) -> list[DictRow]:
-        return await (await self._connection.execute(query.encode(), values)).fetchall()
+        return await (await self._execute(query, values)).fetchall()
 
     async def row(self, query: LiteralString, values: Values | None = None) -> DictRow | None:
-        return await (await self._connection.execute(query.encode(), values)).fetchone()
+        return await (await self._execute(query, values)).fetchone()
+
+    async def _execute(self, query: LiteralString, values: Values | None) -> AsyncCursor[DictRow]:
+        cursor = self._connection.cursor()
+        cursor.adapters.register_loader("timestamptz", AnyTime)
+        return await cursor.execute(query.encode(), values)
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ class OperateDatabase:
             if len(said) < MAX_NOTICES and diagnostic.message_primary:
                 said.append(diagnostic.message_primary)
 
-        async with self._gate, self._pool.connection() as connection:
+        async with self._gate, refused(), self._pool.connection() as connection:
             connection.add_notice_handler(note)
             try:
                 async with connection.transaction():

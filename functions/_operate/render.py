@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from decimal import Decimal
 from importlib import resources
 from typing import Any
@@ -16,6 +16,8 @@ from starlette.responses import HTMLResponse
 STEPS = ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h"), (float("inf"), 86_400, "days"))
 """Below so many seconds: the unit in seconds, and its name; as picture_edge.spoken has them."""
 ABSENT = "—"
+ENDS_OF_TIME = frozenset({MINYEAR, MAXYEAR})
+"""Years of what stands for PostgreSQL's -infinity and infinity (``database.AnyTime``)."""
 
 
 def base_of(request: Request) -> str:
@@ -43,6 +45,8 @@ def when(at: datetime | None) -> Markup:
     """A <time> element: how long ago or until, the time itself in its title and for programs."""
     if at is None:
         return escape(ABSENT)
+    if at.year in ENDS_OF_TIME:
+        return _time(at, "never")
     seconds = age(at)
     words = f"{spoken(seconds)} ago" if seconds >= 0 else f"in {spoken(seconds)}"
     return _time(at, words)
@@ -52,6 +56,8 @@ def clock(at: datetime | None) -> Markup:
     """A <time> element that shows the time of day in UTC, with its date unless that is today."""
     if at is None:
         return escape(ABSENT)
+    if at.year in ENDS_OF_TIME:
+        return _time(at, "never")
     utc = at.astimezone(UTC)
     today = utc.date() == datetime.now(UTC).date()
     return _time(at, utc.strftime("%H:%M:%S" if today else "%-d %b %H:%M:%S"))

@@ -4,7 +4,8 @@ Refused before a handler sees it: no session, a foreign page's request (CSRF: Fe
 a write of a read-only operator. A refusal is a page in words.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, LiteralString
@@ -18,6 +19,7 @@ from functions._operate.forms import Form, read_form
 from functions._operate.render import base_of, query
 from functions._operate.room import Room, room_of
 from functions._operate.sessions import LIFE_S, Session
+from functions._shared import foreign
 from functions._shared.database.sqlstates import Scope, is_down, scope_of
 from functions._shared.errors import Forbidden, FunctionError, NotFound, Unauthorized, Unavailable
 from functions._shared.web.function_app import log_bug
@@ -25,6 +27,8 @@ from functions._shared.web.function_app import log_bug
 COOKIE = "picture_edge_operator"
 SAID = "picture_edge_said"
 SAID_S = 60
+MAX_SAID, MAX_LINE = 1500, 200
+"""Characters of what is said, escaped as JSON; of a line of it."""
 FOREIGN = "This request came from another page: open /operate itself"
 READ_ONLY = "Your key is read-only: it may look at everything and change nothing"
 STALE = "This form is of an earlier session: go back, load the page again, and repeat"
@@ -48,7 +52,7 @@ class Visit:
 
     def asked(self, name: str, most: int = 200) -> str:
         """A value of the query, stripped and truncated; "" where it is absent."""
-        return self.request.query_params.get(name, "").strip()[:most]
+        return foreign.text(self.request.query_params.get(name, "").strip()[:most])
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Reader]:
@@ -73,10 +77,14 @@ class Visit:
             set_cookie(response, self.request, SAID, "")
         return response
 
+    def go(self, path: str) -> Response:
+        """On to ``path`` below /operate."""
+        return see_other(self.request, path)
+
     def done(self, path: str, *said: str, trouble: bool = False) -> Response:
         """POST-redirect-GET: on to ``path`` below /operate, which shows what was ``said``."""
         response = see_other(self.request, path)
-        message = {"lines": [line[:300] for line in said][:8], "trouble": trouble}
+        message = {"lines": _bounded(said), "trouble": trouble}
         sealed = self.room.sessions.sealed(self.session, message)
         set_cookie(response, self.request, SAID, sealed, SAID_S)
         return response
@@ -185,6 +193,19 @@ def see_other(request: Request, path: str) -> Response:
         303,
         headers={"Cache-Control": "no-store", "Referrer-Policy": "same-origin"},
     )
+
+
+def _bounded(lines: Sequence[str]) -> list[str]:
+    """As many of the lines as a cookie holds: browsers drop one of more than 4096 bytes."""
+    kept: list[str] = []
+    room = MAX_SAID
+    for line in lines:
+        text = line[:MAX_LINE]
+        room -= len(json.dumps(text))
+        if room < 0:
+            break
+        kept.append(text)
+    return kept
 
 
 def set_cookie(

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection, pq
 from psycopg.rows import DictRow
 
 from functions._local.clock.login import log_in
-from functions._local.clock.schedule import Schedule, read_schedule, time_zone
+from functions._shared.cron import Schedule, read_schedule, time_zone
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,10 @@ async function refresh() {
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of parts()) {
       const next = fresh.getElementById(part.id);
-      if (next && !inUse(part) && next.outerHTML !== part.outerHTML) part.replaceWith(document.adoptNode(next));
+      if (!next || inUse(part) || next.outerHTML === part.outerHTML) continue;
+      // The element itself stays: a live region that is replaced is not read out.
+      part.className = next.className;
+      part.replaceChildren(...next.childNodes);
     }
   } catch {
     // The network is away: the next turn tries again.

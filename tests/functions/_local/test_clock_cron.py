@@ -14,9 +14,9 @@ from psycopg.rows import dict_row
 
 from functions._local.clock.clock import BehindPooler, run_clock
 from functions._local.clock.install import install
-from functions._local.clock.schedule import read_schedule, time_zone
 from functions._local.clock.scheduler import Scheduler
 from functions._local.defaults import local_environment
+from functions._shared.cron import read_schedule, time_zone
 from scripts.stack import ticking
 from tests.help import PROJECT, eventually, renumbering, until
 

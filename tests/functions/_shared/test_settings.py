@@ -200,6 +200,7 @@ GIVEN = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
     "POSTGRES_BIN": "/usr/lib/postgresql/bin",
     "EDGE_SOCKET": "/run/edge.sock",
+    "OPERATOR_KEYS": "ada=0123456789abcdef,bob:read=fedcba9876543210",
     "QUOTA_RUNNING": "1",
     "QUOTA_HOURLY": "1",
     "QUOTA_DAILY": "1",

@@ -18,7 +18,10 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 @pytest.mark.parametrize("name", LISTS)
 async def test_it_finds_what_starlette_finds(name: str):
     routes = [route for route in LISTS[name] if isinstance(route, Route)]
-    paths = {route.path.format_map({"generation_id": uuid4(), "id": "x"}) for route in routes}
+    paths = {
+        route.path.format_map({"generation_id": uuid4(), "id": "x", "name": "y"})
+        for route in routes
+    }
     found = 0
     for path in paths | {f"{path}/x" for path in paths} | {"/nothing"}:
         for method in METHODS:

@@ -22,6 +22,8 @@ BESIDE = {
 }
 OF_THEIR_OWN = frozenset({"auth", "realtime", "rest", "storage"})
 """Services whose callers are in tests of their own: sessions of real users, policies by the token's role."""
+OPERATE = "/operate"
+"""The operators' page, whose sessions are in tests of its own: tests/functions/_operate/test_access.py."""
 MAILBOX = [
     *(("GET", path) for path in ("", "/mailbox.css", "/mailbox.js", "/icon.svg", "/api/messages")),
     *((method, "/api/messages/{id}") for method in ("GET", "DELETE")),
@@ -60,6 +62,8 @@ def routes() -> Iterator[tuple[str, str]]:
     for prefix, listed in apps:
         for route in listed:
             assert isinstance(route, Route)
+            if route.path.startswith(OPERATE):
+                continue
             # Without methods: an ASGI app. HEAD is GET without the body.
             for method in (route.methods or {"GET"}) - {"HEAD"}:
                 yield method, f"{prefix}{route.path}"

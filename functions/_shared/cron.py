@@ -50,6 +50,15 @@ class Schedule:
         except (CronSimError, StopIteration):
             return None  # a date that never exists, such as 30 February
 
+    def next_due(self, now: datetime) -> datetime | None:
+        """The first full minute after ``now`` that matches the cron fields in the time zone of ``now``, if any."""
+        if self.fields is None:
+            return None
+        try:
+            return next(CronSim(self.fields, now))
+        except (CronSimError, StopIteration):
+            return None
+
 
 @cache
 def time_zone(name: str | None) -> tzinfo:
