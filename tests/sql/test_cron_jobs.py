@@ -15,7 +15,9 @@ def test_a_cron_job_is_paused_and_resumed_once_each_with_a_line(db: Database, cl
         "active": True,
         "schedule": "0 3 * * *",
     }
-    rows = db.execute("select action, filter from operator_log order by id").fetchall()
+    rows = db.execute(
+        "select action, filter from operator_log where action <> 'schedule_process_jobs' order by id"
+    ).fetchall()
     assert rows == [
         {"action": call, "filter": {"name": "nightly"}}
         for call in ("pause_cron_job", "resume_cron_job")

@@ -44,7 +44,8 @@ def active(db, name):
 
 def logged(db):
     rows = db.execute(
-        "select operator, action, filter ->> 'name' as name from operator_log order by id"
+        "select operator, action, filter ->> 'name' as name from operator_log"
+        " where action <> 'schedule_process_jobs' order by id"
     )
     return [tuple(row.values()) for row in rows]
 

@@ -50,9 +50,9 @@ def test_the_playground_starts_a_generation_in_the_operators_name(ada, operate, 
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
-        ({"model": "flux-schnell", "prompt": ""}, "prompt"),
+        ({"model": "flux-schnell", "prompt": ""}, "Prompt is required"),
         ({"model": "nobody/nothing-like-it", "prompt": "a fox"}, "nothing-like-it"),
-        ({"model": "", "prompt": "a fox"}, "model_id"),
+        ({"model": "", "prompt": "a fox"}, "Model ID is required"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_in_words(ada, operate, db, sent, said):
