@@ -92,6 +92,7 @@ def _workers(queue: Sequence[Row], workers: Sequence[Row], state: Row) -> list[T
                 f"{len(silent)} of {len(workers)} processes have not been heard of for 30 s ({names}): dead or stuck."
                 " Others take over their jobs within 15 s; a row goes after ten minutes.",
                 urgent=False,
+                link=("/workers", "Workers"),
             )
         )
     if state.get("abandoned"):
@@ -163,7 +164,7 @@ def _failures(hour: Row) -> list[Trouble]:
         Trouble(
             f"More failures: {name}",
             f"{several(jobs, 'job')} failed for good in this hour, {count(before.get(name, 0))} in the hour before.",
-            link=(f"/jobs?status=failed&error={name}", "These jobs"),
+            link=("/failures?span=1h", "What has failed"),
         )
         for name, jobs in sorted(now.items(), key=lambda one: -one[1])
         if jobs >= MANY and jobs > 2 * before.get(name, 0)
@@ -176,8 +177,8 @@ def _clock(state: Row) -> list[Trouble]:
             Trouble(
                 "The clock is silent",
                 f"pg_cron has not called process-jobs for {spoken(state['tick_overdue_s'])}. Running gateways still"
-                " take new jobs at once; a job whose wake-up is lost waits. See cron.job_run_details, and"
-                " schedule_process_jobs.",
+                " take new jobs at once; a job whose wake-up is lost waits.",
+                link=("/clock", "Its last runs"),
             )
         ]
     if not state.get("is_scheduled"):
@@ -187,6 +188,7 @@ def _clock(state: Row) -> list[Trouble]:
                 "Nothing is scheduled: a job whose wake-up is lost waits until the next one comes, and nothing is"
                 " cleaned up. In SQL: select schedule_process_jobs('https://<this address>', '<service role key>')",
                 urgent=False,
+                link=("/clock", "Clock"),
             )
         ]
     return []
