@@ -26,6 +26,8 @@ READ_MS = 2000
 ACT_MS = 4000
 SIDE_BY_SIDE = 3
 """Bulkhead: connections of the pool that pages use at once; the queue and the API have the others."""
+WAIT_S = 5.0
+"""How long a page waits for its turn behind others; while the database is away they would queue up without end."""
 MAX_NOTICES = 20
 REFUSALS: Mapping[str, type[FunctionError]] = {"PT400": InvalidRequest, "PT403": Forbidden}
 """What operators' functions answer beyond what ``refused`` knows."""
@@ -77,9 +79,22 @@ class OperateDatabase:
         self._gate = asyncio.Semaphore(SIDE_BY_SIDE)
 
     @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One of SIDE_BY_SIDE. Raises Unavailable."""
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._gate.acquire()
+        except TimeoutError:
+            raise Unavailable("Too many pages are read at this moment: try again") from None
+        try:
+            yield
+        finally:
+            self._gate.release()
+
+    @asynccontextmanager
     async def reading(self) -> AsyncIterator[Reader]:
         """A read-only transaction with a statement timeout. Raises psycopg.Error; Unavailable after the timeout."""
-        async with self._gate, self._pool.connection() as connection, connection.transaction():
+        async with self._turn(), self._pool.connection() as connection, connection.transaction():
             await connection.execute(
                 "select set_config('statement_timeout', %s, true),"
                 " set_config('transaction_read_only', 'on', true), set_config('jit', 'off', true)",
@@ -100,7 +115,7 @@ class OperateDatabase:
             if len(said) < MAX_NOTICES and diagnostic.message_primary:
                 said.append(diagnostic.message_primary)
 
-        async with self._gate, refused(), self._pool.connection() as connection:
+        async with self._turn(), refused(), self._pool.connection() as connection:
             connection.add_notice_handler(note)
             try:
                 async with connection.transaction():

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from functions._operate.render import age, count, spoken, usd
+from functions._operate.render import age, count, query, spoken, usd
 
 Row = Mapping[str, Any]
 
@@ -56,6 +56,10 @@ def troubles(
 def several(number: int, noun: str) -> str:
     """``1 due job``, ``3 due jobs``: of "due job"."""
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def _jobs(**chosen: str) -> str:
+    return f"/jobs{query(chosen)}"
 
 
 def _pauses(paused: Sequence[Row]) -> list[Trouble]:
@@ -113,7 +117,7 @@ def _unhandled(unhandled: Sequence[Row]) -> list[Trouble]:
             f"Nobody runs {row['job_type']}",
             f"{several(row['jobs'], 'due job')}, and no running process has a handler for them: deploy one that has, or"
             " cancel them.",
-            link=(f"/jobs?status=pending&type={row['job_type']}", "These jobs"),
+            link=(_jobs(status="pending", type=row["job_type"]), "These jobs"),
         )
         for row in unhandled
     ]
@@ -151,7 +155,7 @@ def _late(queue: Sequence[Row], paused: Sequence[Row]) -> list[Trouble]:
             f"The oldest due job has waited {spoken(row['oldest_due_seconds'])}, and {count(row['due'])} are due:"
             " more come than are done. Open one to see what it waits for; more processes, or a higher"
             " WORKER_CONCURRENCY, run more side by side.",
-            link=(f"/jobs?status=pending&type={row['job_type']}", "The line"),
+            link=(_jobs(status="pending", type=row["job_type"]), "The line"),
         )
         for row in queue
         if (row["oldest_due_seconds"] or 0) > OLD_S and not held & {row["job_type"], "*"}

@@ -1,6 +1,7 @@
 """A generation's changes as server-sent events: they tell the page only that it is to fetch itself again."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 from uuid import UUID
@@ -29,17 +30,18 @@ class Streams(Protocol):
     def close(self, watch: Any) -> None: ...
 
 
-def changes(request: Request, generation_id: UUID) -> Response:
+def changes(request: Request, generation_id: UUID, until: float) -> Response:
+    """``until``: when the reader's session is over, in Unix time."""
     streams: Streams = request.state.streams
     return StreamingResponse(
-        _changes(streams, generation_id), media_type="text/event-stream", headers=HEADERS
+        events_of(streams, generation_id, until), media_type="text/event-stream", headers=HEADERS
     )
 
 
-async def _changes(streams: Streams, generation_id: UUID) -> AsyncIterator[str]:
+async def events_of(streams: Streams, generation_id: UUID, until: float) -> AsyncIterator[str]:
     watch = streams.open(generation_id, None)
     try:
-        while not streams.closing:
+        while not streams.closing and time.time() < until:
             try:
                 async with asyncio.timeout(KEEP_ALIVE_S):
                     await watch.changed.wait()

@@ -1,6 +1,7 @@
 """Templates → HTML (Jinja2, autoescape), and the filters that turn times, lengths and money into words."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from decimal import Decimal
@@ -13,6 +14,10 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+ADDRESS = re.compile(
+    r"(?P<scheme>\bhttps?://)(?:[^\s/?#\"]*@)?(?P<rest>[^\s?#\"]*)(?P<more>[?#][^\s\"]*)?",
+    re.IGNORECASE,
+)
 STEPS = ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h"), (float("inf"), 86_400, "days"))
 """Below so many seconds: the unit in seconds, and its name; as picture_edge.spoken has them."""
 ABSENT = "—"
@@ -95,6 +100,13 @@ def short(identifier: object) -> str:
     return f"…{str(identifier)[-8:]}"
 
 
+def bare(text: str) -> str:
+    """``text``; of each address in it neither user nor query: receivers of webhooks and Storage have secrets there."""
+    return ADDRESS.sub(
+        lambda found: f"{found['scheme']}{found['rest']}{'?…' if found['more'] else ''}", text
+    )
+
+
 def query(values: Mapping[str, Any], **changes: Any) -> str:
     """``?a=b&…`` of the values that are given, with changes; "" of none."""
     chosen = {
@@ -115,7 +127,7 @@ class Renderer:
             lstrip_blocks=True,
         )
         self._environment.filters.update(
-            spoken=spoken, when=when, clock=clock, usd=usd, count=count, short=short
+            spoken=spoken, when=when, clock=clock, usd=usd, count=count, short=short, bare=bare
         )
         self._environment.globals.update(
             navigation=navigation, query=query, version=_version(), session=None, said={}

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from jose import jwt
 from jose.exceptions import JOSEError
 
+from functions._shared.auth.authenticator import MIN_KEY_CHARACTERS
 from functions._shared.operate_settings import Operator
 from functions._shared.settings import Settings
 
@@ -43,6 +44,9 @@ class Sessions:
         self._secret = (
             settings.supabase_jwt_secret or settings.supabase_service_role_key
         ).get_secret_value()
+        # A key's session is signed with that key as well; a token's with this secret alone, which may be a placeholder.
+        self.take_tokens = len(self._secret) >= MIN_KEY_CHARACTERS
+        """Whether a user's token may open a session: its cookie could be forged otherwise."""
         self._entries = {
             key.operator: key.secret.get_secret_value() for key in settings.operator_keys
         }
@@ -75,7 +79,7 @@ class Sessions:
                 str(told["jti"]),
                 int(told["exp"]),
             )
-            if session.by_key and session.operator not in self._entries:
+            if not (session.operator in self._entries if session.by_key else self.take_tokens):
                 return None
             key = self._key(session.operator, session.by_key, "session")
             jwt.decode(cookie, key, algorithms=["HS256"], audience=AUDIENCE)

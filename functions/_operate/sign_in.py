@@ -15,6 +15,7 @@ from functions._operate.forms import read_form
 from functions._operate.room import Room, room_of
 from functions._operate.sessions import MAX_NAME
 from functions._operate.visit import COOKIE, Visit, see_other, set_cookie
+from functions._shared.auth.authenticator import MIN_KEY_CHARACTERS
 from functions._shared.auth.tokens import Claims, Rules
 from functions._shared.errors import Forbidden, TooManyRequests, Unauthorized
 from functions._shared.foreign import text
@@ -23,15 +24,20 @@ from functions._shared.resources import resources_of
 
 WRONG = "This is no operator's key"
 NOT_OPERATOR = "This token's user is no operator: app_metadata.role must be operator"
+NO_SECRET = (
+    "Tokens open no session here, as there is no secret to sign one with: set SUPABASE_JWT_SECRET, or a"
+    f" SUPABASE_SERVICE_ROLE_KEY of {MIN_KEY_CHARACTERS} characters or more"
+)
 TOKEN_DOTS = 2
 """A JWT has three parts; an operator's key may have dots as well, and is looked for first."""
 
 
 @dataclass(frozen=True)
 class Admitted:
-    """``until``: when the user's token ends, in Unix time; None for a key."""
+    """``until``: when a user's token ends, in Unix time; None: never, or it is a key."""
 
     operator: Operator
+    by_key: bool
     until: float | None = None
 
 
@@ -56,9 +62,7 @@ async def sign_in(request: Request) -> Response:
         response = _form(request, {"trouble": str(refused)}, refused.status)
         response.headers.update(refused.headers)
         return response
-    session = room.sessions.open(
-        admitted.operator, by_key=admitted.until is None, until=admitted.until
-    )
+    session = room.sessions.open(admitted.operator, by_key=admitted.by_key, until=admitted.until)
     response = see_other(request, local_path(sent.get("next", "")))
     set_cookie(response, request, COOKIE, room.sessions.cookie(session))
     return response
@@ -84,9 +88,11 @@ async def _admitted(request: Request, presented: str) -> Admitted:
     resources = resources_of(request)
     settings = resources.settings
     if operator := operator_of(settings, presented):
-        return Admitted(operator)
+        return Admitted(operator, by_key=True)
     if presented.count(".") != TOKEN_DOTS:
         raise Unauthorized(WRONG)
+    if not room_of(request).sessions.take_tokens:
+        raise Forbidden(NO_SECRET)
     rules = Rules(settings.jwt_audiences, settings.jwt_roles, settings.jwt_text_subjects)
 
     def by_claims(claims: Claims) -> Admitted:
@@ -95,9 +101,10 @@ async def _admitted(request: Request, presented: str) -> Admitted:
         role = metadata.get("role") if isinstance(metadata, Mapping) else None
         if caller.user_id is None or role != "operator":
             raise Forbidden(NOT_OPERATOR)
-        email = claims.get("email")
-        name = email if isinstance(email, str) and email.isprintable() else str(caller.user_id)
-        return Admitted(Operator(text(name, MAX_NAME), True), float(claims.get("exp", 0)) or None)
+        email = claims.get("email")  # "" of a user who signs in by phone: operator_log needs a name
+        name = email if isinstance(email, str) and email.isprintable() else ""
+        named = text(name.strip() or str(caller.user_id), MAX_NAME)
+        return Admitted(Operator(named, True), by_key=False, until=claims.get("exp"))
 
     def by_role(_: str) -> Admitted:
         raise Unauthorized(WRONG)

@@ -14,10 +14,12 @@ where spend.status <> 'running' and spend.prediction_id = any (
     || %(predictions)s::text[]
 )
 """
+# Known models only: clients of generate-image write the row's model themselves, and it is a label of /metrics.
 GENERATIONS: LiteralString = """
 select
-    coalesce(
-        (select replicate_id from public.models where models.name = generation.model limit 1), generation.model
+    (
+        select models.replicate_id from public.models
+        where generation.model in (models.name, models.replicate_id) order by models.replicate_id limit 1
     ) as model,
     generation.status,
     extract(epoch from coalesce(generation.completed_at, generation.updated_at) - generation.created_at)::float8
@@ -54,4 +56,4 @@ async def count_ended(ended: Ended, pool: Pool) -> None:
     for row in predictions:
         recording.prediction_ended(row["model"], row["status"], row["usd"])
     for row in generations:
-        recording.generation_ended(row["model"], row["status"], row["seconds"])
+        recording.generation_ended(row["model"] or "", row["status"], row["seconds"])

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from functions._operate.identify import emails, uuid_of
 from functions._operate.live import changes
-from functions._operate.pages.generations import thumbnail
+from functions._operate.pages.generations import HAS_GENERATION, thumbnail
 from functions._operate.pages.job import explain
 from functions._operate.render import spoken
 from functions._operate.visit import Visit
@@ -151,9 +151,11 @@ def _time(text: object) -> datetime | None:
 
 async def events(visit: Visit) -> Response:
     id_ = uuid_of(visit.request.path_params["id"])
-    if id_ is None:
-        raise NotFound("No generation has this id")
-    return changes(visit.request, id_)
+    async with visit.reading() as reader:
+        row = await reader.row(HAS_GENERATION, {"id": id_}) if id_ else None
+    if id_ is None or row is None:
+        raise NotFound("No generation has this id")  # nothing would ever end its stream
+    return changes(visit.request, id_, visit.session.expires_at)
 
 
 async def redrive(visit: Visit) -> Response:

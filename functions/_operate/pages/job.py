@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from functions._operate.database import Reader
 from functions._operate.identify import emails, uuid_of
+from functions._operate.render import bare
 from functions._operate.visit import Visit
 from functions._shared.errors import NotFound
 
@@ -40,7 +41,8 @@ async def job(visit: Visit) -> Response:
             "job": row,
             "explained": explained,
             "email": addresses.get(row["created_by"]),
-            "input": row["payload"][:MAX_INPUT],
+            # Before the cut: what follows it tells that a text is an address's user.
+            "input": bare(row["payload"][: 2 * MAX_INPUT])[:MAX_INPUT],
             "is_cut": len(row["payload"]) > MAX_INPUT,
             "generation_id": uuid_of(row["generation_id"] or ""),
         },

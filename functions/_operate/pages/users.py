@@ -8,8 +8,9 @@ POST /operate/users/<id>/quota       running=… hourly=… daily=…: set_user_
 POST /operate/users/<id>/budget      daily_usd=… monthly_usd=…: set_budget
 """
 
+import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -31,6 +32,7 @@ SHOWN = 50
 AT_ONCE = 1000
 """Jobs that one confirmation cancels, so that it ends well within the time of an action."""
 MAX_USD = Decimal(1_000_000_000)
+AMOUNT = re.compile(r"[0-9]{0,10}(?:[0-9]|\.[0-9]{1,6})")
 
 SPENDERS: Mapping[str, LiteralString] = {
     span: f"""
@@ -161,10 +163,7 @@ def _usd(name: str, text: str) -> Decimal | None:
     """An amount with a point; None for "". Raises InvalidRequest."""
     if not text.strip():
         return None
-    try:
-        amount = Decimal(text.strip())
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite() or not 0 <= amount <= MAX_USD:
+    # No exponents: PostgreSQL's numeric does not hold 1e-99999.
+    if not AMOUNT.fullmatch(text.strip()) or (amount := Decimal(text.strip())) > MAX_USD:
         raise InvalidRequest(f"{name} must be an amount of US dollars such as 2.50")
     return amount

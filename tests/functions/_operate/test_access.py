@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -67,6 +68,38 @@ def test_an_operators_token_opens_it_where_no_keys_are_named(idle_edge: Edge):
     page = get(idle_edge, "/operate", headers={"Cookie": f"{COOKIE}={session}"})
     assert page.status_code == 200
     assert "&lt;b&gt;o@example.com" in page.text
+
+
+def test_a_users_token_without_end_or_address_is_an_operator_with_a_name(
+    idle_edge: Edge, db: Database
+):
+    user = str(uuid4())
+    token = user_token(sub=user, app_metadata={"role": "operator"}, email="", exp=None)
+    without_exp = jwt.encode(
+        {name: value for name, value in jwt.get_unverified_claims(token).items() if name != "exp"},
+        LOCAL_JWT_SECRET,
+        algorithm="HS256",
+    )
+    with httpx.Client(base_url=idle_edge.url) as client:
+        assert client.post("/operate/sign-in", data={"key": without_exp}).status_code == 303
+        assert user in client.get("/operate").text
+        assert post(client, "/pause", type="generate-image").status_code == 200
+    assert db.execute("select operator from operator_log").fetchone() == {"operator": user}
+
+
+def test_a_placeholder_of_a_key_signs_no_session_of_a_token(environ: dict[str, str]):
+    keys = {
+        "SUPABASE_JWKS_URL": "https://example.com/jwks",
+        "SUPABASE_URL": "https://example.com",
+        "SUPABASE_DB_URL": environ["SUPABASE_DB_URL"],
+    }
+    placeholder = Sessions(Settings.from_env({**keys, "SUPABASE_SERVICE_ROLE_KEY": "unused"}))
+    forged = placeholder.cookie(placeholder.open(Operator("eve", True), by_key=False))
+    assert not placeholder.take_tokens
+    assert placeholder.read(forged) is None
+    secret = Sessions(Settings.from_env({**keys, "SUPABASE_SERVICE_ROLE_KEY": "s" * 40}))
+    session = secret.open(Operator("eve", True), by_key=False)
+    assert secret.read(secret.cookie(session)) == session
 
 
 def test_without_a_session_pages_lead_to_the_sign_in_and_actions_are_refused(operate: Edge):

@@ -33,6 +33,13 @@ def test_all_is_well():
     assert told() == []
 
 
+def test_a_link_finds_what_it_names_whatever_that_is_called():
+    [trouble] = troubles(
+        [], {}, SCHEDULED, [], [], [WORKER], [{"job_type": "a&status=b#c", "jobs": 1}]
+    )
+    assert trouble.link == ("/jobs?status=pending&type=a%26status%3Db%23c", "These jobs")
+
+
 def test_no_evidence_is_not_well():
     assert told(workers=[])[0].startswith("No worker: No process runs jobs: none was seen")
     assert told(state={"is_scheduled": False})[0].startswith("No clock: ")

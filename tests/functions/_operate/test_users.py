@@ -53,6 +53,8 @@ def test_a_budget_is_set_and_shown(ada, seeded, db):
         ("budget", "daily_usd", "NaN"),
         ("budget", "monthly_usd", "1e999999"),
         ("budget", "monthly_usd", "two"),
+        ("budget", "daily_usd", "1e-999999"),
+        ("budget", "daily_usd", f"0.{'0' * 20000}1"),
     ],
 )
 def test_what_is_no_number_is_refused(ada, seeded, db, path, field, value):

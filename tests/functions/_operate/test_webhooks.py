@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.functions._operate.operators import IN_CHROMIUM, PHONE, post
+from tests.functions._operate.operators import IN_CHROMIUM, PHONE, generation_id, post
 
 DELIVERED, FAILED, RETRIED = (f"0199b000-0000-7000-8000-{n:012d}" for n in (1, 2, 3))
 SENT = f"""
@@ -17,8 +17,8 @@ select id::uuid, 'send-webhook', status, 2, jsonb_build_object(
         else '[]' end,
     case when status <> 'pending' then now() end, now() + interval '1 hour'
 from (values
-    ('{DELIVERED}', 'completed', 'https://a.example/hook?token=hidden', '{{"status": 204}}', null, false),
-    ('{FAILED}', 'failed', 'https://key:hidden@b.example/<b>x</b>', null, 'The webhook answered 500', true),
+    ('{DELIVERED}', 'completed', 'https://a.example/hook?token=s3cret', '{{"status": 204}}', null, false),
+    ('{FAILED}', 'failed', 'https://key:s3cret@b.example/<b>x</b>', null, 'The webhook answered 500', true),
     ('{RETRIED}', 'pending', 'https://b.example/', null, null, true)
 ) as given (id, status, url, result, error, failed);
 alter table job_queue enable trigger user;
@@ -32,13 +32,20 @@ def sent(operate, db):
     return db
 
 
-def test_receivers_and_what_fails_are_told_without_secrets(ada, sent):
+def test_receivers_and_what_fails_are_told_without_secrets(ada, sent, seeded):
+    address = "https://key:s3cret@c.example/hook?token=s3cret#s3cret"
+    asked = "update image_generations set webhook_url = %s where id = %s"
+    sent.execute(asked, [address, generation_id(12)])
     page = ada.get("/operate/webhooks").text
     assert "The webhook answered 500" in page
     assert "The webhook answered 503" in page
-    assert "hidden" not in page.replace('class="hidden"', "").replace('type="hidden"', "")
+    assert "s3cret" not in page
     assert "a.example" in page
     assert "&lt;b&gt;x" in page
+    for path in (f"/jobs/{DELIVERED}", f"/jobs/{FAILED}", f"/generations/{generation_id(12)}"):
+        shown = ada.get(f"/operate{path}").text
+        assert ".example/" in shown, path
+        assert "s3cret" not in shown, path
     failing = ada.get("/operate/webhooks?state=failing&host=b.example").text
     assert f"/operate/jobs/{FAILED}" in failing
     assert f"/operate/jobs/{RETRIED}" in failing

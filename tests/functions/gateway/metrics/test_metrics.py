@@ -144,6 +144,20 @@ def test_a_made_up_name_is_other(seen: Edge, db):
     assert "kim" not in str(after)
 
 
+def test_a_model_that_a_client_has_written_is_no_label(seen: Edge, db):
+    row = db.execute(
+        "insert into image_generations (user_id, prompt, model, status)"
+        " values (%s, 'a cat', 'made-up/by-kim', 'pending') returning id::text as id",
+        [seen.user_id],
+    ).fetchone()
+    body = {"prompt": "a cat", "generation_id": row["id"], "model_id": BANANA}
+    assert seen.post("generate-image", body).status_code == 200
+    after = eventually(
+        lambda: it if total(it := scrape(seen), "generation_seconds_count", model="other") else None
+    )
+    assert "kim" not in str(after)
+
+
 def test_the_database_away_leaves_the_other_metrics(seen: Edge, db):
     scrape(seen)
     db.execute("revoke execute on function picture_edge.queue_gauges(interval) from public")
