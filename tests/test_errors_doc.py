@@ -48,7 +48,7 @@ def subclasses(base: type[FunctionError]) -> Iterator[type[FunctionError]]:
 
 def provider_classes() -> dict[str, object]:
     """The one table from class of a provider's failure to its consequence."""
-    [failures] = [module for module, _ in MODULES if module.__name__.endswith(".failures")]
+    [failures] = [module for module, _ in MODULES if module.__name__.endswith("provider.failures")]
     return dict(failures.CLASSES)
 
 

@@ -5,14 +5,17 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from decimal import Decimal
+from functools import cached_property
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 ADDRESS = re.compile(
     r"(?P<scheme>\bhttps?://)(?:[^\s/?#\"]*@)?(?P<rest>[^\s?#\"]*)(?P<more>[?#][^\s\"]*)?",
@@ -119,20 +122,28 @@ class Renderer:
     """``navigation``: (path, title) of each page in it, in order."""
 
     def __init__(self, navigation: Sequence[tuple[str, str]], image_origins: Sequence[str]) -> None:
-        self._environment = Environment(
+        self._navigation = navigation
+        self._headers = headers(image_origins)
+
+    @cached_property
+    def _environment(self) -> "Environment":
+        # Imported with the first page: most processes never show one, and need not start later for it.
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+
+        environment = Environment(
             loader=PackageLoader("functions._operate"),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update(
+        environment.filters.update(
             spoken=spoken, when=when, clock=clock, usd=usd, count=count, short=short, bare=bare
         )
-        self._environment.globals.update(
-            navigation=navigation, query=query, version=_version(), session=None, said={}
+        environment.globals.update(
+            navigation=self._navigation, query=query, version=_version(), session=None, said={}
         )
-        self._headers = headers(image_origins)
+        return environment
 
     def response(
         self, request: Request, template: str, values: Mapping[str, Any], status: int = 200

@@ -20,9 +20,9 @@ from functions._shared.provider.failures import Failure, PredictionOver
 from functions.process_generation.prepare import ProviderRequest
 
 RATE_LIMIT_MARGIN_S = 0.5
+"""Added to the wait of a 429: a request that arrives a moment too early counts against the next window."""
 BUDGET_S = 300.0
 """How long a job waits that finds its budget spent: an operator may raise it before the day is over."""
-"""Added to the wait of a 429: a request that arrives a moment too early counts against the next window."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,14 +26,17 @@ GONE_S = 1.0
 
 async def keep_presence(pool: Pool, worker_id: str, concurrency: int, slots: Slots) -> None:
     """Write the row as often as leases are renewed, until cancelled; then drop it. Raises nothing of the database's."""
+    host = socket.gethostname()
+    # Once, not each time: the version is read from the distribution's files.
+    release = f"{version('picture-edge')} (sql {SCHEMA_VERSION})"
     try:
         while True:
             await _try(
                 pool,
                 "select picture_edge.worker_seen(%s, %s, %s, %s, %s, %s)",
                 worker_id,
-                socket.gethostname(),
-                f"{version('picture-edge')} (sql {SCHEMA_VERSION})",
+                host,
+                release,
                 concurrency - slots.free,
                 concurrency,
                 job_types(),

@@ -1,7 +1,6 @@
 """A connection whose socket stays registered with the event loop, for statements that follow each other closely.
 
-psycopg registers and removes the socket's reader for each wait, and sets a timer beside it: with uvloop eight system
-calls a statement, and a third of its CPU time in this process.
+psycopg registers and removes the socket's reader for each wait, which with uvloop are several system calls a statement.
 """
 
 import asyncio
@@ -51,7 +50,11 @@ class WatchedSocket(AsyncConnection[DictRow]):
         await super().close()
 
     async def _is_readable(self, within_s: float) -> bool:
-        """Whether there is something to read within so long: uvloop ends the reader of a socket that was reset."""
+        """Whether there is something to read within so long.
+
+        Without a bound the wait could last for ever: uvloop calls the reader of a socket that was reset (RST) once and
+        no more, even if bytes are left to read (test_watched_socket.py). psycopg's own wait registers anew.
+        """
         loop = asyncio.get_running_loop()
         if self._registered is None:
             self._registered = self.pgconn.socket
