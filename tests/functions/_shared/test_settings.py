@@ -195,7 +195,6 @@ GIVEN = {
     "FUNCTIONS_HOST": "functions.example",
     "NO_VERIFY_JWT": "process-jobs",
     "JWT_ROLES": "admin",
-    "OPERATOR_KEYS": "kim=0123456789abcdef",
     "METRICS_PORT": "9464",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
     "POSTGRES_BIN": "/usr/lib/postgresql/bin",
