@@ -113,7 +113,7 @@ language sql
 stable
 set search_path = ''
 set jit = off
-set enable_seqscan = off -- by the small indexes of what waits and what runs, however old the plan is
+set enable_seqscan = off -- by the indexes of what waits, of what runs and of a user's jobs, however old the plan is
 as $$
     select picture_edge.expected_usd(array_agg(jsonb_build_object(
         'model_id', awaited.payload -> 'model_id', 'num_outputs', awaited.payload -> 'num_outputs'
@@ -126,26 +126,30 @@ as $$
         )
         union all
         (
-            select job_queue.payload from public.job_queue
-            where job_queue.created_by = p_user_id and job_queue.status = 'pending'
-                and job_queue.job_type = 'generate-image'
-                and job_queue.share_rank > 0 -- by the index of a user's turns, which retries have left
-            limit 5000
+            -- A user's by their newest, whatever their turn: scheduled jobs, retries and suspects have no share_rank.
+            select mine.payload
+            from (
+                select job_queue.payload, job_queue.status, job_queue.job_type, job_queue.parked
+                from public.job_queue
+                where job_queue.created_by = p_user_id
+                order by job_queue.created_at desc
+                limit 5000
+            ) as mine
+            where mine.status in ('pending', 'processing') and mine.job_type = 'generate-image' and not mine.parked
         )
         union all
         (
             select job_queue.payload from public.job_queue
-            where job_queue.status = 'processing' and job_queue.job_type = 'generate-image'
+            where p_user_id is null and job_queue.status = 'processing' and job_queue.job_type = 'generate-image'
                 and not job_queue.parked -- those are in the ledger
-                and (p_user_id is null or job_queue.created_by = p_user_id)
             limit 5000
         )
     ) as awaited;
 $$;
 
 comment on function picture_edge.awaited_usd(uuid) is
-'What the queue''s pictures, a user''s or all (null), will cost that no prediction was made for yet: of the first 5,000
-that wait and the first 5,000 that run.';
+'What the queue''s pictures will cost that no prediction was made for yet: a user''s, of their newest 5,000 jobs; or
+all (null), of the first 5,000 that wait and the first 5,000 that run.';
 
 create or replace function picture_edge.spent_budgets(
     p_user_id uuid, p_users_usd numeric default 0, p_all_usd numeric default 0

@@ -13,6 +13,8 @@ from tests.conftest import Database
 from tests.help import BODY
 from tests.sql.help import NOBODY, OTHER, USER, begin, claim, refused
 from tests.sql.test_explain_job import explained
+from tests.sql.test_queue_history import buffers
+from tests.sql.test_spend import parked
 
 SCHNELL = {"prompt": "a fox", "model_id": "black-forest-labs/flux-schnell"}
 """A picture of it costs 0.003 USD."""
@@ -147,6 +149,55 @@ def test_what_waits_and_what_is_asked_for_counts(db: Database, scope, state):
         many(db, 1)
     db.execute("select cancel_jobs('*', p_statuses => '{pending, processing}')")
     many(db, 3)
+
+
+@pytest.mark.parametrize("scope", ["all", "user"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "scheduled_at = now() + interval '1 day', share_rank = 0",
+        "scheduled_at = now() + interval '1 min', share_rank = 0, attempt_number = 1",
+        "share_rank = -1, crash_count = 2",
+    ],
+    ids=["scheduled", "a retry", "a suspect"],
+)
+def test_what_waits_without_a_turn_counts_too(db: Database, scope, change):
+    """Only users' due jobs have a turn, and these are none or none any more."""
+    db.execute("select set_budget(0.01, p_scope => %s)", (scope,))
+    many(db, 3)
+    db.execute(f"update job_queue set {change}".encode())
+    refusal(db)
+    db.execute("select cancel_jobs('*', p_statuses => '{pending}')")
+    start(db)
+
+
+@pytest.mark.parametrize("scope", ["all", "user"])
+def test_a_parked_jobs_prediction_counts_once(db: Database, scope):
+    """In the ledger; 0.013 USD has room for it and three that wait."""
+    db.execute("select set_budget(0.013, p_scope => %s)", (scope,))
+    many(db, 1)
+    parked(db, db.execute("select id as generation_id from image_generations").fetchone())
+    many(db, 3)
+    with pytest.raises(psycopg.Error):
+        many(db, 1)
+
+
+def test_a_users_wait_is_read_from_their_newest_jobs(db: Database):
+    """It touches no page of 300,000 jobs of others, and of their own no more than the newest 5,000."""
+    waiting = """
+    insert into job_queue (job_type, payload, created_by, share_rank, status, completed_at)
+    select 'generate-image', '{"model_id": "black-forest-labs/flux-schnell"}', %s::uuid, 1, %s::text,
+        case %s::text when 'completed' then now() end
+    from generate_series(1, %s)
+    """
+    db.execute(waiting, (USER, "completed", "completed", 6000))
+    many(db, 3)
+    awaited = f"select picture_edge.awaited_usd('{USER}') as usd"
+    before = buffers(db, awaited)
+    db.execute(waiting, (OTHER, "pending", "pending", 20000))
+    assert db.execute(awaited).fetchone() == {"usd": Decimal("0.009")}
+    assert buffers(db, awaited) <= before + 20
+    assert before < 7000
 
 
 @pytest.mark.parametrize("scope", ["all", "user"])

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.conftest import Database, Row
-from tests.sql.help import NOBODY, OTHER, USER, begin, claim, expire, start_all
+from tests.sql.help import NOBODY, OTHER, USER, begin, claim, expire, refused, start_all
 
 SEEN = "select picture_edge.worker_seen(%s, 'host', '1', 3, 64, %s)"
 TYPES = ["generate-image", "download-image"]
@@ -265,8 +265,22 @@ def test_a_heartbeat_keeps_a_row_and_silence_ends_it(db: Database, as_role):
     assert db.execute("select * from workers").fetchall() == []
 
 
-def test_users_may_not_look(db: Database, as_role):
-    as_role("authenticated", USER)
-    for statement in ("select * from workers", "select * from explain_job(gen_random_uuid())"):
-        with pytest.raises(Exception, match="permission denied"):
-            db.execute(statement.encode())
+@pytest.mark.parametrize("role", ["authenticated", "anon"])
+def test_users_may_not_look(db: Database, as_role, started: Row, role):
+    """Neither at their own job nor at an id that nothing has: the refusal tells no difference."""
+    as_role(role, USER)
+    for an_id in (started["job_id"], started["generation_id"], NOBODY):
+        refused(db, "select * from explain_job(%s)", (an_id,), "42501")
+    refused(db, "select * from workers", (), "42501")
+
+
+def test_the_service_role_may_look_and_a_granted_role_sees_no_more_than_its_own_rights(
+    db: Database, as_role, started: Row, worker
+):
+    as_role("service_role")
+    assert waits(db, started["job_id"]) == ["line"]
+    assert explained(db, NOBODY) == []
+    db.execute("reset role")
+    db.execute("grant execute on function explain_job(uuid) to authenticated")
+    as_role("authenticated", OTHER)
+    assert explained(db, started["generation_id"]) == [], "another user's, by row level security"

@@ -14,6 +14,7 @@ from _pytest.outcomes import Failed
 
 from tests.conftest import Database
 from tests.sql import (
+    test_budgets,
     test_catalogue,
     test_enqueue_jobs,
     test_forms,
@@ -22,10 +23,12 @@ from tests.sql import (
     test_operations,
     test_own_jobs,
     test_queue,
+    test_queue_history,
     test_queue_model,
     test_quota_uses,
     test_schema,
     test_sharing,
+    test_spend,
     test_suspects,
 )
 from tests.sql.help import OTHER, USER
@@ -37,6 +40,8 @@ QUEUE, OPERATIONS, STEPS = test_queue, test_operations, test_generation_steps
 MODEL, SHARING, GENERATIONS = test_queue_model, test_sharing, test_generations
 SCHEMA, CATALOGUE, USES = test_schema, test_catalogue, test_quota_uses
 OWN, FORMS, SUSPECTS = test_own_jobs, test_forms, test_suspects
+BUDGETS, SPEND, HISTORY = test_budgets, test_spend, test_queue_history
+paid, ended = BUDGETS.paid, HISTORY.ended  # fixtures, which pytest finds by this module's names
 PAYLOADS = {
     case.id: dict(zip(("payload", "code", "text"), case.values, strict=True))
     for mark in OWN.test_a_payload_is_checked.pytestmark for case in mark.args[1]
@@ -299,6 +304,25 @@ MUTANTS = [
      USES.test_a_call_whose_process_has_died_stops_counting_as_running, {"recorded": True}),
     ("quota_use", "and image_generations.status in ('queued', 'processing', 'downloading')", "and false",
      USES.test_what_waits_in_the_queue_runs_however_long),
+    ("start_generations", "perform picture_edge.check_budgets(p_user_ids, p_requests);", "",
+     BUDGETS.test_what_waits_and_what_is_asked_for_counts, {"scope": "user", "state": "PT429"}),
+    ("intend_prediction", "perform picture_edge.check_budget(v_job.created_by);", "",
+     BUDGETS.test_a_job_pays_nothing_once_the_budget_is_spent),
+    ("check_budgets", "perform pg_advisory_xact_lock", "perform concat",
+     BUDGETS.test_sixty_four_starts_at_once_do_not_exceed_a_budget, {"scope": "all"}),
+    *(("awaited_usd", f"and not {parked}", "", BUDGETS.test_a_parked_jobs_prediction_counts_once, {"scope": scope})
+      for scope, parked in (("user", "mine.parked"), ("all", "job_queue.parked"))),
+    ("set_budget", "perform picture_edge.log_operation('set_budget',", "perform concat(",
+     BUDGETS.test_it_says_what_it_did_and_logs_it),
+    ("end_spend", "case when p_status = 'succeeded' then 0 else coalesce(v_usd, 0) end", "0",
+     SPEND.test_nothing_made_is_refunded, {"status": "failed"}),
+    ("end_spend", "and spend.status = 'running'", "", SPEND.test_a_blocking_call_is_a_row_too),
+    ("keep_minutes", "count(*) as jobs", "2 * count(*) as jobs",
+     HISTORY.test_each_end_is_counted_once_however_often_it_is_looked_at),
+    ("keep_queue_history", "and job_queue.completed_at >= v_from and", "and",
+     HISTORY.test_a_gap_is_passed_over_and_old_ends_are_left_out),
+    ("keep_queue_history", "and job_queue.completed_at < v_settled\n", "\n",
+     HISTORY.test_a_minute_that_may_still_get_an_end_is_not_counted),
     ("count_generations", ") is null;", ") is null or true;",
      USES.test_what_spend_quota_has_counted_counts_no_second_time),
     ("count_generations", "if exists (", "if true or exists (",
