@@ -56,6 +56,10 @@ class Proxy:
         await self._stopping.wait()
         server.close()
         self._flowing.set()
+        for _ in range(
+            5
+        ):  # turns of the loop: what was accepted as the proxy stops is a pair after two of them
+            await asyncio.sleep(0)
         self._cut()
         while pairs:
             await asyncio.gather(*pairs)

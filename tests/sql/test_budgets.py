@@ -10,7 +10,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.conftest import Database
-from tests.help import BODY
+from tests.help import BODY, eventually
 from tests.sql.help import NOBODY, OTHER, USER, begin, claim, refused
 from tests.sql.test_explain_job import explained
 from tests.sql.test_queue_history import buffers
@@ -219,6 +219,27 @@ def test_sixty_four_starts_at_once_do_not_exceed_a_budget(db: Database, dsn, sco
         refusals = list(sessions.map(attempt, range(64)))
     assert refusals.count(None) == 10
     assert set(refusals) == {None, "PT402" if scope == "all" else "PT429"}
+
+
+@pytest.mark.parametrize("scope", ["all", "user"])
+def test_two_starts_never_both_see_the_last_room(db: Database, dsn, scope):
+    db.execute("select set_budget(0.003, p_scope => %s)", (scope,))
+    blocked = "select count(*) > 0 as it from pg_locks where locktype = 'advisory' and not granted"
+
+    def second() -> str | None:
+        with psycopg.connect(dsn, autocommit=True) as session:
+            try:
+                many(session, 1)  # type: ignore[arg-type]
+            except psycopg.Error as error:
+                return error.sqlstate
+        return None
+
+    with ThreadPoolExecutor(1) as thread, psycopg.connect(dsn) as first:
+        many(first, 1)  # type: ignore[arg-type]
+        other = thread.submit(second)
+        eventually(lambda: other.done() or db.execute(blocked).fetchone() == {"it": True})
+        first.commit()
+        assert other.result() == ("PT402" if scope == "all" else "PT429")
 
 
 def test_a_job_pays_nothing_once_the_budget_is_spent(db: Database, paid):

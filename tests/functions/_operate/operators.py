@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, expect, sync_playwright
 
 from tests.conftest import Edge
 from tests.help import PROJECT
@@ -72,9 +72,11 @@ class Operator:
     def look(self, name: str) -> None:
         """Keep a screenshot of the whole page."""
         SHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(
-            path=SHOTS / f"operate-{name}.png", full_page=True, animations="disabled"
-        )
+        path = SHOTS / f"operate-{name}.png"
+        try:
+            self.page.screenshot(path=path, full_page=True, animations="disabled")
+        except Error:  # "Unable to capture screenshot": Chromium's compositor on a busy machine
+            self.page.screenshot(path=path, full_page=True, animations="disabled")
 
     def check(self, name: str) -> None:
         """A screenshot; axe-core finds nothing serious, and the page is no wider than its window."""

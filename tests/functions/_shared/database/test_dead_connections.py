@@ -63,8 +63,8 @@ def test_it_costs_no_picture_that_is_paid_for(edge: Edge, db, slow):
         call = client.submit(edge.post, "generate-image", {**BODY, "generation_id": row["id"]})
         kept = "select 1 from image_generations where replicate_prediction_id is not null"
         eventually(lambda: db.execute(kept).fetchone())
-        eventually(lambda: idle(db, "%replicate_prediction_id%"))
-        kill(db, "%replicate_prediction_id%")
+        eventually(lambda: idle(db, "%begin_spend%"))
+        kill(db, "%begin_spend%")
         slow()
         assert call.result().status_code == 200
     assert db.execute("select status from image_generations").fetchone() == {"status": "completed"}

@@ -1,5 +1,7 @@
 """The table of SQLSTATEs, against errors that PostgreSQL itself raises."""
 
+from functools import partial
+
 import psycopg
 import pytest
 from psycopg import AsyncConnection
@@ -102,9 +104,9 @@ def test_a_wrong_call_is_the_statements_and_no_other_error_has_a_scope(db):
 @pytest.mark.parametrize(
     ("turned", "sqlstate", "kind"),
     [
-        (fenced, "PT409", LeaseLost),
-        (fenced, "PT404", NotFound),
-        (fenced, "PT422", psycopg.Error),
+        (partial(fenced, "complete"), "PT409", LeaseLost),
+        (partial(fenced, "complete"), "PT404", NotFound),
+        (partial(fenced, "complete"), "PT422", psycopg.Error),
         (refused, "PT409", Conflict),
         (refused, "PT404", NotFound),
         (refused, "PT422", KeyReused),
