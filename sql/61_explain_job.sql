@@ -108,7 +108,9 @@ as $$
             greatest(
                 0,
                 date_part('epoch', p_job.scheduled_at - clock_timestamp()),
-                date_part('epoch', provider.not_before - clock_timestamp()),
+                -- -infinity without a 429: before PostgreSQL 17 no interval is infinite.
+                case when isfinite(provider.not_before)
+                    then date_part('epoch', provider.not_before - clock_timestamp()) end,
                 -- Its turn: at the speed of the last minutes, and no faster than the provider's rate limit.
                 case line.place when 0 then 0 else greatest(
                     line.place * recent.within / nullif(recent.ended, 0), line.place * 60 / provider.per_minute
