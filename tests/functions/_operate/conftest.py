@@ -8,8 +8,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser
 
+from tests.chromium import chromium
 from tests.conftest import Database, Edge
-from tests.functions._operate.operators import ADA, BOB, KEYS, Operator, chromium
+from tests.functions._operate.operators import ADA, BOB, KEYS, Operator
 
 SEED = (Path(__file__).parent / "seed.sql").read_text("utf-8")
 

@@ -1,48 +1,23 @@
 """Operators in front of their page: keys, forms over HTTP, a browser context and what its page complains of."""
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Error, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Error, expect
 
+from tests.chromium import PATIENT_MS, SHOTS
 from tests.conftest import Edge
 from tests.help import PROJECT
 
 ADA, BOB = "ada-0123456789abcdef", "bob-0123456789abcdef"
 KEYS = f"ada={ADA},bob:read={BOB}"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-IN_CHROMIUM = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium"),
-]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-SHOTS: Path = PROJECT / ".local" / "screenshots"
-"""Test artefacts: what each page looks like."""
-PATIENT_MS = 30_000
 PICTURE = (PROJECT / "functions/_platform/example/page/icon.svg").read_bytes()
 """What Storage would answer for each picture of seed.sql."""
 CSRF = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
 HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    # Chromium's sandbox refuses to run as root.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    expect.set_options(timeout=PATIENT_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 class Operator:

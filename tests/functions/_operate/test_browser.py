@@ -2,8 +2,9 @@
 
 from playwright.sync_api import expect
 
+from tests.chromium import IN_CHROMIUM
 from tests.conftest import Database
-from tests.functions._operate.operators import BOB, DESKTOP, IN_CHROMIUM, generation_id, job_id
+from tests.functions._operate.operators import BOB, DESKTOP, generation_id, job_id
 
 pytestmark = IN_CHROMIUM
 

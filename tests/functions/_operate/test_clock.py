@@ -5,7 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.functions._operate.operators import DESKTOP, IN_CHROMIUM, PHONE, post
+from tests.chromium import IN_CHROMIUM
+from tests.functions._operate.operators import DESKTOP, PHONE, post
 
 SCHEDULED = """
 select schedule_process_jobs('https://edge.example', '', '0 0 1 1 *');

@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from tests.functions._operate.operators import DESKTOP, IN_CHROMIUM, PHONE, post
+from tests.chromium import IN_CHROMIUM
+from tests.functions._operate.operators import DESKTOP, PHONE, post
 
 HOSTILE = "The model has refused the prompt <img src=x onerror=alert(1)>"
 

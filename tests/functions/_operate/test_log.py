@@ -5,7 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.functions._operate.operators import DESKTOP, IN_CHROMIUM, PHONE, job_id, post
+from tests.chromium import IN_CHROMIUM
+from tests.functions._operate.operators import DESKTOP, PHONE, job_id, post
 
 LINES = """
 insert into operator_log (at, operator, action, filter, jobs)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.functions._operate.operators import DESKTOP, IN_CHROMIUM, PHONE, generation_id, job_id
+from tests.chromium import IN_CHROMIUM
+from tests.functions._operate.operators import DESKTOP, PHONE, generation_id, job_id
 
 pytestmark = IN_CHROMIUM
 

@@ -3,7 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.functions._operate.operators import DESKTOP, IN_CHROMIUM, post
+from tests.chromium import IN_CHROMIUM
+from tests.functions._operate.operators import DESKTOP, post
 
 FLUX = "black-forest-labs/flux-schnell"
 ACTIVE = f"select is_active, retired_reason from models where replicate_id = '{FLUX}'"

@@ -3,7 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.functions._operate.operators import DESKTOP, IN_CHROMIUM
+from tests.chromium import IN_CHROMIUM
+from tests.functions._operate.operators import DESKTOP
 from tests.help import start
 
 pytestmark = IN_CHROMIUM

@@ -3,7 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.functions._operate.operators import DESKTOP, IN_CHROMIUM, PHONE, post
+from tests.chromium import IN_CHROMIUM
+from tests.functions._operate.operators import DESKTOP, PHONE, post
 
 MIRA = "00000000-0000-4000-8000-000000000001"
 OPEN = f"""

@@ -3,7 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.functions._operate.operators import IN_CHROMIUM, PHONE, generation_id, post
+from tests.chromium import IN_CHROMIUM
+from tests.functions._operate.operators import PHONE, generation_id, post
 
 DELIVERED, FAILED, RETRIED = (f"0199b000-0000-7000-8000-{n:012d}" for n in (1, 2, 3))
 SENT = f"""

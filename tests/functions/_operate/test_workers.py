@@ -3,7 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.functions._operate.operators import DESKTOP, IN_CHROMIUM, PHONE
+from tests.chromium import IN_CHROMIUM
+from tests.functions._operate.operators import DESKTOP, PHONE
 
 NO_HEARTBEAT = """
 create function no_heartbeat() returns trigger language plpgsql as $$ begin return null; end $$;

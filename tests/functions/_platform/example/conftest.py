@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser
 
+from tests.chromium import chromium
 from tests.conftest import Edge
-from tests.functions._platform.example.visitors import Visitor, chromium
+from tests.functions._platform.example.visitors import Visitor
 
 
 @pytest.fixture(autouse=True)

@@ -4,14 +4,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.functions._platform.example.visitors import (
-    DESKTOP,
-    IN_CHROMIUM,
-    PHONE,
-    Visitor,
-    half_drawn,
-    shown,
-)
+from tests.chromium import IN_CHROMIUM
+from tests.functions._platform.example.visitors import DESKTOP, PHONE, Visitor, half_drawn, shown
 
 pytestmark = IN_CHROMIUM
 

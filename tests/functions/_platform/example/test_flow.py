@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
+from tests.chromium import IN_CHROMIUM
 from tests.functions._platform.example.visitors import (
     DESKTOP,
-    IN_CHROMIUM,
     PASSWORD,
     PHONE,
     Visitor,

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.functions._platform.example.visitors import DESKTOP, IN_CHROMIUM, Visitor, shown
+from tests.chromium import IN_CHROMIUM
+from tests.functions._platform.example.visitors import DESKTOP, Visitor, shown
 from tests.help import eventually, until
 
 pytestmark = IN_CHROMIUM

@@ -7,14 +7,8 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.functions._platform.example.visitors import (
-    DESKTOP,
-    IN_CHROMIUM,
-    PATIENT_MS,
-    PHONE,
-    Visitor,
-    shown,
-)
+from tests.chromium import IN_CHROMIUM, PATIENT_MS
+from tests.functions._platform.example.visitors import DESKTOP, PHONE, Visitor, shown
 from tests.help import until
 
 pytestmark = IN_CHROMIUM

@@ -1,46 +1,21 @@
 """People in front of the example app: a browser context each, what they do, and what their page complains of."""
 
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
+from tests.chromium import PATIENT_MS, SHOTS
 from tests.conftest import Edge, Provider
 from tests.help import eventually
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-IN_CHROMIUM = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium"),
-]
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-SHOTS = Path(__file__).parents[4] / ".local" / "screenshots"
-"""Test artefacts: what each state looks like."""
 PASSWORD = "correct horse"
-PATIENT_MS = 30_000
-"""No expectation of speed: the machine may be busy."""
 STATUS = re.compile(r"Failed to load resource: the server responded with a status of \d+")
 """Chromium's own line about every answer of 400 and above: tests of refusals expect them."""
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    # Chromium's sandbox refuses to run as root.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    expect.set_options(timeout=PATIENT_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 class Visitor:
